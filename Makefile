@@ -1,0 +1,27 @@
+# The two commands: `make grid` and `make test`. Both make the environment if it is not there.
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: grid test lint bench clean
+
+grid: .venv/ready
+	$(PY) -m tlfw -m +experiment=quickstart_grid
+
+test: lint
+	$(PY) -m pytest -n auto
+
+lint: .venv/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: .venv/ready
+	$(PY) -m pytest tests/benchmarks -s -p no:cacheprovider
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv outputs dist

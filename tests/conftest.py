@@ -1,0 +1,69 @@
+"""Small worlds to try things in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Before torch starts its threads: tests run beside each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("WANDB_SILENT", "true")
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """`python -m tlfw` in this process and an empty folder: -> (exit code, standard output, standard error)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        from tlfw.__main__ import main
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+        monkeypatch.setattr(sys, "argv", ["tlfw", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def paint(label: int, index: int, size: int = 40) -> Image.Image:
+    """A picture that a small network can tell from another class's: a tinted stripe and noise."""
+    random = np.random.default_rng([label, index])
+    pixels = random.integers(0, 60, (size, size, 3), dtype=np.uint8)
+    pixels[:, (label * 7) % size : (label * 7) % size + 8, label % 3] += 180
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes an image folder: (name, classes=3, train=6, val=0, test=4) -> its root."""
+
+    def make(name: str, classes: int = 3, train: int = 6, val: int = 0, test: int = 4) -> Path:
+        root = tmp_path / name
+        for split, count in (("train", train), ("val", val), ("test", test)):
+            for label in range(classes if count else 0):
+                place = root / split / f"class{label}"
+                place.mkdir(parents=True)
+                for i in range(count):
+                    paint(label, {"train": 0, "val": 1000, "test": 2000}[split] + i).save(place / f"{i}.png")
+        return root
+
+    return make

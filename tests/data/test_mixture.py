@@ -1,0 +1,114 @@
+"""What a batch holds is a function of (seed, step)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from tests.tiny import Tiny
+from tlfw.data import EvalBatches, Mixture, MixtureLoader, Pixels, View
+from tlfw.data.mixture import TrainBatches
+
+VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+SETS = {"source": Pixels(Tiny(count=5).divide().train, VIEW), "target": Pixels(Tiny(count=3).divide().train, VIEW)}
+SIZES = {name: len(served.labels_N) for name, served in SETS.items()}
+
+
+def batches(**changes) -> TrainBatches:
+    return TrainBatches(**{"sets": SETS, "per_batch": {"source": 4, "target": 5}, "seed": 0, **changes})
+
+
+def same(a: dict, b: dict) -> bool:
+    return all(torch.equal(x, y) for name in a for x, y in zip(a[name], b[name], strict=True))
+
+
+def test_each_pass_sees_each_image_once_and_every_batch_is_full() -> None:
+    made = batches()
+    for name, n in SIZES.items():
+        seen = [row for step in range(n * 2) for row in made.rows(name, step)]
+        assert len(seen) == n * 2 * made.per_batch[name]
+        for k in range(3):
+            assert sorted(position for position, p in seen if p == k) == list(range(n))
+    orders = [[p for p, k in seen if k == which] for which in range(3)]
+    assert orders[0] != orders[1] != orders[2]
+
+
+def test_batches_hold_their_own_images_and_labels() -> None:
+    made = batches()
+    batch = made[3]
+    for name in SETS:
+        positions = [position for position, _ in made.rows(name, 3)]
+        x_BCHW, y_B = batch[name]
+        assert torch.equal(y_B, SETS[name].labels_N[positions])
+        assert torch.equal(x_BCHW, SETS[name].batch(positions, None, 0))
+        assert x_BCHW.dtype == torch.float32
+
+
+def test_the_seed_decides() -> None:
+    assert same(batches()[0], batches()[0])
+    assert not same(batches()[0], batches(seed=1)[0])
+
+
+def test_augmentation_changes_from_pass_to_pass() -> None:
+    moving = dataclasses.replace(VIEW, augmentation="flip_crop")
+    pixels = Pixels(Tiny(count=3).divide().train, moving)
+    assert torch.equal(pixels.batch([0], [4], 1), pixels.batch([0], [4], 1))
+    variants = {pixels.batch([0], [k], 1).numpy().tobytes() for k in range(8)}
+    assert len(variants) > 4
+    assert torch.equal(pixels.batch([0], None, 1), Pixels(pixels.part, VIEW).batch([0], None, 1))
+
+
+def test_processes_divide_a_batch() -> None:
+    whole = batches()[2]
+    parts = [batches(rank=rank, world=2)[2] for rank in range(2)]
+    for name in SETS:
+        together = torch.cat([part[name][1] for part in parts])
+        assert sorted(together.tolist()) == sorted(whole[name][1].tolist())
+        assert torch.equal(parts[0][name][0], whole[name][0][::2])
+
+
+def test_images_that_do_not_fit_into_memory_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = SETS["source"].batch([0, 3], None, 0)
+    monkeypatch.setattr("tlfw.data.mixture.IN_MEMORY_BYTES", 0)
+    assert torch.equal(Pixels(SETS["source"].part, VIEW).batch([0, 3], None, 0), kept)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_goes_on_where_it_was(workers: int) -> None:
+    every = list(MixtureLoader(batches(), 2, 8))
+    loader = MixtureLoader(batches(), 2, 8, workers)
+    assert len(loader) == len(every) == 6
+    first = [batch for _, batch in zip(range(3), loader, strict=False)]
+    assert loader.state_dict() == {"step": 5}
+    again = MixtureLoader(batches(), 2, 8, workers)
+    again.load_state_dict({"step": 5})
+    rest = list(again)
+    assert all(same(a, b) for a, b in zip(every, [*first, *rest], strict=True))
+
+
+def test_rounds_cover_a_stage_without_gap_or_overlap() -> None:
+    mixture = Mixture(train=SETS, val=SETS, per_batch={"source": 2, "target": 2}, steps=11, rounds=4, seed=0)
+
+    class At:
+        global_rank, world_size = 0, 1
+
+        def __init__(self, epoch: int) -> None:
+            self.current_epoch = epoch
+
+    spans = []
+    for epoch in range(mixture.rounds):
+        mixture.trainer = At(epoch)
+        loader = mixture.train_dataloader()
+        spans += range(loader.first, loader.last)
+    assert spans == list(range(11))
+    assert len(mixture.val_dataloader()) == 2
+    assert mixture.val_names == ["source", "target"]
+
+
+def test_evaluation_sees_each_image_once_in_order() -> None:
+    labels = SETS["source"].labels_N
+    assert torch.equal(torch.cat([y for _, y in EvalBatches(SETS["source"], 5).loader()]), labels)
+    shared = [y for rank in range(2) for _, y in EvalBatches(SETS["source"], 5, rank, 2).loader()]
+    assert sorted(torch.cat(shared).tolist()) == sorted(labels.tolist())

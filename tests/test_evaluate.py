@@ -1,0 +1,52 @@
+"""Measures, against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.test_train import TRAIN, VIEW, model
+from tests.tiny import TRAINER, Tiny
+from tlfw.evaluate import examine, measures, outputs
+
+
+def test_measures_of_a_case_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]]))
+    found = measures(logits, torch.tensor([0, 0, 1, 1]))
+    assert found["acc"] == 0.75
+    assert found["balanced_acc"] == 0.75
+    assert found["loss"] == pytest.approx(-(2 * math.log(0.8) + math.log(0.6) + math.log(0.3)) / 4)
+    assert found["macro_f1"] == pytest.approx((0.8 + 2 / 3) / 2)
+    # Two bins: confidence 0.8, always right; confidence 0.6, right once in two.
+    assert found["ece"] == pytest.approx(0.5 * 0.2 + 0.5 * 0.1, abs=1e-6)
+
+
+def test_balanced_accuracy_counts_classes_and_not_images() -> None:
+    logits = F.one_hot(torch.tensor([0] * 10), 2).float()
+    found = measures(logits, torch.tensor([0] * 9 + [1]))
+    assert found["acc"] == 0.9
+    assert found["balanced_acc"] == 0.5
+
+
+def test_outputs_keep_the_order_and_the_models_mode() -> None:
+    net = model().train()
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    found = outputs(TRAINER, net, lambda x: net(x, "target"), TRAIN)
+    net.eval()
+    with torch.no_grad():
+        expected = net(TRAIN.batch(range(len(TRAIN.labels_N)), None, 0), "target")
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+def test_predictions_can_be_compared_pairwise() -> None:
+    part = Tiny().divide().test
+    measured, predictions = examine(TRAINER, model(), "target", part, VIEW)
+    assert {name: array.shape for name, array in predictions.items()} == dict.fromkeys(
+        ("index", "label", "prediction", "log_prob"), (30,)
+    )
+    assert measured["acc"] == (predictions["prediction"] == predictions["label"]).mean()
+    assert (predictions["log_prob"] <= 0).all()

@@ -1,0 +1,117 @@
+"""The house: imports point down only, and some doors are open to one room alone (laws 6 and others)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tlfw
+
+ROOT = Path(tlfw.__file__).parent
+
+FLOORS = (
+    # values: the standard library only
+    ("tlfw", "identity", "errors", "record"),
+    # nouns
+    ("strict", "data.images", "data.split", "data.view", "data.sets", "data.typeset", "data.mixture", "data"),
+    ("backbone", "model", "freeze", "schedule", "mix"),
+    # verbs
+    ("store", "progress", "cost", "evaluate", "features", "learner", "train"),
+    # a run
+    ("tracking", "plan", "experiment", "run"),
+    # doors
+    ("explain", "table", "sweep", "__main__"),
+)
+"""Each room may import rooms before it: lower floors, and its own floor to the left."""
+
+ROOMS = [room for floor in FLOORS for room in floor]
+
+
+def path(room: str) -> Path:
+    if room in ("tlfw", "data"):
+        return ROOT / ("" if room == "tlfw" else room) / "__init__.py"
+    return ROOT / f"{room.replace('.', '/')}.py"
+
+
+def imports(room: str) -> set[str]:
+    """Full names of all modules that a room imports anywhere, type checking included."""
+    found = set()
+    for node in ast.walk(ast.parse(path(room).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{room}: relative import"
+            assert node.module is not None
+            found.add(node.module)
+            if node.module in ("tlfw", "tlfw.data"):
+                found |= {
+                    f"{node.module}.{a.name}"
+                    for a in node.names
+                    if f"{node.module}.{a.name}".removeprefix("tlfw.") in ROOMS
+                }
+    return found
+
+
+def test_every_file_is_a_room() -> None:
+    files = {p.relative_to(ROOT) for p in ROOT.rglob("*.py") if "_namespace" not in p.parts}
+    assert files == {path(room).relative_to(ROOT) for room in ROOMS}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_down(room: str) -> None:
+    own = {name.removeprefix("tlfw.") for name in imports(room) if name.split(".")[0] == "tlfw"}
+    below = set(ROOMS[: ROOMS.index(room)])
+    assert own <= below, own - below
+
+
+@pytest.mark.parametrize("room", FLOORS[0])
+def test_values_need_the_standard_library_only(room: str) -> None:
+    import sys
+
+    outside = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names) - {"tlfw"}
+    assert not outside
+
+
+def test_only_tracking_imports_wandb() -> None:
+    assert [room for room in ROOMS if any(name.split(".")[0] == "wandb" for name in imports(room))] == ["tracking"]
+
+
+def names(room: str) -> set[str]:
+    """Attributes that a room reads, and its text constants."""
+    tree = ast.parse(path(room).read_text())
+    docs = {
+        id(n.body[0].value)
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and n.body and isinstance(n.body[0], ast.Expr)
+    }
+    found = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return found | {
+        n.value
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in docs
+    }
+
+
+def test_test_images_are_reached_by_two_rooms_only() -> None:
+    """`plan` names their content, `run` hands them to `evaluate.examine` when all is decided."""
+    assert {room for room in ROOMS if "test" in names(room)} == {"data.sets", "plan", "run"}
+    assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
+
+
+def test_test_numbers_are_read_by_the_table_only() -> None:
+    """What selects, prunes or plans cannot open a test field; the table shows it and decides nothing."""
+    readers = {room for room in ROOMS if any("target/test" in name for name in names(room))}
+    assert readers == {"run", "table"}
+    assert "table" not in {
+        name.removeprefix("tlfw.") for room in ROOMS[: ROOMS.index("table")] for name in imports(room)
+    }
+    assert "tlfw.table" not in imports("sweep")
+
+
+def test_the_plugin_costs_nothing_at_hydras_start() -> None:
+    plugin = ROOT / "_namespace" / "hydra_plugins" / "tlfw_sweeper.py"
+    top = [node for node in ast.parse(plugin.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    roots = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in top}
+    assert roots <= {"os", "collections", "dataclasses", "pathlib", "typing", "hydra", "omegaconf"}

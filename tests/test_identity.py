@@ -1,0 +1,71 @@
+"""Names are functions of meaning, and of nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from tlfw.freeze import FreezePolicy
+from tlfw.identity import UNKEYED, canonical, digest, seed_from
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    size: int
+    path: str = dataclasses.field(default="here", metadata=UNKEYED)
+
+
+class Other:
+    def identity(self) -> object:
+        return ["other", 1]
+
+
+def test_equal_meanings_have_equal_names() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": (1, 2), "a": 1})
+    assert digest(Thing(1)) == digest(Thing(1, path="there"))
+    assert digest(partial(max, key=len)) == digest(partial(max, key=len))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, 2), (1, "1"), (None, 0), (True, 1), (0.1, 0.2), ([], {}), (Thing(1), Thing(2)), (partial(max), partial(min))],
+)
+def test_other_meanings_have_other_names(one: object, other: object) -> None:
+    assert digest(one) != digest(other)
+
+
+def test_every_field_of_a_policy_is_part_of_its_name() -> None:
+    policy = FreezePolicy(n=1, lr_head=0.1, lr_backbone=0.1)
+    changes = [{"n": 2}, {"lr_head": 0.2}, {"lr_backbone": 0.2}, {"batch_norm": "train"}]
+    assert len({digest(policy), *(digest(dataclasses.replace(policy, **c)) for c in changes)}) == 5
+
+
+def test_an_object_says_what_it_is() -> None:
+    assert canonical(Other()) == ["other", 1]
+
+
+@pytest.mark.parametrize("nameless", [object(), float("nan"), {1: 2}])
+def test_what_cannot_be_named_is_refused(nameless: object) -> None:
+    with pytest.raises(TypeError):
+        digest(nameless)
+
+
+def test_names_are_the_same_in_another_process() -> None:
+    code = "from tlfw.identity import digest; print(digest({'a': {1.5, 2.5}, 'b': ['x', None]}))"
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hash_seed}
+        ).stdout.strip()
+        for hash_seed in ("1", "2")
+    }
+    assert told == {digest({"a": {1.5, 2.5}, "b": ["x", None]})}
+
+
+def test_seeds_are_torch_seeds() -> None:
+    seeds = {seed_from("a", i) for i in range(1000)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**63 for seed in seeds)

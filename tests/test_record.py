@@ -1,0 +1,46 @@
+"""The record's schema, and that it is written whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from tlfw.record import Record, replace_text
+
+RECORD = Record(
+    run_id="k", status="done", experiment="e", sweep=None, seed=0,
+    paradigm={"data_mix": "joint", "freeze_policy": "full"}, backbone="resnet18", source="s", target="t", labels=[],
+    metrics={"target/test/acc": 0.5, "source/val/acc": None},
+    stages=[], certificate=None, wandb={}, cost={}, environment={},
+)  # fmt: skip
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = RECORD.write(tmp_path)
+    assert Record.read(tmp_path) == Record.read(path) == RECORD
+    assert json.loads(path.read_text())["schema"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_nan_is_no_number_of_a_record(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        dataclasses.replace(RECORD, metrics={"target/test/acc": float("nan")}).write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"schema": 1}', '{"schema": 99}', "[]"])
+def test_a_damaged_record_is_not_read(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "record.json").write_text(damage)
+    with pytest.raises(ValueError, match=r"record\.json is not a record"):
+        Record.read(tmp_path)
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "f").write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        replace_text(tmp_path / "f", "new")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"f": "old"}

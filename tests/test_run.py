@@ -1,0 +1,206 @@
+"""Laws 3, 6 and 7, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from pydantic.dataclasses import dataclass
+
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
+from tlfw import run as fold
+from tlfw.data import ImageArray
+from tlfw.errors import TrainingFailed
+from tlfw.freeze import FreezePolicy
+from tlfw.record import Record
+from tlfw.run import Job
+from tlfw.strict import STRICT
+
+JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
+
+
+def numbers(record: Record) -> dict:
+    return {**record.metrics, "certificate": record.certificate, "keys": [stage["key"] for stage in record.stages]}
+
+
+def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
+    hydra = tmp_path / "job"
+    (hydra / ".hydra").mkdir(parents=True)
+    (hydra / ".hydra" / "config.yaml").write_text("seed: 0\n")
+    record, there = fold.run(experiment(tmp_path), dataclasses.replace(JOB, folder=hydra))
+    assert not there
+    (folder,) = (tmp_path / "outputs" / "runs").glob("m-f-b-s0-*")
+    assert {p.name for p in folder.iterdir()} == {"record.json", "predictions.npz", "checkpoint.safetensors", ".hydra"}
+    assert Record.read(folder) == record
+    assert record.status == "done"
+    assert record.paradigm == {"data_mix": "m", "freeze_policy": "f"}
+    assert [stage["name"] for stage in record.stages] == ["pretrain", "adapt"]
+    assert record.certificate["holds"]
+    assert record.certificate["train_eval_gap"] == 0.0
+    assert set(record.metrics) == {
+        "source/val/acc", "source/val/loss", "target/val/acc", "target/val/loss",
+        *(f"target/test/{m}" for m in ("acc", "loss", "balanced_acc", "macro_f1", "ece")),
+    }  # fmt: skip
+    predictions = np.load(folder / "predictions.npz")
+    assert predictions["label"].tolist() == np.repeat([0, 1, 2], 10).tolist()
+    hits = predictions["prediction"] == predictions["label"]
+    assert record.metrics["target/test/acc"] == pytest.approx(hits.mean())
+    assert record.metrics["target/test/loss"] == pytest.approx(-predictions["log_prob"].mean(), rel=1e-5)
+    assert record.cost["train_flops"] == sum(stage["train_flops"] for stage in record.stages) > 0
+    weights = safetensors.torch.load_file(folder / "checkpoint.safetensors")
+    assert {"heads.source.0.weight", "heads.target.0.weight", "trunk.model.conv1.0.weight"} <= set(weights)
+
+
+def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, _ = fold.run(experiment(tmp_path), JOB)
+    monkeypatch.setattr("tlfw.run.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("tlfw.run.examine", lambda *_, **__: pytest.fail("opened test images"))
+    assert fold.run(experiment(tmp_path), JOB) == (first, True)
+
+
+def test_force_trains_the_adaptation_again_and_keeps_what_is_shared(tmp_path: Path) -> None:
+    first, _ = fold.run(experiment(tmp_path), JOB)
+    second, there = fold.run(experiment(tmp_path, force=True), JOB)
+    assert not there
+    assert [stage["reused"] for stage in second.stages] == [True, False]
+    assert (first.attempt, second.attempt) == (0, 1)
+    assert numbers(first) == numbers(second)
+
+
+CELLS = [(mix, policy) for mix in MIXES for policy in (LAST_LAYER, LAST_LAYERS, FULL)]
+
+
+def test_cold_is_warm(tmp_path: Path) -> None:
+    """A run from an empty store, and from one that others have filled, in another order."""
+    chosen = [*CELLS[:3], *CELLS[6:8]]
+    warm = {
+        i: fold.run(experiment(tmp_path / "one", data_mix=MIXES[mix], freeze_policy=policy), JOB)[0]
+        for i, (mix, policy) in reversed(list(enumerate(chosen)))
+    }
+    for i, (mix, policy) in enumerate(chosen):
+        torch.manual_seed(i)
+        cold, _ = fold.run(experiment(tmp_path / str(i), data_mix=MIXES[mix], freeze_policy=policy), JOB)
+        assert numbers(cold) == numbers(warm[i])
+    assert [stage["reused"] for stage in warm[0].stages] == [True, False]
+    assert len({record.run_id for record in warm.values()}) == len(chosen)
+    pretrainings = {record.stages[0]["key"] for record in warm.values() if len(record.stages) == 2}
+    assert len(pretrainings) == 1
+
+
+def test_a_run_that_failed_goes_on_from_what_was_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = fold.run(experiment(tmp_path / "whole"), JOB)
+    with monkeypatch.context() as broken:
+        broken.setattr("tlfw.run.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        with pytest.raises(RuntimeError, match="power cut"):
+            fold.run(experiment(tmp_path / "cut"), JOB)
+    (path,) = (tmp_path / "cut").glob("outputs/runs/*/record.json")
+    failed = Record.read(path)
+    assert failed.status == "failed"
+    assert failed.error == "RuntimeError: power cut"
+    assert failed.metrics == {}
+    resumed, there = fold.run(experiment(tmp_path / "cut"), JOB)
+    assert not there
+    assert [stage["reused"] for stage in resumed.stages] == [True, True]
+    assert numbers(resumed) == numbers(whole)
+    assert resumed.attempt == 0
+
+
+def test_a_loss_that_is_no_number_is_recorded(tmp_path: Path) -> None:
+    bad = experiment(tmp_path, freeze_policy=FreezePolicy(n="all", lr_head=1e30, lr_backbone=1e30))
+    with pytest.raises(TrainingFailed):
+        fold.run(bad, JOB)
+    (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
+    record = Record.read(path)
+    assert record.status == "failed"
+    assert "loss became" in record.error
+    assert [stage["name"] for stage in record.stages] == ["pretrain"]
+    good, _ = fold.run(experiment(tmp_path, freeze_policy=FULL), JOB)
+    assert good.status == "done"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Watched(Tiny):
+    """Notes when test images are opened."""
+
+    def read(self, split: str):
+        images = super().read(split)
+        if split == "test":
+            images.open = lambda index: OPENED.append(index) or ImageArray.open(images, index)
+        return images
+
+
+OPENED: list[int] = []
+
+
+def test_test_images_are_opened_once_after_all_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    OPENED.clear()
+    watched = experiment(tmp_path, target=Watched(image_size=SIZE), select="best_val")
+    real = fold.examine
+
+    def examine(*arguments, **keywords):
+        assert OPENED == []
+        assert len(watched.shelf.keys("stages")) == 2
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr("tlfw.run.examine", examine)
+    fold.run(watched, JOB)
+    assert sorted(OPENED) == list(range(30))
+
+
+def test_other_test_images_change_nothing_that_is_learnt(tmp_path: Path) -> None:
+    """The last stage's key, and so its weights, do not know the test images; the run's key does."""
+    one = experiment(tmp_path, target=Tiny(image_size=SIZE)).plan()
+
+    @dataclass(frozen=True, kw_only=True, config=STRICT)
+    class OtherTest(Tiny):
+        def read(self, split: str):
+            return super().read(split) if split != "test" else dataclasses.replace(self, first=77).base(split)
+
+        def base(self, split: str):
+            return Tiny.read(self, split)
+
+    other = experiment(tmp_path, target=OtherTest(image_size=SIZE)).plan()
+    assert [stage.key for stage in one.stages] == [stage.key for stage in other.stages]
+    assert one.key != other.key
+
+
+def test_random_feature_controls_are_labelled(tmp_path: Path) -> None:
+    labels = {
+        (mix, str(policy.n)): experiment(tmp_path, data_mix=MIXES[mix], freeze_policy=policy).plan().labels
+        for mix, policy in CELLS
+    }
+    controls = {cell for cell, found in labels.items() if "random_features" in found}
+    assert controls == {("joint", "0"), ("joint", "1"), ("target_only", "0"), ("target_only", "1")}
+    drifting = experiment(tmp_path, freeze_policy=FreezePolicy(n=0, lr_head=0.1, batch_norm="train"))
+    assert drifting.plan().labels == ["drifting_batch_norm"]
+
+
+def test_what_changes_no_number_changes_no_key(tmp_path: Path) -> None:
+    full = experiment(tmp_path, freeze_policy=FULL).plan()
+    assert full.key == experiment(tmp_path / "elsewhere", freeze_policy=FULL, workers=3, force=True).plan().key
+    assert full.key != experiment(tmp_path, freeze_policy=dataclasses.replace(FULL, lr_head=0.06)).plan().key
+    assert full.stages[0].key == experiment(tmp_path, freeze_policy=LAST_LAYER).plan().stages[0].key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"select": "best_val"}, {"validations": 3}, {"target": Tiny(image_size=SIZE, split_seed=1)},
+     {"target": Tiny(image_size=SIZE, augmentation="flip")},
+     {"target": Tiny(image_size=SIZE, mean=[0.5] * 3, std=[0.5] * 3)}],
+)  # fmt: skip
+def test_what_changes_results_changes_the_key(tmp_path: Path, change: dict) -> None:
+    assert experiment(tmp_path).plan().key != experiment(tmp_path, **change).plan().key
+
+
+def test_a_stage_in_the_store_says_what_it_was(tmp_path: Path) -> None:
+    made = experiment(tmp_path)
+    fold.run(made, JOB)
+    for key in made.shelf.keys("stages"):
+        facts = json.loads((made.shelf.root / "stages" / key / "stage.json").read_text())
+        assert facts["images_seen"] == facts["steps"] * 8
+        assert facts["certificate"]["holds"]

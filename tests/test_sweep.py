@@ -1,0 +1,106 @@
+"""Which jobs a sweep has, and that all are checked before one trains."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.test_main import SMOKE
+from tlfw.errors import ConfigError
+from tlfw.sweep import jobs
+
+GRID = {"data_mix": "a,b", "freeze_policy": "x,y"}
+CONTROL = [["data_mix=c", "freeze_policy=x"]]
+
+
+def test_a_product_and_what_comes_beside_it() -> None:
+    found = [" ".join(sorted(job)) for job in jobs(GRID, CONTROL, [])]
+    assert found == [
+        "data_mix=a freeze_policy=x", "data_mix=a freeze_policy=y", "data_mix=b freeze_policy=x",
+        "data_mix=b freeze_policy=y", "data_mix=c freeze_policy=x",
+    ]  # fmt: skip
+
+
+def test_the_control_is_repeated_for_what_else_is_swept() -> None:
+    found = jobs(GRID, CONTROL, ["seed=0,1", "+experiment=grid"])
+    assert len(found) == 10
+    assert all("+experiment=grid" in job for job in found)
+    assert sorted(j for j in map(sorted, found) if "data_mix=c" in j) == [
+        sorted(["data_mix=c", "freeze_policy=x", f"seed={seed}", "+experiment=grid"]) for seed in (0, 1)
+    ]
+
+
+def test_the_command_line_wins_over_the_file() -> None:
+    assert jobs(GRID, [], ["data_mix=c"]) == [["freeze_policy=x", "data_mix=c"], ["freeze_policy=y", "data_mix=c"]]
+
+
+def test_equal_jobs_are_one() -> None:
+    assert jobs({"a": "1,1"}, [["a=1"]], []) == [["a=1"]]
+
+
+@pytest.mark.parametrize("argument", ["seed=interval(0,1)", "hydra/launcher=basic,joblib"])
+def test_what_cannot_be_swept(argument: str) -> None:
+    with pytest.raises(ConfigError):
+        jobs({}, [], [argument])
+
+
+def test_all_errors_come_together_before_the_first_trains(cli, tmp_path: Path) -> None:
+    code, out, err = cli(
+        "-m", *SMOKE, "freeze_policy=last_layers", "freeze_policy.n=1,9", "seed=0,1", "target.train_per_class=10,999"
+    )
+    assert code == 1
+    assert "steps in" not in out
+    assert err.splitlines()[0] == "6 of 8 jobs cannot work; nothing was trained."
+    assert "freeze_policy.n: 9 blocks were asked for" in err
+    assert "target.train_per_class: 999 labelled images" in err
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def test_an_unknown_option_in_a_sweep(cli) -> None:
+    code, out, err = cli("-m", *SMOKE, "freeze_policy=full,fulll")
+    assert code == 1
+    assert "1 of 2 jobs cannot work" in err
+    assert "freeze_policy: there is no option 'fulll'. Did you mean full?" in err
+    assert "steps in" not in out
+
+
+def test_experiments_with_grids_of_their_own_cannot_be_swept_over(cli) -> None:
+    code, _, err = cli("-m", *SMOKE, "+experiment=quickstart_grid,quickstart")
+    assert code == 1
+    assert "experiment: it sets hydra.sweeper" in err
+
+
+def test_one_failure_does_not_stop_the_others(cli, tmp_path: Path) -> None:
+    code, out, _ = cli(
+        "-m", *SMOKE, "freeze_policy=full", "freeze_policy.lr_head=1e-3,1e30", "freeze_policy.lr_backbone=1e-3"
+    )
+    assert code == 1
+    assert "1 done (1 trained now, 0 were there), 1 failed" in out
+    assert "loss became" in out
+    records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    assert sorted(record["status"] for record in records) == ["done", "failed"]
+
+
+@pytest.mark.slow
+def test_the_grid_shares_its_pretraining_and_is_done_once(cli, tmp_path: Path) -> None:
+    code, out, _ = cli("-m", "+experiment=quickstart_grid", *SMOKE)
+    assert code == 0
+    assert "10 done (10 trained now, 0 were there), 0 failed" in out
+    records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    assert len(records) == 10
+    assert all(record["certificate"]["holds"] and record["sweep"] == "quickstart_grid" for record in records)
+    stages = [
+        (stage["key"], stage["reused"])
+        for record in records
+        for stage in record["stages"]
+        if stage["name"] == "pretrain"
+    ]
+    assert len(stages) == 6
+    assert len({key for key, _ in stages}) == 1
+    assert sum(reused for _, reused in stages) == 5
+    code, out, _ = cli("+experiment=quickstart_grid", *SMOKE)  # it is a grid, with or without -m
+    assert code == 0
+    assert "10 done (0 trained now, 10 were there), 0 failed" in out
+    assert "steps in" not in out

@@ -1,0 +1,32 @@
+"""The table at a sweep's end."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.test_record import RECORD
+from tlfw import table
+
+
+def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    stages = [{"name": "pretrain", "reused": True}, {"name": "adapt", "reused": False}]
+    done = dataclasses.replace(
+        RECORD,
+        metrics={"target/test/acc": 0.876, "source/val/acc": None},
+        stages=stages,
+        cost={"seconds": 12.3},
+        labels=["random_features"],
+    )
+    table.show(
+        [("a=1", done, False), ("a=2", dataclasses.replace(done, seed=7), True), ("a=3", "the loss became nan", False)]
+    )
+    out = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
+    assert rows == [
+        ["joint", "full*", "resnet18", "0", "87.6%", "-", "12", "pretrain"],
+        ["joint", "full*", "resnet18", "7", "87.6%", "-", "0", "all"],
+    ]
+    assert "* random_features" in out
+    assert "failed: a=3\n  the loss became nan" in out

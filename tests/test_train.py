@@ -1,0 +1,184 @@
+"""Laws 1 and 3 where a stage is trained: frozen is frozen, and a stage can stop and go on anywhere."""
+
+from __future__ import annotations
+
+import datetime
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
+from tlfw import schedule
+from tlfw.backbone import BACKBONES, Backbone
+from tlfw.data import Mixture, Pixels, View
+from tlfw.errors import TrainingFailed
+from tlfw.freeze import FreezePolicy, Freezing
+from tlfw.model import Model
+from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
+
+VIEW = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+DIVISION = Tiny().divide()
+TRAIN, VAL = Pixels(DIVISION.train, VIEW), Pixels(DIVISION.val, VIEW)
+
+
+def model(name: str = "shufflenet_v2_x0_5") -> Model:
+    made = Model(Backbone(name=name), SIZE, seed=0)
+    made.add_head("source", 4)
+    made.add_head("target", 3)
+    return made
+
+
+def learn(net: Model, policy: FreezePolicy, scratch: Path, *, steps: int = 6, rate: float | None = None, **changes):
+    scratch.mkdir(parents=True, exist_ok=True)
+    mixture = Mixture(
+        train={"target": TRAIN}, val={"target": VAL}, per_batch={"target": 8}, steps=steps, rounds=3, seed=0
+    )
+    lesson = Lesson(
+        title="adapt", loss_weight={"target": 1.0}, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
+        schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target", seed=0,
+    )  # fmt: skip
+    return train(
+        Freezing(policy, net, ["target"]), mixture, lesson, trainer=TRAINER, logger=False, scratch=scratch,
+        probe_BCHW=TRAIN.batch(range(4), None, 0), **changes,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", [LAST_LAYER, LAST_LAYERS, FULL], ids=["last_layer", "last_layers", "full"])
+def test_frozen_is_frozen_over_a_stage(tmp_path: Path, policy: FreezePolicy) -> None:
+    net = model()
+    before = weights_of(net)
+    outcome = learn(net, policy, tmp_path)
+    after = weights_of(net)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = Freezing(policy, net, ["target"]).partition
+    assert not changed & set(parts.frozen)
+    assert changed <= set(parts.trainable) | set(parts.moving)
+    certificate = outcome.certificate
+    assert certificate["claimed"]
+    assert certificate["holds"]
+    assert certificate["changed"] == 0
+    assert certificate["frozen_tensors"] == len(parts.frozen)
+    assert certificate["trainable_tensors"] == len(parts.trainable)
+    assert set(certificate["unmoved"]) == set(parts.trainable) - changed
+    assert certificate["train_eval_gap"] == (None if policy is FULL else 0.0)
+    assert outcome.images_seen == 48
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "shufflenet_v2_x0_5"])
+def test_frozen_is_frozen_for_every_backbone(tmp_path: Path, name: str) -> None:
+    for policy in (LAST_LAYER, LAST_LAYERS):
+        assert learn(model(name), policy, tmp_path / str(policy.n), steps=2).certificate["holds"]
+
+
+def test_drifting_statistics_are_not_claimed_to_be_frozen(tmp_path: Path) -> None:
+    outcome = learn(model(), FreezePolicy(n=0, lr_head=0.05, batch_norm="train"), tmp_path)
+    assert not outcome.certificate["claimed"]
+    assert not outcome.certificate["holds"]
+    assert outcome.certificate["changed"] > 0
+    assert outcome.certificate["train_eval_gap"] > 0
+
+
+def test_a_certificate_is_refused_when_a_frozen_tensor_moved() -> None:
+    net = model()
+    freezing = Freezing(LAST_LAYER, net, ["target"])
+    from tlfw.train import _sum
+
+    before = {name: _sum(tensor) for name, tensor in net.state_dict().items()}
+    with torch.no_grad():
+        net.heads["target"][0].weight += 1
+        net.trunk.model.conv1[1].running_mean += 1e-7
+    with pytest.raises(TrainingFailed, match=r"frozen tensors changed: .*running_mean"):
+        certify(freezing, before, torch.zeros(2, 3, SIZE, SIZE))
+
+
+def test_a_certificate_is_refused_when_nothing_was_learnt() -> None:
+    net = model()
+    from tlfw.train import _sum
+
+    before = {name: _sum(tensor) for name, tensor in net.state_dict().items()}
+    with pytest.raises(TrainingFailed, match=r"did not move: \['heads.target.', 'conv5'\]"):
+        certify(Freezing(LAST_LAYERS, net, ["target"]), before, torch.zeros(2, 3, SIZE, SIZE))
+
+
+def test_dropout_in_a_frozen_block_would_be_seen() -> None:
+    net = model()
+    freezing = Freezing(LAST_LAYERS, net, ["target"])
+    net.trunk.model.stage3.append(nn.Dropout(0.5))
+    assert train_eval_gap(freezing, TRAIN.batch(range(4), None, 0)) == 0.0
+    freezing._frozen_modules = lambda: iter(())  # modes not set: requires_grad=False alone
+    assert train_eval_gap(freezing, TRAIN.batch(range(4), None, 0)) > 0
+
+
+def test_a_loss_that_is_no_number_ends_the_stage(tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed, match=r"the (target validation )?loss became (nan|inf) at step"):
+        learn(model(), FreezePolicy(n="all", lr_head=1e30, lr_backbone=1e30), tmp_path)
+
+
+class Stop(L.Callback):
+    """Dies at a step, as a killed process would."""
+
+    def __init__(self, step: int, moment: str) -> None:
+        self.step, self.moment = step, moment
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
+        if self.moment == "training" and trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+    def on_validation_batch_start(self, trainer: L.Trainer, *_) -> None:
+        if self.moment == "validation" and trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+class Save(L.Callback):
+    """Writes the checkpoint of every step; in real runs one is written each minute."""
+
+    def __init__(self, scratch: Path, last: int) -> None:
+        self.scratch, self.last = scratch, last
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
+        if trainer.global_step <= self.last:
+            trainer.save_checkpoint(self.scratch / "last.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("step", "moment", "saved"),
+    [(3, "training", 3), (3, "training", 1), (4, "validation", 4), (6, "validation", 6), (2, "training", 2)],
+    ids=["inside a round", "older checkpoint", "in validation", "in the last validation", "at a round's end"],
+)
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "efficientnet_b0"], ids=["plain", "dropout"])
+def test_a_killed_stage_goes_on_to_the_same_bits(tmp_path: Path, step: int, moment: str, saved: int, name: str) -> None:
+    whole = model(name)
+    learn(whole, LAST_LAYERS, tmp_path / "whole")
+    killed = model(name)
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(killed, LAST_LAYERS, tmp_path / "s", callbacks=[Save(tmp_path / "s", saved), Stop(step, moment)])
+    assert (tmp_path / "s" / "last.ckpt").exists()
+    resumed = model(name)
+    torch.manual_seed(12345)
+    learn(resumed, LAST_LAYERS, tmp_path / "s")
+    expected, found = weights_of(whole), weights_of(resumed)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+def test_checkpoints_are_written_while_a_stage_trains(tmp_path: Path) -> None:
+    learn(model(), LAST_LAYER, tmp_path, checkpoint_every=datetime.timedelta(microseconds=1))
+    assert (tmp_path / "last.ckpt").exists()
+
+
+def test_best_val_is_the_round_that_validated_best(tmp_path: Path) -> None:
+    net = model()
+    seen = []
+
+    class Watch(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+            seen.append((float(trainer.callback_metrics["target/val/acc"]), weights_of(net)))
+
+    learn(net, FULL, tmp_path, steps=9, select="best_val", callbacks=[Watch()])
+    assert len(seen) == 3
+    best = max(range(3), key=lambda i: seen[i][0])
+    assert all(torch.equal(tensor, seen[best][1][name]) for name, tensor in weights_of(net).items())

@@ -1,0 +1,99 @@
+"""A data set, and a small network's worth of settings, for tests that train."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from pydantic.dataclasses import dataclass
+
+from tests.conftest import paint
+from tlfw import schedule
+from tlfw.backbone import Backbone
+from tlfw.data import DataSet, ImageArray, Images
+from tlfw.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
+from tlfw.freeze import FreezePolicy
+from tlfw.mix import Budget, DataMix, Stage
+from tlfw.strict import STRICT
+from tlfw.tracking import Tracking
+
+SIZE = 32
+LAST_LAYER = FreezePolicy(n=0, lr_head=0.05)
+LAST_LAYERS = FreezePolicy(n=1, lr_head=0.05, lr_backbone=0.01)
+FULL = FreezePolicy(n="all", lr_head=0.05, lr_backbone=0.01)
+TRAINER = partial(
+    L.Trainer, accelerator="cpu", devices=1, logger=False, deterministic=True, enable_checkpointing=True,
+    log_every_n_steps=1,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Tiny(DataSet):
+    """Striped pictures: `count` for training and `count` for the test of each class."""
+
+    classes: int = 3
+    count: int = 10
+    first: int = 0
+
+    def read(self, split: str) -> Images | None:
+        if split == "val":
+            return None
+        labels_N = np.repeat(np.arange(self.classes), self.count)
+        shift = self.first + (10_000 if split == "test" else 0)
+        pixels = np.stack([np.asarray(paint(int(c), shift + i, SIZE)) for i, c in enumerate(labels_N)])
+        return ImageArray(lambda: pixels, labels_N, [f"c{c}" for c in range(self.classes)])
+
+
+def stage(*sets: str, steps: int = 4, policy: FreezePolicy | None = None) -> Stage:
+    return Stage(
+        share={name: 1 / len(sets) for name in sets},
+        loss_weight=dict.fromkeys(sets, 1.0),
+        batch_size=8,
+        budget=[Budget(amount=steps, unit="steps")],
+        policy=policy,
+    )
+
+
+MIXES: dict[str, DataMix] = {
+    "pretrain_finetune": DataMix(
+        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("target")}, order=["pretrain", "adapt"]
+    ),
+    "pretrain_joint": DataMix(
+        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("source", "target")},
+        order=["pretrain", "adapt"],
+    ),
+    "joint": DataMix(stages={"adapt": stage("source", "target")}, order=["adapt"]),
+    "target_only": DataMix(stages={"adapt": stage("target")}, order=["adapt"]),
+}
+
+
+def experiment(folder: Path, **changes: Any) -> Experiment:
+    """A whole experiment that takes about a second."""
+    settings: dict[str, Any] = {
+        "name": "tiny",
+        "seed": 0,
+        "image_size": SIZE,
+        "backbone": Backbone(name="shufflenet_v2_x0_5"),
+        "source": Tiny(classes=4, first=500, image_size=SIZE),
+        "target": Tiny(image_size=SIZE),
+        "data_mix": MIXES["pretrain_finetune"],
+        "freeze_policy": LAST_LAYER,
+        "optimizer": partial(torch.optim.SGD, momentum=0.9),
+        "schedule": partial(schedule.cosine, warmup=0.0),
+        "trainer": TRAINER,
+        "tracking": Tracking(mode="disabled"),
+        "pretrain": Pretrain(budget=Budget(amount=4, unit="steps"), batch_size=8, lr=0.01),
+        "adapt": Adapt(budget=Budget(amount=4, unit="steps"), batch_size=8),
+        "joint": Joint(target_share=0.5, loss_weight={"source": 1.0, "target": 1.0}),
+        "select": "last",
+        "validations": 2,
+        "workers": 0,
+        "outputs": str(folder / "outputs"),
+        "store": StoreSettings(dir=str(folder / "outputs" / "store")),
+        "force": False,
+    }
+    return Experiment(**{**settings, **changes})

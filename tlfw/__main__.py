@@ -1,0 +1,103 @@
+"""`python -m tlfw`: one run, or with `-m` a grid of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from tlfw import CONF, table
+from tlfw.errors import ConfigError
+from tlfw.explain import explain
+from tlfw.record import Record
+from tlfw.sweep import Refused, SomeFailed, known_fields
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def job(config: DictConfig) -> Any:
+    """What Hydra calls: one run, alone or in a multirun."""
+    settings = HydraConfig.get()
+    folder = Path(settings.runtime.output_dir)
+    if settings.mode == RunMode.MULTIRUN:
+        return run(config, folder, sweep=Path(settings.sweep.dir).name)
+    try:
+        alone(config, folder)
+    except BaseException as problem:
+        # Hydra would print a line of its own before letting it through.
+        _PROBLEMS.append(problem)
+    return None
+
+
+_PROBLEMS: list[BaseException] = []
+
+
+def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool]:
+    """The config becomes an experiment, the experiment leaves a record. The flag: it was there before."""
+    from tlfw.experiment import Experiment
+    from tlfw.run import Job
+    from tlfw.run import run as fold
+
+    _quiet()  # also where a launcher started this process
+    experiment: Experiment = hydra.utils.instantiate(config)
+    return fold(
+        experiment,
+        Job(
+            choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
+            config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+            folder=folder,
+            sweep=sweep,
+        ),
+    )
+
+
+def alone(config: DictConfig, folder: Path) -> None:
+    """A single run, with the table of its one row."""
+    print(f"store: {config.store.dir}", flush=True)
+    try:
+        record, untouched = run(config, folder, sweep=None)
+    except (ConfigError, hydra.errors.InstantiationException):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    table.show([("", record, untouched)])
+
+
+def _quiet() -> None:
+    """Keep the libraries' announcements away from what tlfw has to say."""
+    for package in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")
+
+
+def main() -> None:
+    """Run, and turn what people can mend into one message; HYDRA_FULL_ERROR=1 asks for the traceback."""
+    wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
+    _quiet()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
+    try:
+        job()
+        if _PROBLEMS:
+            raise _PROBLEMS.pop()
+    except SomeFailed:
+        sys.exit(1)
+    except Refused as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on from here")
+    except Exception as problem:
+        message = None if wanted else explain(problem, known_fields())
+        if message is None:
+            raise
+        sys.exit(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What training costs: floating-point operations and memory."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import sys
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tlfw.freeze import Freezing
+from tlfw.model import Model
+
+
+def flops_per_image(model: Model, head: str, *, start: int, stop: int | None, train: bool) -> int:
+    """Floating-point operations for one image, multiply and add counted apart.
+
+    Counted by torch over matrix products, convolutions and attention, on tensors without
+    data: nothing is computed and the model is not touched.
+
+    Args:
+        start, stop: the blocks that it passes; with `stop` None also the head.
+        train: with the backward pass to what requires a gradient.
+    """
+    ghost = copy.deepcopy(model).to("meta")
+    size = model.image_size
+    x = torch.empty(2, 3, size, size, device="meta")
+    with torch.no_grad():
+        x = ghost.trunk(x, 0, start)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.set_grad_enabled(train):
+        z = ghost.trunk(x, start, stop)
+        if stop is None:
+            z = ghost.heads[head](z)
+        if train:
+            z.sum().backward()
+    return counter.get_total_flops() // 2
+
+
+def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, images_stored: int) -> int:
+    """Training operations of a stage: every image seen, forward and backward, and each stored feature made once."""
+    model = freezing.model
+    seen = flops_per_image(model, head, start=start, stop=None, train=True) * images_seen
+    if start == 0:
+        return seen
+    return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held so far: on the GPU if it used one, else resident in RAM."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

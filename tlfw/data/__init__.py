@@ -1,0 +1,25 @@
+"""Labelled images: what they are, how they are split, seen, and served in mixtures."""
+
+from tlfw.data.images import ImageArray, ImageFiles, Images
+from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
+from tlfw.data.sets import CIFAR10, DataSet, Digits, Division, ImageFolder
+from tlfw.data.typeset import Typeset
+from tlfw.data.view import View
+
+__all__ = [
+    "CIFAR10",
+    "DataSet",
+    "Digits",
+    "Division",
+    "EvalBatches",
+    "ImageArray",
+    "ImageFiles",
+    "ImageFolder",
+    "Images",
+    "Mixture",
+    "MixtureLoader",
+    "Pixels",
+    "Served",
+    "Typeset",
+    "View",
+]

@@ -1,0 +1,153 @@
+"""A list of labelled images that can be opened one by one and named by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tlfw.errors import ConfigError
+from tlfw.identity import digest
+from tlfw.record import replace_text
+
+
+class Images(Protocol):
+    """Labelled images of one split.
+
+    Attributes:
+        labels_N: int64 `[N]`, each in `[0, len(classes))`.
+        classes: the classes' names, in the order of their labels.
+    """
+
+    @property
+    def labels_N(self) -> np.ndarray: ...
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    def open(self, index: int) -> Image.Image:
+        """The image at `index` in RGB, upright."""
+        ...
+
+    def digest(self, indices: Sequence[int], manifests: Path) -> str:
+        """A name for the content of the images at `indices`: pixels or files, and labels.
+
+        Args:
+            manifests: a folder where what was found out about files may be kept.
+
+        Raises:
+            ConfigError: one of them cannot be read.
+        """
+        ...
+
+
+class ImageArray:
+    """Images that are in memory, or are made when they are first needed.
+
+    Args:
+        make: returns uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`.
+        labels_N: int64 `[N]`.
+        classes: the classes' names.
+        name: what makes these images, if that names their content; otherwise their bytes do.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], np.ndarray],
+        labels_N: np.ndarray,
+        classes: Sequence[str],
+        name: str | None = None,
+    ) -> None:
+        self._make, self._name = make, name
+        self.labels_N = labels_N.astype(np.int64)
+        self.classes = tuple(classes)
+
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        return self._make()
+
+    def open(self, index: int) -> Image.Image:
+        return Image.fromarray(self._pixels[index]).convert("RGB")
+
+    def digest(self, indices: Sequence[int], manifests: Path) -> str:
+        chosen = np.asarray(indices, dtype=np.int64)
+        content: object
+        if self._name is not None:
+            content = [self._name, chosen.tolist()]
+        else:
+            content = hashlib.sha256(self._pixels[chosen].tobytes()).hexdigest()
+        return digest([content, self.labels_N[chosen].tolist(), self.classes])
+
+
+class ImageFiles:
+    """Image files, named relative to `root`.
+
+    Args:
+        field: the setting that led here, for complaints.
+    """
+
+    def __init__(
+        self, root: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str], field: str = "root"
+    ) -> None:
+        self.root, self.names, self.field = root, tuple(names), field
+        self.labels_N = np.asarray(labels, dtype=np.int64)
+        self.classes = tuple(classes)
+
+    def open(self, index: int) -> Image.Image:
+        return _decode(self.root / self.names[index])
+
+    def digest(self, indices: Sequence[int], manifests: Path) -> str:
+        sums = self._sums([self.names[i] for i in indices], manifests)
+        return digest([[sums[self.names[i]] for i in indices], self.labels_N[list(indices)].tolist(), self.classes])
+
+    def _sums(self, names: Sequence[str], manifests: Path) -> dict[str, str]:
+        """SHA-256 of files by name; each is read and decoded once, and again when it changes."""
+        book = manifests / f"{digest([str(self.root.resolve())])}.json"
+        try:
+            known = json.loads(book.read_text())
+        except (OSError, ValueError):
+            known = {}
+        found: dict[str, list[object]] = {}
+        news = False
+        for name in names:
+            try:
+                stat = os.stat(self.root / name)
+            except OSError as problem:
+                raise self._unreadable(name, problem) from problem
+            state = [stat.st_size, stat.st_mtime_ns]
+            entry = known.get(name)
+            if entry is None or entry[:2] != state:
+                entry, news = [*state, self._sum(name)], True
+            found[name] = entry
+        if news:
+            manifests.mkdir(parents=True, exist_ok=True)
+            replace_text(book, json.dumps(known | found))
+        return {name: str(entry[2]) for name, entry in found.items()}
+
+    def _sum(self, name: str) -> str:
+        try:
+            _decode(self.root / name)
+            return hashlib.sha256((self.root / name).read_bytes()).hexdigest()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
+            raise self._unreadable(name, problem) from problem
+
+    def _unreadable(self, name: str, problem: Exception) -> ConfigError:
+        return ConfigError(
+            self.field, f"the image {self.root / name} cannot be read ({problem}).", "Repair or remove it."
+        )
+
+
+def _decode(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")

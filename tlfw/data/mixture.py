@@ -1,0 +1,200 @@
+"""Serves a mixture of data sets in an order that anyone can repeat.
+
+What a batch holds is a function of (seed, step). Each data set is an endless row of
+passes, each pass a new order of all its images; a batch takes the next few of each row.
+So every batch is full and mixed in the same ratio, an image is seen again only when all
+have been seen, and a stage can stop and go on anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from tlfw.data.sets import Part
+from tlfw.data.view import View
+from tlfw.identity import seed_from
+
+IN_MEMORY_BYTES = 2**30
+"""Decoded images of a part that take no more are kept; others are decoded each time. Not keyed: equal numbers."""
+
+
+class Served(Protocol):
+    """Inputs and labels that can be asked for by position: pixels, or stored features."""
+
+    @property
+    def labels_N(self) -> Tensor: ...
+
+    def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
+        """Inputs at `positions`, float32 with the batch axis first.
+
+        Args:
+            passes: how often each has been seen before, for augmentation; None: as in evaluation.
+        """
+        ...
+
+
+class Pixels:
+    """The images of a `part` as seen through a `view`: float32 `[B, 3, size, size]`."""
+
+    def __init__(self, part: Part, view: View) -> None:
+        self.part, self.view = part, view
+        self.labels_N = torch.from_numpy(part.labels_M)
+        small = len(part) * 3 * view.size**2 <= IN_MEMORY_BYTES
+        # One after the other: for small images threads only wait for each other.
+        self._pixels_NCHW = torch.stack([self._decode(i) for i in range(len(part))]) if small else None
+
+    def _decode(self, position: int) -> Tensor:
+        return self.view.pixels(self.part.images.open(int(self.part.indices[position])))
+
+    def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
+        if self._pixels_NCHW is not None:
+            x_BCHW = self._pixels_NCHW[torch.as_tensor(positions)]
+        else:
+            x_BCHW = torch.stack([self._decode(p) for p in positions])
+        if passes is not None and self.view.augmentation != "none":
+            seen = zip(x_BCHW, positions, passes, strict=True)
+            x_BCHW = torch.stack([self.view.augment(x, seed, k, p) for x, p, k in seen])
+        return self.view.normalise(x_BCHW)
+
+
+@lru_cache(maxsize=64)
+def _order(seed: int, name: str, k: int, n: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed_from("order", seed, name, k))
+    return torch.randperm(n, generator=generator).tolist()
+
+
+class TrainBatches(Dataset):
+    """Item `step` is a whole batch: data set name -> (inputs, int64 labels `[B]`).
+
+    Args:
+        sets: what each data set serves.
+        per_batch: how many images of each are in every batch.
+        rank, world: under distributed training each process takes every `world`-th image of the batch.
+    """
+
+    def __init__(
+        self, sets: Mapping[str, Served], per_batch: Mapping[str, int], seed: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.sets, self.per_batch, self.seed, self.rank, self.world = sets, per_batch, seed, rank, world
+
+    def rows(self, name: str, step: int) -> list[tuple[int, int]]:
+        """(position, pass) of each image of data set `name` in the batch of `step`."""
+        count, n = self.per_batch[name], len(self.sets[name].labels_N)
+        places = range(step * count, (step + 1) * count)[self.rank :: self.world]
+        return [(_order(self.seed, name, place // n, n)[place % n], place // n) for place in places]
+
+    def __getitem__(self, step: int) -> dict[str, tuple[Tensor, Tensor]]:
+        batch = {}
+        for name in self.per_batch:
+            positions, passes = zip(*self.rows(name, step), strict=True)
+            served = self.sets[name]
+            x = served.batch(positions, passes, seed_from(self.seed, name))
+            batch[name] = (x, served.labels_N[torch.as_tensor(positions)])
+        return batch
+
+
+class EvalBatches(Dataset):
+    """Item `i` is the `i`-th batch in the data's own order: (inputs, int64 labels `[B]`)."""
+
+    def __init__(self, served: Served, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.served, self.size = served, batch_size
+        self.positions = range(len(served.labels_N))[rank::world]
+
+    def __len__(self) -> int:
+        return -(-len(self.positions) // self.size)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        positions = self.positions[i * self.size : (i + 1) * self.size]
+        return self.served.batch(positions, None, 0), self.served.labels_N[torch.as_tensor(positions)]
+
+    def loader(self, workers: int = 0) -> DataLoader:
+        return DataLoader(self, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available())
+
+
+class MixtureLoader:
+    """The batches of steps `first` to `last` (exclusive). It owns its position and holds no random state."""
+
+    def __init__(self, batches: TrainBatches, first: int, last: int, workers: int = 0) -> None:
+        self.batches, self.first, self.last, self.workers = batches, first, last, workers
+        self.step = first
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def __iter__(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        ahead = DataLoader(
+            self.batches,
+            batch_size=None,
+            sampler=range(self.step, self.last),
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+        )
+        for batch in ahead:
+            self.step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+
+
+class Mixture(L.LightningDataModule):
+    """Serves one stage: a training mixture, and for each data set a validation loader of its own.
+
+    A stage is cut into `rounds` of nearly equal length, which Lightning knows as epochs; each
+    ends with a validation, the last one at the stage's end.
+
+    Args:
+        train: what each data set of the mixture serves.
+        val: what each data set with a head serves for validation, in the loaders' order.
+        per_batch: images of each data set in a batch, over all processes.
+        steps: of the whole stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Mapping[str, Served],
+        val: Mapping[str, Served],
+        per_batch: Mapping[str, int],
+        steps: int,
+        rounds: int,
+        seed: int,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.per_batch = train, val, per_batch
+        self.steps, self.rounds, self.seed, self.workers = steps, min(rounds, steps), seed, workers
+
+    @property
+    def val_names(self) -> list[str]:
+        return list(self.val)
+
+    @property
+    def batch_size(self) -> int:
+        """Images in a batch, over all data sets and processes: the effective batch."""
+        return sum(self.per_batch.values())
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def train_dataloader(self) -> MixtureLoader:
+        i = self.trainer.current_epoch if self.trainer else 0
+        first, last = (self.steps * j // self.rounds for j in (i, i + 1))
+        batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place())
+        return MixtureLoader(batches, first, last, self.workers)
+
+    def val_dataloader(self) -> list[DataLoader]:
+        place = self._place()
+        return [EvalBatches(served, self.batch_size, *place).loader(self.workers) for served in self.val.values()]

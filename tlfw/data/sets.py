@@ -1,0 +1,250 @@
+"""The data sets a config can name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torchvision.datasets
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+
+from tlfw.data.images import ImageArray, ImageFiles, Images
+from tlfw.data.split import first_per_class, hold_out
+from tlfw.errors import ConfigError
+from tlfw.identity import UNKEYED
+from tlfw.strict import STRICT
+
+SplitName = Literal["train", "val", "test"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Some images of a list: `indices` int64 `[M]` into `images`."""
+
+    images: Images
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels_M(self) -> np.ndarray:
+        """int64 `[M]`."""
+        return self.images.labels_N[self.indices]
+
+    def digest(self, manifests: Path) -> str:
+        return self.images.digest(self.indices.tolist(), manifests)
+
+
+@dataclasses.dataclass(frozen=True)
+class Division:
+    """A data set's images by what they are used for. No two parts share an image.
+
+    `test` is None for a data set that is not tested on.
+    """
+
+    classes: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part | None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class DataSet:
+    """What all data sets have in common; a subclass says where its images come from.
+
+    Args:
+        image_size: side of the square that the model sees, in pixels; null: the published
+            weights' own, or 224 without any.
+        train_per_class: labelled images a class in all, validation included (10 are 8 for
+            training and 2 for validation where `val_fraction` is 0.2); null: all there are.
+        val_fraction: the share of the labelled images that is kept for validation. Not used where
+            the set comes with validation images of its own and `train_per_class` is null.
+        test_fraction: the share that is kept for the test where the set has no test images of its own.
+        split_seed: decides which images; `seed` does not.
+        augmentation: of training images. `none` | `flip` | `flip_crop`.
+        mean, std: of each channel, for normalisation, where 1 is white; null: the published
+            weights' own, or ImageNet's.
+    """
+
+    image_size: int | None = Field(default=None, ge=1)
+    train_per_class: int | None = Field(default=None, ge=2)
+    val_fraction: float = Field(default=0.2, gt=0, lt=1)
+    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    split_seed: int = 0
+    augmentation: Literal["none", "flip", "flip_crop"] = "none"
+    mean: list[float] | None = Field(default=None, min_length=3, max_length=3)
+    std: list[float] | None = Field(default=None, min_length=3, max_length=3)
+
+    def __post_init__(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ConfigError("mean, std", "only one of the two is given.", "Give both or neither.")
+        if self.std is not None and min(self.std) <= 0:
+            raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return type(self).__name__.lower()
+
+    def read(self, split: SplitName) -> Images | None:
+        """All images of one split; None where the set has none of that name. `train` always exists.
+
+        Raises:
+            ConfigError: they are not where the config says.
+        """
+        raise NotImplementedError
+
+    def divide(self, *, tested: bool = True) -> Division:
+        """Decide what each image is for. Opens no image.
+
+        Args:
+            tested: whether test images are needed: of the target only.
+
+        Raises:
+            ConfigError: there are too few.
+        """
+        labelled, own_val = self.read("train"), self.read("val")
+        assert labelled is not None
+        classes = labelled.classes
+        if len(classes) < 2:
+            raise ConfigError("", f"there is only the class {classes[0]!r}.", "Give at least two.")
+        pool = np.arange(len(labelled.labels_N))
+        test = None
+        if tested and (own_test := self.read("test")):
+            test = Part(own_test, np.arange(len(own_test.labels_N)))
+        elif tested:
+            pool, held = hold_out(labelled.labels_N, len(classes), self.test_fraction, self.split_seed)
+            test = Part(labelled, held)
+        if self.train_per_class is not None:
+            pool = pool[first_per_class(labelled.labels_N[pool], classes, self.train_per_class, self.split_seed)]
+        if own_val is not None and self.train_per_class is None:
+            train, val = pool, Part(own_val, np.arange(len(own_val.labels_N)))
+        else:
+            kept, held = hold_out(labelled.labels_N[pool], len(classes), self.val_fraction, self.split_seed)
+            train, val = pool[kept], Part(labelled, pool[held])
+        if len(val) == 0 or (test is not None and len(test) == 0):
+            raise ConfigError(
+                "val_fraction" if len(val) == 0 else "test_fraction",
+                "no class has an image to spare for it.",
+                "Give more images, so that every part has some.",
+            )
+        return Division(classes, Part(labelled, train), val, test)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ImageFolder(DataSet):
+    """Your own images: `root/train/CLASS/IMAGE`, and if you like `root/val/…` and `root/test/…`.
+
+    Args:
+        root: the folder; relative to where the command is run. Not part of any key: content is.
+    """
+
+    root: str = Field(min_length=1)
+
+    @property
+    def name(self) -> str:
+        return Path(self.root).resolve().name
+
+    def identity(self) -> object:
+        return ["image_folder", {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "root"}]
+
+    def read(self, split: SplitName) -> Images | None:
+        root = Path(self.root).expanduser()
+        folder = root / split
+        remedy = f"Put the images into {root / 'train'}/CLASS/."
+        if not root.is_dir():
+            raise ConfigError("root", f"there is no folder {root.absolute()}.", "Give the folder that holds train/.")
+        if not folder.is_dir():
+            if split == "train":
+                raise ConfigError("root", f"{root} has no folder train.", remedy)
+            return None
+        classes = _folders(root / "train")
+        if not classes:
+            raise ConfigError("root", f"{root / 'train'} has no class folders.", remedy)
+        if unknown := [name for name in _folders(folder) if name not in classes]:
+            raise ConfigError(
+                "root",
+                f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
+                "Use the same class folders in each split.",
+            )
+        found = make_dataset(
+            str(folder), {name: i for i, name in enumerate(classes)}, extensions=IMG_EXTENSIONS, allow_empty=True
+        )
+        counts = Counter(label for _, label in found)
+        if not found or (split == "train" and len(counts) < len(classes)):
+            empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
+            raise ConfigError(
+                "root",
+                f"{empty} has no images.",
+                f"Put some there; these endings are read: {', '.join(IMG_EXTENSIONS)}.",
+            )
+        return ImageFiles(
+            root,
+            [str(Path(path).relative_to(root)) for path, _ in found],
+            [label for _, label in found],
+            classes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CIFAR10(DataSet):
+    """torchvision's CIFAR10, 60,000 colour images of 32 px in 10 classes (Krizhevsky, 2009).
+
+    Args:
+        root: where it lies or is to be put; not part of any key.
+        download: fetch it if it is not there.
+    """
+
+    root: str = Field(default="data", min_length=1)
+    download: bool = dataclasses.field(default=False, metadata=UNKEYED)
+
+    def identity(self) -> object:
+        keyed = [f.name for f in dataclasses.fields(self) if f.name not in ("root", "download")]
+        return ["cifar10", {name: getattr(self, name) for name in keyed}]
+
+    def read(self, split: SplitName) -> Images | None:
+        if split == "val":
+            return None
+        try:
+            found = torchvision.datasets.CIFAR10(self.root, train=split == "train", download=self.download)
+        except RuntimeError as problem:
+            raise ConfigError(
+                "root",
+                f"CIFAR10 is not whole in {Path(self.root).absolute()} ({problem}).",
+                "Set download=true, or put the folder cifar-10-batches-py there.",
+            ) from problem
+        return ImageArray(lambda: found.data, np.asarray(found.targets), found.classes)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Digits(DataSet):
+    """scikit-learn's 1,797 real handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998).
+
+    Half of each class, the same in every run, is for the test.
+    """
+
+    def read(self, split: SplitName) -> Images | None:
+        from sklearn.datasets import load_digits  # loads in a second, which only its users should wait
+        from sklearn.model_selection import train_test_split
+
+        if split == "val":
+            return None
+        bunch = load_digits()
+        train, test = train_test_split(
+            np.arange(len(bunch.target)), test_size=0.5, stratify=bunch.target, random_state=0
+        )
+        chosen = np.sort(train if split == "train" else test)
+        # The scans count ink in 17 steps, 0 to 16.
+        pixels_NHW = np.rint(bunch.images[chosen] * (255 / 16)).astype(np.uint8)
+        return ImageArray(lambda: pixels_NHW, bunch.target[chosen], [str(d) for d in range(10)])
+
+
+def _folders(parent: Path) -> Sequence[str]:
+    return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))

@@ -1,0 +1,51 @@
+"""What tlfw says when something a person gave it cannot work."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Iterator
+
+
+class ConfigError(Exception):
+    """A setting, or what it points to, cannot work.
+
+    Not a ValueError: pydantic would wrap that into an error of its own.
+
+    Args:
+        field: the setting's name, as far as the raiser knows it. A noun knows only its own
+            field (`root`); the door puts the place in front of it (`target.root`).
+        problem: what is wrong, with the offending value or file.
+        remedy: what would be right.
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str) -> None:
+        super().__init__(field, problem, remedy)
+        self.field, self.problem, self.remedy = field, problem, remedy
+
+    def at(self, prefix: str) -> ConfigError:
+        """The same complaint with `prefix.` in front of its field."""
+        return ConfigError(".".join(p for p in (prefix, self.field) if p), self.problem, self.remedy)
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem} {self.remedy}"
+
+
+@contextlib.contextmanager
+def at(prefix: str) -> Iterator[None]:
+    """Put `prefix` in front of the field of every complaint from inside."""
+    try:
+        yield
+    except ConfigError as problem:
+        raise problem.at(prefix) from problem.__cause__
+
+
+class TrainingFailed(RuntimeError):
+    """A stage began and could not end well, for example because its loss became NaN."""
+
+
+def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """The `limit` names of `known` that look most like `word`, best first; all of a short list."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=limit, cutoff=0.5)
+    return close or (names if len(names) <= 12 else [])

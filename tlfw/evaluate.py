@@ -1,0 +1,112 @@
+"""What a model says of images, and how good that is.
+
+This is the only room that opens a test image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from tlfw.data import EvalBatches, Pixels, Served, View
+from tlfw.data.sets import Part
+from tlfw.model import Model
+
+BATCH = 64
+"""Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""
+
+CALIBRATION_BINS = 15
+
+TrainerFactory = Callable[..., L.Trainer]
+
+
+class _Pass(L.LightningModule):
+    def __init__(self, model: Model, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self.function(batch[0]).float().cpu()
+
+
+def outputs(
+    trainer: TrainerFactory, model: Model, function: Callable[[Tensor], Tensor], served: Served, workers: int = 0
+) -> Tensor:
+    """`function` of all inputs, in their order, in evaluation mode on one device: float32 on the CPU, `[N, ...]`.
+
+    Args:
+        function: of a batch of inputs; may use `model`, which is on the device then.
+    """
+    alone = trainer(
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        devices=1,
+        num_nodes=1,
+        strategy="auto",
+    )
+    batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
+    assert batches is not None
+    return torch.cat([b for b in batches if isinstance(b, Tensor)])
+
+
+def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """How good logits `[N, K]` are for int64 labels `[N]`.
+
+    Returns:
+        `acc`: top-1 accuracy, [0, 1]. `loss`: mean cross-entropy, nats. `balanced_acc`: mean recall
+        of the classes that occur. `macro_f1`: mean F1 of the classes. `ece`: expected calibration
+        error of the largest probability over 15 bins (Guo et al., 2017), [0, 1].
+    """
+    predicted, labels = logits_NK.argmax(1).numpy(), labels_N.numpy()
+    return {
+        "acc": float((predicted == labels).mean()),
+        "loss": F.cross_entropy(logits_NK.double(), labels_N).item(),
+        "balanced_acc": float(balanced_accuracy_score(labels, predicted)) if len(labels) else 0.0,
+        "macro_f1": float(f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0)),
+        "ece": multiclass_calibration_error(
+            logits_NK.softmax(1), labels_N, num_classes=logits_NK.shape[1], n_bins=CALIBRATION_BINS
+        ).item(),
+    }
+
+
+def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
+    """Accuracy and loss on validation images by the head of their data set."""
+    found = measures(outputs(trainer, model, lambda x: model(x, head), served, workers), served.labels_N)
+    return {name: found[name] for name in ("acc", "loss")}
+
+
+def examine(
+    trainer: TrainerFactory, model: Model, head: str, part: Part, view: View, workers: int = 0
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Open the test images, once, and say how good the model is on them.
+
+    Returns:
+        `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test
+        images' list), `label`, `prediction` (int64 `[N]`) and `log_prob` of the label (float32 `[N]`, nats).
+    """
+    served = Pixels(part, view)
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
+    log_prob_NK = logits_NK.log_softmax(1)
+    predictions = {
+        "index": np.asarray(part.indices, dtype=np.int64),
+        "label": served.labels_N.numpy(),
+        "prediction": logits_NK.argmax(1).numpy(),
+        "log_prob": log_prob_NK.gather(1, served.labels_N[:, None])[:, 0].numpy(),
+    }
+    return measures(logits_NK, served.labels_N), predictions
+
+
+def save_predictions(folder: Path, predictions: dict[str, Any]) -> None:
+    """Put `predictions.npz` into a run's folder."""
+    np.savez_compressed(folder / "predictions.npz", **predictions)

@@ -1,0 +1,147 @@
+"""The settings of one run, as objects: a whole config."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from tlfw.backbone import Backbone
+from tlfw.data import DataSet
+from tlfw.errors import ConfigError
+from tlfw.freeze import FreezePolicy
+from tlfw.mix import Budget, DataMix
+from tlfw.plan import Plan, make_plan
+from tlfw.store import Store
+from tlfw.strict import STRICT
+from tlfw.tracking import Tracking
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Pretrain:
+    """Step 1, where a data mix has one: its length, its batch, and one learning rate for all."""
+
+    budget: Budget
+    batch_size: int = Field(ge=1)
+    lr: float = Field(gt=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adapt:
+    """The adaptation stage: its length and its batch. Its learning rates are the freeze policy's."""
+
+    budget: Budget
+    batch_size: int = Field(ge=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Joint:
+    """Training on both data sets at once: the target's share of every batch, and each set's weight in the loss."""
+
+    target_share: float = Field(gt=0, lt=1)
+    loss_weight: dict[Literal["source", "target"], float]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StoreSettings:
+    """Where results are kept that runs share."""
+
+    dir: str = Field(min_length=1)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Experiment:
+    """A whole config, as objects.
+
+    Args:
+        name: the experiment's, for people.
+        seed: of weights, order, augmentation and dropout; not of which images are labelled.
+        image_size: pixels, which both data sets follow unless they say otherwise.
+        select: a stage hands on its `last` weights, or its `best_val`.
+        validations: how often a stage is validated, evenly spread, the last time at its end.
+        outputs: the folder for all that runs leave behind.
+        force: train the adaptation stage again even if this run is done; shared stages are kept.
+        workers: processes that load images beside the one that trains.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: int = Field(ge=0)
+    image_size: int | None
+    backbone: Backbone
+    source: DataSet
+    target: DataSet
+    data_mix: DataMix
+    freeze_policy: FreezePolicy
+    optimizer: Any
+    schedule: Any
+    trainer: Any
+    tracking: Tracking
+    pretrain: Pretrain
+    adapt: Adapt
+    joint: Joint
+    select: Literal["last", "best_val"]
+    validations: int = Field(ge=1)
+    workers: int = Field(ge=0)
+    outputs: str = Field(min_length=1)
+    store: StoreSettings
+    force: bool
+
+    @functools.cached_property
+    def shelf(self) -> Store:
+        """The store."""
+        return Store(Path(self.store.dir).expanduser())
+
+    def plan(self) -> Plan:
+        """Everything that will be made, checked and named.
+
+        Raises:
+            ConfigError: something cannot work; nothing was trained.
+        """
+        for field, folder in (("outputs", self.outputs), ("store.dir", self.store.dir)):
+            _check_writable(field, Path(folder).expanduser())
+        _try_optimizer(self.optimizer, self.schedule)
+        return make_plan(
+            backbone=self.backbone,
+            data_sets={"source": self.source, "target": self.target},
+            data_mix=self.data_mix,
+            freeze_policy=self.freeze_policy,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            trainer=self.trainer,
+            select=self.select,
+            validations=self.validations,
+            seed=self.seed,
+            manifests=self.shelf.root / "manifests",
+        )
+
+
+def _try_optimizer(optimizer: Any, schedule: Any) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    try:
+        made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(
+            "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
+        ) from problem
+    try:
+        schedule(made, 100)
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(
+            "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
+        ) from problem
+
+
+def _check_writable(field: str, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / ".writable"
+        trial.touch()
+        trial.unlink()
+    except OSError as problem:
+        raise ConfigError(
+            field, f"cannot write in {folder.absolute()} ({problem.strerror}).", "Give a folder that can be written."
+        ) from problem

@@ -1,0 +1,93 @@
+"""From an exception to the one message that a person reads."""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from pydantic import ValidationError
+
+from tlfw.errors import ConfigError, TrainingFailed, nearest
+
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT)
+
+
+def explain(problem: BaseException, known: list[str] | None = None) -> str | None:
+    """What was wrong, where, and what would be right; None for what only a traceback explains.
+
+    Args:
+        known: full names of all fields, to find the nearest of a misspelt one.
+    """
+    if isinstance(problem, InstantiationException):
+        place = _full_key(problem)
+        cause = problem.__cause__
+        if isinstance(cause, ConfigError):
+            return str(cause.at(place))
+        if isinstance(cause, ValidationError):
+            return "\n".join(_of_field(place, error) for error in cause.errors())
+        return f"{place or 'config'}: {str(problem).splitlines()[0]} {cause or ''}".strip()
+    if isinstance(problem, ConfigError | TrainingFailed):
+        return str(problem)
+    if isinstance(problem, MissingMandatoryValue):
+        return f"{problem.full_key}: it is not given. Give it a value."
+    if isinstance(problem, MissingConfigException):
+        return _unknown_option(problem)
+    if isinstance(problem, HydraException | OmegaConfBaseException | ConfigCompositionException):
+        return _unknown_field(problem, known or [])
+    if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
+        return f"outputs: cannot write {problem.filename} ({problem.strerror}). Give a folder that can be written."
+    return None
+
+
+def _full_key(problem: InstantiationException) -> str:
+    found = re.search(r"^full_key: (.+)$", str(problem), re.MULTILINE)
+    return found.group(1) if found else ""
+
+
+def _of_field(place: str, error: object) -> str:
+    assert isinstance(error, dict)
+    # Members of a union add their type to the place; a field's name never looks like one.
+    path = [
+        str(part)
+        for part in error["loc"]
+        if not re.match(r"(constrained-|literal|int$|float$|str$|function)", str(part))
+    ]
+    field = ".".join(part for part in (place, *path) if part)
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{field}: there is no such field. Leave it out."
+    if error["type"] in ("missing", "missing_argument"):
+        return f"{field}: it is not given. Give it a value."
+    return f"{field}: {error['msg']}. It is {error['input']!r}."
+
+
+def _unknown_option(problem: MissingConfigException) -> str:
+    if problem.missing_cfg_file is None:
+        return str(problem)
+    asked = problem.missing_cfg_file.removesuffix(".yaml")
+    group, _, option = asked.rpartition("/")
+    if problem.options is None:
+        return f"{group or asked}: there is no config group {group or asked!r}. Look at --help for those there are."
+    near = " or ".join(nearest(option, problem.options))
+    choice = f"Did you mean {near}?" if near else "The options are: " + ", ".join(sorted(problem.options)) + "."
+    return f"{group}: there is no option {option!r}. {choice}"
+
+
+def _unknown_field(problem: BaseException, known: list[str]) -> str:
+    inner = problem.__cause__ or problem
+    text = "\n".join(
+        line for line in str(problem).splitlines() if not line.strip().startswith(("object_type", "full_key"))
+    )
+    if cause := str(inner).splitlines()[:1]:
+        text = text if cause[0] in text else f"{text}\n{cause[0]}"
+    full = getattr(inner, "full_key", None) or ""
+    match = re.search(
+        r"Could not (?:override|append to config\.?.*?|delete from config\.?.*?) '?\+?([\w.@/]+)", str(problem)
+    )
+    field = match.group(1) if match else full
+    if not field or ("not in struct" not in str(inner) and "Could not override" not in str(problem)):
+        return text
+    near = nearest(field, known, limit=2) if known else []
+    remedy = f"Did you mean {' or '.join(near)}?" if near else "Use --cfg job to see all fields."
+    return f"{field}: there is no such field. {remedy}"

@@ -1,0 +1,75 @@
+"""What frozen blocks say of images that never change is computed once and stored.
+
+Legal only where the blocks are frozen, run in evaluation mode (so that BatchNorm, dropout
+and stochastic depth are functions of one image), and the images are not augmented.
+Worth it only where a feature takes no more bytes than its image, or few. Both follow from keyed
+settings alone, never from what happens to be in the store: so the way a stage is computed
+belongs to its key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlfw.backbone import Backbone
+from tlfw.data import View
+from tlfw.data.mixture import Pixels, Served
+from tlfw.evaluate import TrainerFactory, outputs
+from tlfw.freeze import FreezePolicy
+from tlfw.identity import digest
+from tlfw.model import Model
+from tlfw.store import Store
+
+KIND = "features"
+
+SMALL_BYTES = 16 * 1024
+"""A feature that takes no more is stored however small its image is: any pooled one."""
+
+
+def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, views: Iterable[View]) -> int:
+    """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
+    names = backbone.block_names()
+    frozen = len(names) - len(policy.trained_blocks(names))
+    if policy.batch_norm == "train" or any(view.augmentation != "none" for view in views):
+        return 0
+    with torch.device("meta"):
+        trunk = backbone.trunk_shape(image_size)
+        z = trunk(torch.empty(1, 3, image_size, image_size), 0, frozen)
+    return frozen if z.numel() * 4 <= max(3 * image_size**2, SMALL_BYTES) else 0
+
+
+class Features:
+    """Stored inputs of a block, served like images.
+
+    Args:
+        z_N: float32, the image axis first.
+        labels_N: int64 `[N]`.
+    """
+
+    def __init__(self, z_N: np.ndarray, labels_N: Tensor) -> None:
+        self.z_N, self.labels_N = z_N, labels_N
+
+    def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
+        return torch.from_numpy(self.z_N[np.asarray(positions)])
+
+
+def stored(
+    store: Store, trainer: TrainerFactory, model: Model, pixels: Pixels, blocks: int, made_by: object, workers: int = 0
+) -> Served:
+    """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
+
+    Args:
+        made_by: what decides them besides `blocks`: the weights' key, the images, the numerics.
+    """
+
+    def make(folder: Path) -> None:
+        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers)
+        np.save(folder / "features.npy", z_N.numpy())
+
+    folder, _ = store.get_or_make(KIND, digest([made_by, blocks]), make)
+    return Features(np.load(folder / "features.npy", mmap_mode="r"), pixels.labels_N)

@@ -1,0 +1,77 @@
+"""Names for things, made from what they are.
+
+A result is stored under the digest of everything that produced it. Digests are taken of
+validated objects, never of YAML text, so that a comment, an order of keys or a way of
+writing a number does not make a new result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+UNKEYED: dict[str, Any] = {"keyed": False}
+"""`metadata` of a dataclass field that does not change results (a path, a worker count)."""
+
+
+def canonical(value: Any) -> Any:
+    """`value` as plain JSON types, equal for equal meanings.
+
+    An object may say itself what it is by a method `identity()`; otherwise dataclasses,
+    partials, functions, classes, mappings, sequences and scalars are understood.
+
+    Raises:
+        TypeError: for anything else. An object whose identity is a guess must not name a result.
+    """
+    if hasattr(value, "identity") and not isinstance(value, type):
+        return canonical(value.identity())
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise TypeError("NaN names nothing: it is not equal to itself")
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        keyed = [f.name for f in dataclasses.fields(value) if f.metadata.get("keyed", True)]
+        return {"is": _name(type(value)), **{f: canonical(getattr(value, f)) for f in keyed}}
+    if isinstance(value, functools.partial):
+        return {
+            "call": _name(value.func),
+            "args": canonical(value.args),
+            "with": canonical(value.keywords),
+        }
+    if isinstance(value, Mapping):
+        return {_text(k): canonical(v) for k, v in sorted(value.items(), key=lambda kv: _text(kv[0]))}
+    if isinstance(value, list | tuple):
+        return [canonical(v) for v in value]
+    if isinstance(value, set | frozenset):
+        return sorted((canonical(v) for v in value), key=json.dumps)
+    if callable(value) and hasattr(value, "__qualname__"):
+        return _name(value)
+    raise TypeError(f"{value!r} of type {type(value).__name__} has no identity: give it a method identity()")
+
+
+def digest(value: Any) -> str:
+    """A hexadecimal SHA-256 name (32 characters) for `value`."""
+    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def seed_from(*parts: Any) -> int:
+    """A seed in [0, 2**63) that is a function of `parts` and looks unrelated to its neighbours'."""
+    return int(digest(parts)[:16], 16) >> 1
+
+
+def _name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _text(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"a key of a mapping must be text to have an identity, not {key!r}")
+    return key

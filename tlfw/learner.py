@@ -1,0 +1,126 @@
+"""The LightningModule that learns a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from tlfw.errors import TrainingFailed
+from tlfw.freeze import Freezing
+from tlfw.identity import seed_from
+
+OptimizerFactory = Callable[..., Optimizer]
+ScheduleFactory = Callable[[Optimizer, int], Any]
+
+
+class Learner(L.LightningModule):
+    """Trains what a `Freezing` leaves trainable, on batches of one or two data sets.
+
+    The loss is the sum over the data sets of weight x mean cross-entropy of that set's images.
+
+    Args:
+        start: the block whose inputs the batches hold: 0 for images, more for stored features.
+        optimizer: from parameter groups, each with its peak learning rate.
+        schedule: from (optimizer, steps).
+        steps: of the whole stage.
+        seed: dropout and the like are functions of (seed, step, process).
+        val_names: data sets of the validation loaders, in order.
+    """
+
+    def __init__(
+        self,
+        freezing: Freezing,
+        *,
+        start: int,
+        loss_weight: Mapping[str, float],
+        optimizer: OptimizerFactory,
+        schedule: ScheduleFactory,
+        steps: int,
+        seed: int,
+        val_names: Sequence[str],
+    ) -> None:
+        super().__init__()
+        self.freezing, self.model, self.start = freezing, freezing.model, start
+        self.loss_weight, self.steps, self.seed, self.val_names = loss_weight, steps, seed, list(val_names)
+        self.make_optimizer, self.make_schedule = optimizer, schedule
+        self.val_acc = nn.ModuleDict(
+            {name: MulticlassAccuracy(self.model.classes[name], average="micro") for name in val_names}
+        )
+        self.val_loss = nn.ModuleDict({name: MeanMetric() for name in val_names})
+        self.peak_rates: list[float] = []
+
+    def train(self, mode: bool = True) -> Learner:
+        super().train(mode)
+        self.freezing.set_modes(mode)
+        return self
+
+    def on_fit_start(self) -> None:
+        self.train()  # Lightning takes the modes as it finds them
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.make_optimizer(self.freezing.parameter_groups())
+        self.peak_rates = [0.0] * len(optimizer.param_groups)
+        schedule = self.make_schedule(optimizer, self.steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(seed_from("step", self.seed, self.global_step, self.global_rank))
+        groups = self.trainer.optimizers[0].param_groups
+        self.peak_rates = [max(peak, group["lr"]) for peak, group in zip(self.peak_rates, groups, strict=True)]
+
+    def on_train_end(self) -> None:
+        """Law: what trains and what the optimizer holds are one set, each with a rate above 0 at some step."""
+        groups = self.trainer.optimizers[0].param_groups
+        held = {id(p) for group in groups for p in group["params"]}
+        trains = {id(p) for p in self.model.parameters() if p.requires_grad}
+        idle = [group["name"] for group, peak in zip(groups, self.peak_rates, strict=True) if peak <= 0]
+        if held != trains or idle:
+            raise TrainingFailed(f"the optimizer does not train what it should (never above 0: {idle})")
+
+    def training_step(self, batch: dict[str, tuple[Tensor, Tensor]], batch_idx: int) -> Tensor:
+        logits = self.model.mixture_logits({name: x for name, (x, _) in batch.items()}, self.start)
+        losses = {name: F.cross_entropy(logits[name], y_B) for name, (_, y_B) in batch.items()}
+        loss = torch.stack([self.loss_weight[name] * each for name, each in losses.items()]).sum()
+        self._check_finite(loss, "loss")
+        self.log("train/loss", loss.detach())
+        for name, each in losses.items():
+            self.log(f"{name}/train/loss", each.detach())
+        for group in self.trainer.optimizers[0].param_groups:
+            self.log(f"lr/{group['name']}", group["lr"])
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        name = self.val_names[dataloader_idx]
+        x, y_B = batch
+        logits_BK = self.model(x, name, self.start)
+        loss = F.cross_entropy(logits_BK, y_B)
+        self._check_finite(loss, f"{name} validation loss")
+        accuracy, mean_loss = self._meters(name)
+        accuracy.update(logits_BK, y_B)
+        mean_loss.update(loss, len(y_B))
+
+    def _check_finite(self, loss: Tensor, what: str) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingFailed(
+                f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate"
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        for name in self.val_names:
+            for measure, meter in zip(("acc", "loss"), self._meters(name), strict=True):
+                self.log(f"{name}/val/{measure}", meter.compute())
+                meter.reset()
+
+    def _meters(self, name: str) -> tuple[Metric, Metric]:
+        accuracy, loss = self.val_acc[name], self.val_loss[name]
+        assert isinstance(accuracy, Metric)
+        assert isinstance(loss, Metric)
+        return accuracy, loss

@@ -1,0 +1,240 @@
+"""What an experiment is about to do: every stage and the run, each under the key of all that decides it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import torchvision
+
+from tlfw.backbone import Backbone
+from tlfw.data import DataSet, Division, View
+from tlfw.errors import ConfigError, at
+from tlfw.evaluate import TrainerFactory
+from tlfw.features import stored_blocks
+from tlfw.freeze import FreezePolicy
+from tlfw.identity import digest
+from tlfw.mix import DataMix, Stage
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+REVISION = 1
+"""Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
+
+UNKEYED_TRAINER = {
+    "accelerator", "strategy", "devices", "num_nodes", "precision",  # in the numerics tag, as they turn out
+    "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "logger", "callbacks", "default_root_dir",
+    "profiler", "barebones", "max_steps",  # the last one shows in a stage's steps
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """One training, with what follows from the data.
+
+    Attributes:
+        key: the digest of everything that decides the stage's weights.
+        start_key: the same of the weights that it starts from.
+        policy: what may change.
+        per_batch: data set -> images in every batch.
+        steps: of the optimizer.
+        stored: how many blocks are taken from stored features; 0: computed directly.
+        random_start: whether nothing was ever learnt before.
+    """
+
+    name: str
+    stage: Stage
+    key: str
+    start_key: str
+    policy: FreezePolicy
+    per_batch: Mapping[str, int]
+    steps: int
+    stored: int
+    random_start: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An experiment, checked, with all that a person need not say.
+
+    Attributes:
+        key: the digest of everything that decides the run's numbers.
+        divisions: data set -> its images by use, for the data sets that are needed.
+        views: data set -> how its training images are seen.
+        content: data set -> part -> digest.
+        numerics: what else the last bit depends on.
+    """
+
+    key: str
+    stages: tuple[PlannedStage, ...]
+    divisions: Mapping[str, Division]
+    views: Mapping[str, View]
+    content: Mapping[str, Mapping[str, str]]
+    image_size: int
+    numerics: Mapping[str, Any]
+
+    def still_view(self, name: str) -> View:
+        """How images of a data set are seen when nothing is learnt from them."""
+        return dataclasses.replace(self.views[name], augmentation="none")
+
+    @property
+    def labels(self) -> list[str]:
+        """What a reader must know before comparing this run with another."""
+        last = self.stages[-1]
+        labels = []
+        if last.random_start and last.policy.n != "all":
+            labels.append("random_features")
+        if last.policy.batch_norm == "train":
+            labels.append("drifting_batch_norm")
+        return labels
+
+
+def make_plan(
+    *,
+    backbone: Backbone,
+    data_sets: Mapping[str, DataSet],
+    data_mix: DataMix,
+    freeze_policy: FreezePolicy,
+    optimizer: Any,
+    schedule: Any,
+    trainer: TrainerFactory,
+    select: str,
+    validations: int,
+    seed: int,
+    manifests: Path,
+) -> Plan:
+    """Check everything that can be wrong and name everything that will be made. Trains and builds nothing.
+
+    Raises:
+        ConfigError: something cannot work; its field is the full one.
+    """
+    stages = data_mix.trained(published=backbone.weights is not None)
+    names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
+    image_size = _image_size(backbone, {name: data_sets[name] for name in names})
+    with at("backbone"):
+        weights_key = digest([backbone.identity(), image_size, seed])
+    backbone.check_size(image_size)
+    with at("freeze_policy"):
+        freeze_policy.trained_blocks(backbone.block_names())
+    divisions, views, content = {}, {}, {}
+    for name in names:
+        with at(name):
+            divisions[name] = data_sets[name].divide(tested=name == "target")
+            views[name] = view(data_sets[name], backbone, image_size)
+            parts = ("train", "val", "test") if name == "target" else ("train", "val")
+            content[name] = {part: getattr(divisions[name], part).digest(manifests) for part in parts}
+    sizes = {name: len(division.train) for name, division in divisions.items()}
+    numerics, trainer_key, most_steps = _numerics(trainer)
+    key = weights_key
+    planned: list[PlannedStage] = []
+    for stage_name, stage in stages.items():
+        policy = stage.policy or freeze_policy
+        with at("pretrain" if stage.policy else "adapt"):
+            per_batch = stage.per_batch(sizes)
+            steps = min(stage.steps(sizes), most_steps)
+        stored = stored_blocks(policy, backbone, image_size, [views[name] for name in stage.names])
+        start_key = key
+        key = digest(
+            {
+                "start": start_key,
+                "stage": [stage_name, per_batch, stage.loss_weights, steps],
+                "policy": policy,
+                "optimizer": optimizer,
+                "schedule": schedule,
+                "select": [select, min(validations, steps)],
+                "seed": seed,
+                "data": {name: [content[name]["train"], content[name]["val"], views[name]] for name in stage.names},
+                "numerics": {**numerics, "stored_blocks": stored},
+                "trainer": trainer_key,
+            }
+        )
+        planned.append(
+            PlannedStage(
+                name=stage_name,
+                stage=stage,
+                key=key,
+                start_key=start_key,
+                policy=policy,
+                per_batch=per_batch,
+                steps=steps,
+                stored=stored,
+                random_start=not planned and backbone.weights is None,
+            )
+        )
+    return Plan(
+        key=digest([key, content]),
+        stages=tuple(planned),
+        divisions=divisions,
+        views=views,
+        content=content,
+        image_size=image_size,
+        numerics=numerics,
+    )
+
+
+def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:
+    """How the model sees a data set: as published weights were trained to see, else at ImageNet's statistics."""
+    mean, std, resize, interpolation = IMAGENET_MEAN, IMAGENET_STD, image_size, "bilinear"
+    if backbone.published:
+        own = backbone.published.transforms()
+        mean, std, interpolation = tuple(own.mean), tuple(own.std), own.interpolation.value
+        resize = round(image_size * own.resize_size[0] / own.crop_size[0])
+    return View(
+        size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        mean=tuple(data_set.mean) if data_set.mean else mean,
+        std=tuple(data_set.std) if data_set.std else std,
+        augmentation=data_set.augmentation,
+    )
+
+
+def _image_size(backbone: Backbone, data_sets: Mapping[str, DataSet]) -> int:
+    own = backbone.published.transforms().crop_size[0] if backbone.published else 224
+    sizes = {name: data_set.image_size or own for name, data_set in data_sets.items()}
+    if len(set(sizes.values())) > 1:
+        raise ConfigError(
+            "source.image_size, target.image_size", f"they differ ({sizes}).", "Set image_size, which both follow."
+        )
+    return next(iter(sizes.values()))
+
+
+def _numerics(trainer: TrainerFactory) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """(what the last bit depends on, the trainer's other settings, the most steps that it allows a stage)."""
+    settings: dict[str, Any] = dict(getattr(trainer, "keywords", {}))
+    if settings.get("accumulate_grad_batches", 1) != 1:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches",
+            "it would change what batch_size means.",
+            "Leave it out; batch_size is the effective batch.",
+        )
+    try:
+        made: L.Trainer = trainer(
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+        )
+    except Exception as problem:  # Lightning raises many kinds here, all of them about what it was given
+        raise ConfigError(
+            "trainer",
+            f"Lightning refuses it: {problem}.",
+            "Look up the arguments of lightning.Trainer; trainer=cpu works anywhere.",
+        ) from problem
+    device = made.strategy.root_device.type
+    numerics = {
+        "revision": REVISION,
+        "device": device,
+        "precision": str(made.precision),
+        "threads": torch.get_num_threads() if device == "cpu" else None,
+        "world_size": made.world_size,
+        "torch": _minor(torch.__version__),
+        "torchvision": _minor(torchvision.__version__),
+    }
+    keyed = {name: value for name, value in settings.items() if name not in UNKEYED_TRAINER}
+    return numerics, keyed, settings.get("max_steps", -1) if settings.get("max_steps", -1) > 0 else 2**62
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

@@ -1,0 +1,86 @@
+"""What a person sees while a stage trains: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning as L
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+PLAIN_SECONDS = 15.0
+"""Between two plain lines of one stage."""
+
+
+class StageProgress(L.Callback):
+    """Stage, images per second, time left, and the latest validation accuracies.
+
+    Args:
+        title: of the stage.
+        steps: of the whole stage.
+        batch_size: images in a batch, over all processes.
+    """
+
+    def __init__(self, title: str, steps: int, batch_size: int) -> None:
+        self.title, self.steps, self.batch_size = title, steps, batch_size
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._first_step, self._began = trainer.global_step, time.monotonic()
+        self._said = self._began
+        if not trainer.is_global_zero:
+            return
+        console = Console()
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[told]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task(self.title, total=self.steps, completed=trainer.global_step, told="")
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if not trainer.is_global_zero:
+            return
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=trainer.global_step, told=self._told(trainer))
+        elif time.monotonic() - self._said > PLAIN_SECONDS:
+            self._said = time.monotonic()
+            left = (self._said - self._began) / max(self._done(trainer), 1) * (self.steps - trainer.global_step)
+            print(
+                f"  {self.title}: step {trainer.global_step}/{self.steps}, {self._told(trainer)}, {left:.0f} s left",
+                flush=True,
+            )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._stop()
+        if trainer.is_global_zero:
+            seconds = time.monotonic() - self._began
+            print(f"  {self.title}: {self.steps} steps in {seconds:.1f} s, {self._told(trainer)}", flush=True)
+
+    def on_exception(self, *_: Any) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _done(self, trainer: L.Trainer) -> int:
+        return trainer.global_step - self._first_step
+
+    def _told(self, trainer: L.Trainer) -> str:
+        rate = self._done(trainer) * self.batch_size / max(time.monotonic() - self._began, 1e-9)
+        accuracies = [
+            f"{name.split('/')[0]} val {float(value):.1%}"
+            for name, value in sorted(trainer.callback_metrics.items())
+            if name.endswith("/val/acc")
+        ]
+        return ", ".join([f"{rate:.0f} images/s", *accuracies])

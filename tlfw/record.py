@@ -1,0 +1,93 @@
+"""The facts of one run, as one JSON file that other programs may read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+SCHEMA = 1
+FILE = "record.json"
+
+Status = Literal["done", "failed"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run. What does not apply is `None`, never 0.
+
+    Accuracies and the other shares are in [0, 1]; `seconds` are wall-clock seconds,
+    `*_bytes` bytes, `train_flops` floating-point operations (multiply and add counted
+    apart) of training, forward and backward.
+
+    Attributes:
+        run_id: the digest of everything that produced the numbers.
+        status: `done`, or `failed` with `error` saying why.
+        paradigm: names of the `data_mix` and of the `freeze_policy`.
+        labels: what a reader must know before comparing, e.g. `random_features`.
+        metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.
+        stages: one entry a stage: name, key, reused, seconds, images_seen, train_flops, wandb_id.
+        certificate: the proof that frozen tensors stayed frozen in the last stage.
+        attempt: 0 at first; each `force=true` adds one.
+    """
+
+    run_id: str
+    status: Status
+    experiment: str
+    sweep: str | None
+    seed: int
+    paradigm: dict[str, str]
+    backbone: str
+    source: str | None
+    target: str
+    labels: list[str]
+    metrics: dict[str, float | None]
+    stages: list[dict[str, Any]]
+    certificate: dict[str, Any] | None
+    wandb: dict[str, Any]
+    cost: dict[str, Any]
+    environment: dict[str, Any]
+    attempt: int = 0
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def write(self, folder: Path) -> Path:
+        """Put `record.json` into `folder`, whole or not at all."""
+        path = folder / FILE
+        replace_text(path, json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """The record at `path`, a file or the folder that holds it.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged or of another schema.
+        """
+        path = path / FILE if path.is_dir() else path
+        try:
+            facts = json.loads(path.read_text())
+            if facts["schema"] != SCHEMA:
+                raise ValueError(f"schema {facts['schema']}, where this tlfw reads {SCHEMA}")
+            return cls(**facts)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ValueError(f"{path} is not a record that this tlfw can read: {problem}") from problem
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write `text` to `path` so that no reader ever sees half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,354 @@
+"""One run is a fold of stages over weights, then one look at the test images, then a record."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+
+import tlfw
+from tlfw.cost import peak_memory_bytes
+from tlfw.data import Mixture, Pixels, View
+from tlfw.data.sets import Part
+from tlfw.evaluate import examine, save_predictions, validate
+from tlfw.experiment import Experiment
+from tlfw.features import stored
+from tlfw.freeze import Freezing
+from tlfw.model import Model
+from tlfw.plan import Plan, PlannedStage
+from tlfw.record import Record, Status
+from tlfw.store import read_json
+from tlfw.tracking import Tracked
+from tlfw.train import Lesson, train, weights_of
+
+STAGES = "stages"
+PROBE_IMAGES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run knows of its place and that decides no number.
+
+    Attributes:
+        choices: config group -> chosen option, e.g. `freeze_policy` -> `last_layer`.
+        config: the resolved config, as plain types.
+        folder: Hydra's output folder, whose `.hydra` is copied beside the record; None: there is none.
+        sweep: the sweep's name; None for a single run.
+    """
+
+    choices: Mapping[str, str]
+    config: Mapping[str, Any]
+    folder: Path | None
+    sweep: str | None
+
+
+def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
+    """Train what is not in the store, evaluate, and leave a record.
+
+    Returns:
+        The record, and whether it was there before and nothing was done.
+
+    Raises:
+        ConfigError: before anything is trained.
+        TrainingFailed: a stage failed; the record says `failed` and why.
+    """
+    plan = experiment.plan()
+    runs = Path(experiment.outputs).expanduser() / "runs"
+    former = find_record(runs, plan.key)
+    if former is not None and former.status == "done" and not experiment.force:
+        return former, True
+    attempt = 0 if former is None else former.attempt + experiment.force
+    return _Run(experiment, plan, job, runs, attempt).go(), False
+
+
+class _Run:
+    """One pass through the fold."""
+
+    def __init__(self, experiment: Experiment, plan: Plan, job: Job, runs: Path, attempt: int) -> None:
+        self.experiment, self.plan, self.job, self.runs, self.attempt = experiment, plan, job, runs, attempt
+        self.store = experiment.shelf
+        kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
+        self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
+        self.name = "-".join([*kinds, f"s{experiment.seed}"])
+        self.folder = runs / f"{self.name}-{plan.key[:12]}"
+        self.model = Model(experiment.backbone, plan.image_size, experiment.seed)
+        self.stage_facts: list[dict[str, Any]] = []
+        self.certificate: dict[str, Any] | None = None
+        self.metrics: dict[str, float | None] = {}
+
+    def go(self) -> Record:
+        began = time.monotonic()
+        print(f"{self.name}", flush=True)
+        tracked: Tracked | None = None
+        try:
+            *before, last = self.plan.stages
+            for stage in before:
+                self.learn(stage, None)
+            tracked = self.open(
+                id=f"{self.plan.key[:16]}-{self.attempt}",
+                name=self.name,
+                folder=self.folder,
+                job_type="run",
+                tags=[*self.paradigm.values(), self.experiment.backbone.name, *self.plan.labels],
+            )
+            self.learn(last, tracked)
+            self.evaluate()
+            record = self.record("done", tracked, time.monotonic() - began)
+        except BaseException as problem:
+            record = self.record("failed", tracked, time.monotonic() - began, error=_said(problem))
+            if tracked:
+                tracked.finish({"status": "failed", "error": record.error}, failed=True)
+            self.publish(record)
+            raise
+        tracked.finish({**self.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}, "status": "done"})
+        self.publish(record)
+        return record
+
+    def learn(self, planned: PlannedStage, tracked: Tracked | None) -> None:
+        """Bring the model to where a stage leaves it: from the store, or by training.
+
+        A stage that other runs may share is a W&B run of its own; the last one is logged to the run's.
+        """
+        for name in planned.stage.names:
+            self.model.add_head(name, len(self.plan.divisions[name].classes))
+
+        def make(draft: Path) -> None:
+            own = tracked or self.open(
+                id=f"{planned.name}-{planned.key[:16]}",
+                name=f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}",
+                folder=self.runs
+                / f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}-{planned.key[:12]}",
+                job_type=planned.name,
+                tags=[planned.name, self.experiment.backbone.name],
+            )
+            try:
+                facts = self.train(planned, own, draft)
+            except BaseException as problem:
+                if tracked is None:
+                    own.finish({"status": "failed", "error": _said(problem)}, failed=True)
+                raise
+            if tracked is None:
+                own.finish({**facts["metrics"], "status": "done"})
+
+        redo = tracked is not None and self.experiment.force
+        folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
+        # Also where it has just been trained: what was stored is what goes on.
+        self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+        facts = read_json(folder / "stage.json")
+        if reused:
+            print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
+        self.certificate = facts.pop("certificate")
+        facts.pop("metrics")
+        self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
+
+    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
+        """Train a stage and put its weights and its facts into `draft`."""
+        stage, plan = planned.stage, self.plan
+        freezing = Freezing(planned.policy, self.model, stage.names)
+        monitor = "target" if "target" in stage.names else "source"
+        scratch = self.store.scratch(STAGES, planned.key)
+        outcome = train(
+            freezing,
+            self.mixture(planned),
+            Lesson(
+                title=planned.name,
+                loss_weight=stage.loss_weights,
+                start=planned.stored,
+                optimizer=self.experiment.optimizer,
+                schedule=self.experiment.schedule,
+                select=self.experiment.select,
+                monitor=monitor,
+                seed=self.experiment.seed,
+            ),
+            trainer=self.experiment.trainer,
+            logger=tracked.logger(planned.name),
+            scratch=scratch,
+            probe_BCHW=self.pixels(monitor, "train", still=True).batch(
+                range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
+            ),
+        )
+        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors")
+        facts = {
+            "name": planned.name,
+            "seconds": outcome.seconds,
+            "images_seen": outcome.images_seen,
+            "train_flops": outcome.train_flops,
+            "wandb_id": tracked.id,
+            "steps": planned.steps,
+            "stored_blocks": planned.stored,
+            "certificate": outcome.certificate,
+            "metrics": self.validated(),
+        }
+        (draft / "stage.json").write_text(json.dumps(facts, indent=1))
+        shutil.rmtree(scratch, ignore_errors=True)
+        return facts
+
+    def mixture(self, planned: PlannedStage) -> Mixture:
+        """What the stage trains and validates on: images, or stored features of them."""
+        train = {name: self.served(name, "train", planned) for name in planned.stage.names}
+        val = {name: self.served(name, "val", planned) for name in self.model.heads}
+        return Mixture(
+            train=train,
+            val=val,
+            per_batch=planned.per_batch,
+            steps=planned.steps,
+            rounds=self.experiment.validations,
+            seed=self.experiment.seed,
+            workers=self.experiment.workers,
+        )
+
+    def served(self, name: str, part: Literal["train", "val"], planned: PlannedStage) -> Any:
+        """Images of a part, or their features where the stage is computed from those."""
+        pixels = self.pixels(name, part, still=part == "val")
+        if not planned.stored:
+            return pixels
+        made_by = [planned.start_key, self.plan.content[name][part], pixels.view, self.plan.numerics]
+        return stored(
+            self.store, self.experiment.trainer, self.model, pixels, planned.stored, made_by, self.experiment.workers
+        )
+
+    def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
+        view = self.plan.still_view(name) if still else self.plan.views[name]
+        chosen: Part = getattr(self.plan.divisions[name], part)
+        return _pixels(_Named(self.plan.content[name][part], chosen), view)
+
+    def validated(self) -> dict[str, float]:
+        """`NAME/val/acc` and `NAME/val/loss` of every data set with a head, by the model as it stands."""
+        return {
+            f"{name}/val/{measure}": value
+            for name in self.model.heads
+            for measure, value in validate(
+                self.experiment.trainer, self.model, name, self.pixels(name, "val", still=True), self.experiment.workers
+            ).items()
+        }
+
+    def evaluate(self) -> None:
+        """All selection is over: measure on validation, then open the target's test images."""
+        self.metrics = {"source/val/acc": None, "source/val/loss": None, **self.validated()}
+        test = self.plan.divisions["target"].test
+        assert test is not None
+        measured, predictions = examine(
+            self.experiment.trainer,
+            self.model,
+            "target",
+            test,
+            self.plan.still_view("target"),
+            self.experiment.workers,
+        )
+        self.metrics |= {f"target/test/{name}": value for name, value in measured.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_predictions(self.folder, predictions)
+
+    def open(self, **kwargs: Any) -> Tracked:
+        return self.experiment.tracking.open(
+            group=self.job.sweep or self.experiment.name, config=self.job.config, **kwargs
+        )
+
+    def record(self, status: Status, tracked: Tracked | None, seconds: float, error: str | None = None) -> Record:
+        plan, experiment = self.plan, self.experiment
+        failed = status == "failed"
+        return Record(
+            run_id=plan.key,
+            status=status,
+            experiment=experiment.name,
+            sweep=self.job.sweep,
+            seed=experiment.seed,
+            paradigm=self.paradigm,
+            backbone=experiment.backbone.name,
+            source=experiment.source.name if "source" in plan.divisions else None,
+            target=experiment.target.name,
+            labels=plan.labels,
+            metrics={} if failed else self.metrics,
+            stages=self.stage_facts,
+            certificate=None if failed else self.certificate,
+            wandb=tracked.facts() if tracked else {"id": None, "mode": None, "dir": None},
+            cost={
+                "seconds": seconds,
+                "train_flops": sum(stage["train_flops"] for stage in self.stage_facts),
+                "peak_memory_bytes": peak_memory_bytes(),
+            },
+            environment=_environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
+            attempt=self.attempt,
+            error=error,
+        )
+
+    def publish(self, record: Record) -> None:
+        """Leave the run's folder; its record comes last."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hydra = self.job.folder / ".hydra" if self.job.folder else None
+        if hydra and hydra.is_dir():
+            shutil.copytree(hydra, self.folder / ".hydra", dirs_exist_ok=True)
+        if record.status == "done":
+            place = self.store.find(STAGES, self.plan.stages[-1].key)
+            assert place is not None
+            shutil.copyfile(place / "weights.safetensors", self.folder / "checkpoint.safetensors")
+        record.write(self.folder)
+
+
+def find_record(runs: Path, key: str) -> Record | None:
+    """The readable record of the run of that key, or None."""
+    for path in sorted(runs.glob(f"*-{key[:12]}/record.json")):
+        try:
+            record = Record.read(path)
+        except ValueError:
+            continue
+        if record.run_id == key:
+            return record
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A part that is equal to another of the same content."""
+
+    content: str
+    part: Part = dataclasses.field(compare=False)
+
+
+@lru_cache(maxsize=6)
+def _pixels(named: _Named, view: View) -> Pixels:
+    """Decoded images, kept from one run of a process to the next."""
+    return Pixels(named.part, view)
+
+
+def _said(problem: BaseException) -> str:
+    return f"{type(problem).__name__}: {problem}".strip()
+
+
+def _environment() -> dict[str, Any]:
+    return {
+        "tlfw": tlfw.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "git": _git(),
+    }
+
+
+@functools.cache
+def _git() -> str | None:
+    """The commit of the checkout that tlfw runs from, with `-dirty` where it was changed; None from a wheel."""
+    here = Path(__file__).parent
+    if not (here.parent / ".git").exists():
+        return None
+    try:
+        asked = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None

@@ -1,0 +1,143 @@
+"""Which runs a multirun is made of, and whether all of them can work."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tlfw import CONF
+from tlfw.errors import ConfigError
+from tlfw.explain import explain
+
+
+def jobs(params: Mapping[str, object], also: Sequence[Sequence[str]], arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of every job of a sweep, in order.
+
+    First the product of all that is swept, by `params` or by `arguments` (the command line wins),
+    then for each list in `also` the product of all that is swept and that the list does not
+    set itself. So a control is added once, and once for each seed where seeds are swept.
+
+    Raises:
+        ConfigError: something is swept that cannot be.
+    """
+    parser = OverridesParser.create()
+    chosen: dict[str, list[str]] = {}
+    for override in parser.parse_overrides([f"{key}={value}" for key, value in params.items()] + list(arguments)):
+        chosen.pop(override.get_key_element().lstrip("+"), None)
+        chosen[override.get_key_element().lstrip("+")] = _values(override)
+    found = _product(chosen.values())
+    for extra in also:
+        own = parser.parse_overrides(list(extra))
+        named = {override.get_key_element().lstrip("+") for override in own}
+        rest = [values for key, values in chosen.items() if key not in named]
+        found += _product([*rest, *(_values(override) for override in own)])
+    return [list(job) for job in dict.fromkeys(map(tuple, found))]
+
+
+def _values(override: Override) -> list[str]:
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return (
+            [f"{key}={override.get_value_element_as_str()}"] if not override.is_delete() else [str(override.input_line)]
+        )
+    if not override.is_discrete_sweep():
+        raise ConfigError(key, f"{override.input_line} is no list of values.", "Use a,b,c or range(…).")
+    if key.split("/")[0] == "hydra" or key.startswith("hydra."):
+        raise ConfigError(key, "Hydra chooses it before it makes jobs, so it cannot be swept.", "Set it to one value.")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _product(lists: Iterable[list[str]]) -> list[list[str]]:
+    return [list(combination) for combination in itertools.product(*lists)]
+
+
+class Refused(Exception):
+    """A sweep that cannot work as a whole; the text has all errors together. Nothing was trained."""
+
+
+class SomeFailed(Exception):
+    """A sweep that ended, but not every run of it well; the table says which."""
+
+
+def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], sweep: DictConfig) -> None:
+    """Compose, instantiate and plan every job.
+
+    Args:
+        compose: a job's whole config from its overrides.
+        sweep: the multirun's own config.
+
+    Raises:
+        Refused: some of them cannot work.
+    """
+    from hydra.utils import instantiate
+
+    errors: dict[str, list[str]] = {}
+    for job in found:
+        try:
+            config = compose(job)
+            _check_untouched(config, sweep)
+            with open_dict(config):
+                del config["hydra"]
+            instantiate(config).plan()
+        except Exception as problem:
+            message = explain(problem, known_fields())
+            if message is None:
+                raise
+            errors.setdefault(message, []).append(" ".join(job))
+    if errors:
+        bad = sum(map(len, errors.values()))
+        lines = [f"{bad} of {len(found)} jobs cannot work; nothing was trained."]
+        for message, jobs_ in errors.items():
+            lines += ["", message, *(f"  in {job or 'the job'}" for job in jobs_[:3])]
+            lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
+        raise Refused("\n".join(lines))
+
+
+def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
+    """Launcher and sweeper are chosen before jobs are made: a job that sets them would silently not be heard."""
+    for plugin in ("sweeper", "launcher"):
+        own, used = (OmegaConf.to_container(c.hydra[plugin], resolve=False) for c in (config, sweep))
+        if own != used:
+            raise ConfigError(
+                "experiment",
+                f"it sets hydra.{plugin}, which a job of a sweep cannot.",
+                "Run one such experiment at a time, without sweeping over experiment.",
+            )
+
+
+def known_fields() -> list[str]:
+    """The full names of all fields of the default config."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with _own_hydra(GlobalHydra.instance()), initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return _leaves(OmegaConf.to_container(compose("config")), "")
+
+
+@contextlib.contextmanager
+def _own_hydra(instance: Any) -> Iterator[None]:
+    kept, instance.hydra = instance.hydra, None
+    try:
+        yield
+    finally:
+        instance.hydra = kept
+
+
+def _leaves(node: Any, prefix: str) -> list[str]:
+    if not isinstance(node, dict) or not node:
+        return [prefix]
+    return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}".lstrip("."))]
+
+
+def summary(rows: Sequence[tuple[str, Any, bool]]) -> str:
+    """How the runs of a sweep ended, in one line."""
+    failed = sum(isinstance(record, str) for _, record, _ in rows)
+    untouched = sum(untouched for _, _, untouched in rows)
+    done = len(rows) - failed
+    return f"{done} done ({done - untouched} trained now, {untouched} were there), {failed} failed"
