@@ -29,7 +29,7 @@ def choices() -> list[list[str]]:
         for place in ["data@source", "data@target"] if group == "data" else [group]:
             override = f"+{place}={name}" if group == "experiment" else f"{place}={name}"
             text = (CONF / option).read_text()
-            needed = GIVEN.get(place, []) if "root: ???" in text or "image_folder" in text else []
+            needed = GIVEN.get(place, []) if "root: ???" in text or "folder" in option.stem else []
             found.append([override, *needed])
     return found
 

@@ -63,6 +63,7 @@ SMOKE = (
         (["validations=0"], ["validations", "greater than or equal to 1"]),
         (["data@target=image_folder"], ["target.root"]),
         (["data@target=image_folder", "target.root=nowhere"], ["target.root", "nowhere"]),
+        (["data@source=none"], ["source", "there is none", "trains on it"]),
         (["data@source=cifar10"], ["source.root", "CIFAR10", "download=true"]),
         (["seed=1,2"], ["seed=1,2", "--multirun"]),
         (["outputs=blocked/here"], ["outputs", "blocked/here"]),

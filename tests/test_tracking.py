@@ -144,17 +144,17 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("asked")
 def test_without_a_key_it_is_offline_and_says_so_once(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [Tracking(mode="auto").settle() for _ in range(2)] == ["offline", "offline"]
+    assert [Tracking(mode="auto").settle(Path("runs")) for _ in range(2)] == ["offline", "offline"]
     (line,) = capsys.readouterr().out.splitlines()
     assert "no API key" in line
-    assert "wandb sync" in line
+    assert line.endswith("wandb sync runs/*/wandb/offline-run-*")
 
 
 @pytest.mark.usefixtures("asked")
 def test_without_a_server_it_is_offline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert Tracking(mode="auto").settle() == "offline"
+    assert Tracking(mode="auto").settle(Path("runs")) == "offline"
     assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().out
 
 
@@ -166,12 +166,12 @@ def test_with_a_key_and_a_server_it_is_online(monkeypatch: pytest.MonkeyPatch, t
     threading.Thread(target=server.handle_request, daemon=True).start()
     monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{server.server_port} login user password {'x' * 40}\n")
-    assert Tracking(mode="auto").settle() == "online"
+    assert Tracking(mode="auto").settle(Path("runs")) == "online"
     server.server_close()
 
 
 @pytest.mark.usefixtures("asked")
 def test_wandb_mode_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert Tracking(mode="auto").settle() == "disabled"
-    assert Tracking(mode="offline").settle() == "offline"
+    assert Tracking(mode="auto").settle(Path("runs")) == "disabled"
+    assert Tracking(mode="offline").settle(Path("runs")) == "offline"

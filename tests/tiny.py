@@ -45,7 +45,7 @@ class Tiny(DataSet):
         labels_N = np.repeat(np.arange(self.classes), self.count)
         shift = self.first + (10_000 if split == "test" else 0)
         pixels = np.stack([np.asarray(paint(int(c), shift + i, SIZE)) for i, c in enumerate(labels_N)])
-        return ImageArray(lambda: pixels, labels_N, [f"c{c}" for c in range(self.classes)])
+        return ImageArray(pixels, labels_N, [f"c{c}" for c in range(self.classes)])
 
 
 def stage(*sets: str, steps: int = 4, policy: FreezePolicy | None = None) -> Stage:

@@ -23,7 +23,7 @@ class Budget:
     Args:
         amount: how many; 0 leaves the stage out where published weights stand in for it.
         unit: `epochs` | `steps` | `images`.
-        of: whose images an epoch is one pass over; null for the other units.
+        of: whose images an epoch is one pass over; not looked at for the other units.
     """
 
     amount: int = Field(ge=0)

@@ -42,11 +42,15 @@ class Tracking:
     project: str | None = Field(default="tlfw", min_length=1)
     entity: str | None = Field(default=None, min_length=1)
 
-    def settle(self) -> Mode:
-        """What the mode is here and now; asked once per process, and said once."""
+    def settle(self, runs: Path) -> Mode:
+        """What the mode is here and now; asked once per process, and said once.
+
+        Args:
+            runs: the folder of all runs, for the hint how to send them later.
+        """
         if self.mode != "auto":
             return self.mode
-        return _reachable(os.environ.get("WANDB_MODE"))
+        return _reachable(os.environ.get("WANDB_MODE"), runs)
 
     def open(
         self,
@@ -60,7 +64,7 @@ class Tracking:
         job_type: str,
     ) -> Tracked:
         """Begin a W&B run, or go on with the one of that `id`. Its files go to `folder/wandb`."""
-        mode = self.settle()
+        mode = self.settle(folder.parent)
         if mode == "disabled":
             return Tracked(None, None, mode, folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +125,7 @@ class Tracked:
 
 
 @cache
-def _reachable(asked: str | None) -> Mode:
+def _reachable(asked: str | None, runs: Path) -> Mode:
     if asked in ("offline", "dryrun"):
         return "offline"
     if asked == "disabled":
@@ -133,7 +137,7 @@ def _reachable(asked: str | None) -> Mode:
         why = f"{server} does not answer ({problem})"
     else:
         return "online"
-    print(f"W&B is offline: {why}. Send the runs later with: wandb sync outputs/runs/*/wandb/offline-run-*", flush=True)
+    print(f"W&B is offline: {why}. Send the runs later with: wandb sync {runs}/*/wandb/offline-run-*", flush=True)
     return "offline"
 
 

@@ -2,7 +2,7 @@
 
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
-from tlfw.data.sets import CIFAR10, DataSet, Digits, Division, ImageFolder
+from tlfw.data.sets import CIFAR10, DataSet, Digits, Division, ImageFolder, NoData
 from tlfw.data.typeset import Typeset
 from tlfw.data.view import View
 
@@ -18,6 +18,7 @@ __all__ = [
     "Images",
     "Mixture",
     "MixtureLoader",
+    "NoData",
     "Pixels",
     "Served",
     "Typeset",

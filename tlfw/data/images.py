@@ -53,7 +53,7 @@ class ImageArray:
     """Images that are in memory, or are made when they are first needed.
 
     Args:
-        make: returns uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`.
+        pixels: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`, or a function that returns them.
         labels_N: int64 `[N]`.
         classes: the classes' names.
         name: what makes these images, if that names their content; otherwise their bytes do.
@@ -61,18 +61,18 @@ class ImageArray:
 
     def __init__(
         self,
-        make: Callable[[], np.ndarray],
+        pixels: np.ndarray | Callable[[], np.ndarray],
         labels_N: np.ndarray,
         classes: Sequence[str],
         name: str | None = None,
     ) -> None:
-        self._make, self._name = make, name
+        self._given, self._name = pixels, name
         self.labels_N = labels_N.astype(np.int64)
         self.classes = tuple(classes)
 
     @cached_property
     def _pixels(self) -> np.ndarray:
-        return self._make()
+        return self._given() if callable(self._given) else self._given
 
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index]).convert("RGB")

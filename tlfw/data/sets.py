@@ -220,7 +220,7 @@ class CIFAR10(DataSet):
                 f"CIFAR10 is not whole in {Path(self.root).absolute()} ({problem}).",
                 "Set download=true, or put the folder cifar-10-batches-py there.",
             ) from problem
-        return ImageArray(lambda: found.data, np.asarray(found.targets), found.classes)
+        return ImageArray(found.data, np.asarray(found.targets), found.classes)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -243,7 +243,15 @@ class Digits(DataSet):
         chosen = np.sort(train if split == "train" else test)
         # The scans count ink in 17 steps, 0 to 16.
         pixels_NHW = np.rint(bunch.images[chosen] * (255 / 16)).astype(np.uint8)
-        return ImageArray(lambda: pixels_NHW, bunch.target[chosen], [str(d) for d in range(10)])
+        return ImageArray(pixels_NHW, bunch.target[chosen], [str(d) for d in range(10)])
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NoData(DataSet):
+    """In the place of a data set that nothing is trained on."""
+
+    def read(self, split: SplitName) -> Images | None:
+        raise ConfigError("", "there is none, but the data mix trains on it.", "Choose one of the group data.")
 
 
 def _folders(parent: Path) -> Sequence[str]:

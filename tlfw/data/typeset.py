@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import string
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,9 +67,8 @@ class Typeset(DataSet):
             self.drawing_seed,
             *map(version, ("pillow", "matplotlib", "numpy", "torch")),
         ]
-        return ImageArray(
-            lambda: _cached_drawing(self.per_class, self.drawing_seed), labels_N, CLASSES, name=digest(made_by)
-        )
+        pixels = partial(_cached_drawing, self.per_class, self.drawing_seed)
+        return ImageArray(pixels, labels_N, CLASSES, name=digest(made_by))
 
 
 @cache

@@ -53,6 +53,7 @@ class TlfwSweeper(Sweeper):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
+        print(f"store: {self.config.store.dir}", flush=True)
         results = self.launcher.launch(jobs, initial_job_idx=0)
         rows: list[tuple[str, Any, bool]] = []
         for job, result in zip(jobs, results, strict=True):
