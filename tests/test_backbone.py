@@ -2,53 +2,113 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import safetensors.torch
 import torch
+import torchvision.models
 from torch import nn
+from torchvision.ops import StochasticDepth
 
-from tlfw.backbone import BACKBONES, Backbone, Trunk, _passes
+from tlfw.backbone import Backbone, Trunk, _passes
 from tlfw.errors import ConfigError
+from tlfw.families import BACKBONES, FAMILIES
 
-SMALLEST = {"squeezenet1_1": 17, "vit_b_16": 16, "convnext_tiny": 32}
-LARGER = {"squeezenet1_1": 65, "vit_b_16": 48}
+SMALLEST = {
+    "alexnet": 63, "vgg": 32, "densenet": 29, "googlenet": 15, "inception_v3": 75, "squeezenet1_0": 21,
+    "squeezenet1_1": 17, "convnext": 32, "vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16, "vit_l_32": 32, "vit_h_14": 14,
+    "swin": 4, "maxvit": 221,
+}  # fmt: skip
+"""The smallest legal size by the start of a name; 1 for all others."""
+
+GIANTS = (
+    "vit_h_14",
+    "vit_l",
+    "regnet_y_128gf",
+    "regnet_y_32gf",
+    "regnet_x_32gf",
+    "efficientnet_b7",
+    "efficientnet_v2_l",
+)
+
+
+def smallest(name: str) -> int:
+    return next((size for start, size in SMALLEST.items() if name.startswith(start)), 1)
+
+
+def larger(name: str) -> int:
+    """One that leaves no 1x1 map unseen as larger, and that the architecture can take."""
+    size = smallest(name)
+    return 224 if name == "maxvit_t" else 2 * size if BACKBONES[name].size_option else max(size + 33, 65)
+
+
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(GIANTS)) for name in BACKBONES]
+
+
+def test_every_classification_model_of_torchvision_is_here() -> None:
+    offered = torchvision.models.list_models(module=torchvision.models)
+    assert sorted(BACKBONES) == sorted(offered)
+    assert len(BACKBONES) == 80
+    for name in BACKBONES:
+        assert len([family for family in FAMILIES if re.match(family.pattern, name)]) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size_of", [smallest, larger])
+def test_blocks_and_head_are_the_whole_model(name: str, size_of) -> None:
+    backbone, size = Backbone(name=name), size_of(name)
+    whole = backbone.build(classes=7, image_size=size, seed=3).eval()
+    tensors = set(whole.state_dict())
+    x_BCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = whole(x_BCHW)
+        head = backbone.head(classes=7, image_size=size, seed=3).eval()
+        trunk = Trunk(backbone, whole)
+        found = trunk(x_BCHW)
+        torch.testing.assert_close(head(found.clone()), expected, rtol=0, atol=0)
+        z = x_BCHW
+        for i in range(len(trunk.blocks)):
+            z = trunk(z, i, i + 1)
+        torch.testing.assert_close(z, found, rtol=0, atol=0)
+    in_head = {tensor for tensor in tensors if tensor.startswith(tuple(f"{part}." for part in backbone.family.head))}
+    assert set(trunk.state_dict()) == {f"model.{tensor}" for tensor in tensors - in_head}
+    assert len(head.state_dict()) == len(in_head) > 0
+    assert not any(tensor.startswith(("aux1", "aux2", "AuxLogits")) for tensor in tensors)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("sizes", [SMALLEST, LARGER], ids=["smallest", "larger"])
-def test_blocks_and_head_are_the_whole_model(name: str, sizes: dict[str, int]) -> None:
-    backbone = Backbone(name=name)
-    size = sizes.get(name, 1 if sizes is SMALLEST else 65)
-    whole = backbone.build(classes=7, image_size=size, seed=3).eval()
-    trunk = Trunk(backbone, backbone.build(classes=7, image_size=size, seed=3)).eval()
-    head = backbone.head(classes=7, image_size=size, seed=3).eval()
-    x_BCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(head(trunk(x_BCHW)), whole(x_BCHW), rtol=0, atol=0)
-        for cut in range(1, len(trunk.blocks)):
-            parted = trunk(trunk(x_BCHW, 0, cut), cut)
-            torch.testing.assert_close(parted, trunk(x_BCHW), rtol=0, atol=0)
-    if size > 1:
-        assert not _passes(name, size - 1) or sizes is LARGER
-    names = {f"model.{tensor}" for tensor in whole.state_dict() if not tensor.startswith(f"{backbone.family.head}.")}
-    assert set(trunk.state_dict()) == names
-    assert len(head.state_dict()) == len(whole.state_dict()) - len(names)
+def test_the_smallest_legal_size_is_that(name: str) -> None:
+    assert _passes(name, "imagenet", smallest(name))
+    if smallest(name) > 1:
+        assert not _passes(name, "imagenet", smallest(name) - 1)
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_tensor_belongs_to_one_block_and_every_block_has_parameters(name: str) -> None:
-    with torch.device("meta"):
-        trunk = Backbone(name=name).trunk_shape(224)
+    trunk = Backbone(name=name).shape(224)
     owners = set(trunk.block_of.values())
     assert owners == {block.name for block in trunk.blocks} == set(Backbone(name=name).block_names())
-    with_parameters = {trunk.block_of[tensor] for tensor, _ in trunk.model.named_parameters()}
-    assert with_parameters == owners
+    assert {trunk.block_of[tensor] for tensor, _ in trunk.model.named_parameters()} == owners
     covered = {id(module) for block in trunk.blocks for module in trunk.modules_of(block)}
-    with_mode = {
-        tensor for tensor, module in trunk.model.named_modules()
-        if isinstance(module, nn.Dropout | nn.BatchNorm2d) and id(module) not in covered
-    }  # fmt: skip
-    assert not with_mode
+    noisy = (nn.Dropout, nn.BatchNorm2d, StochasticDepth)
+    assert not [m for m in trunk.model.modules() if isinstance(m, noisy) and id(m) not in covered]
+    for name_, part in trunk.model.named_modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            assert id(part) in covered, name_
+
+
+@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
+def test_a_stem_for_small_images_keeps_their_size(name: str) -> None:
+    trunk = Backbone(name=name, stem="small").trunk(32, seed=0)
+    assert trunk(torch.zeros(2, 3, 32, 32), 0, 1).shape[2:] == (32, 32)
+    assert (
+        trunk(torch.zeros(2, 3, 32, 32)).shape == Backbone(name=name).trunk(32, seed=0)(torch.zeros(2, 3, 32, 32)).shape
+    )
+    with pytest.raises(ConfigError, match="stem"):
+        Backbone(name=name, stem="small", weights="DEFAULT")
+    with pytest.raises(ConfigError, match="stem"):
+        Backbone(name="vgg11", stem="small")
 
 
 def test_first_weights_are_a_function_of_the_seed_alone() -> None:
@@ -94,4 +154,4 @@ def test_published_weights_are_loaded_as_torchvision_caches_them(tmp_path, monke
     torch.save(whole.state_dict(), tmp_path / "hub" / "checkpoints" / name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert torch.equal(backbone.trunk(224, seed=0).model.conv1[0].weight, whole.conv1[0].weight)
-    assert backbone.identity() == ["shufflenet_v2_x0_5", "IMAGENET1K_V1"]
+    assert backbone.identity() == ["shufflenet_v2_x0_5", "imagenet", "IMAGENET1K_V1"]

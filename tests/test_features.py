@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.test_train import DIVISION, SIZE, TRAIN, VIEW
-from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, TRAINER, Tiny, experiment
+from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, MIXES, TRAINER, Tiny, experiment
 from tlfw import run as fold
-from tlfw.backbone import BACKBONES, Backbone
+from tlfw.backbone import Backbone
 from tlfw.data import Pixels
 from tlfw.features import stored, stored_blocks
 from tlfw.freeze import FreezePolicy
@@ -38,7 +38,7 @@ def test_only_features_that_take_little_are_stored() -> None:
     assert stored_blocks(LAST_LAYER, Backbone(name="resnet18"), 224, [VIEW]) == 5
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", FAMILIES_AT_32)
 def test_features_are_what_the_blocks_say(tmp_path: Path, name: str) -> None:
     model = Model(Backbone(name=name), SIZE, seed=0)
     model.add_head("target", 3)

@@ -16,7 +16,7 @@ FLOORS = (
     ("tlfw", "identity", "errors", "record"),
     # nouns
     ("strict", "data.images", "data.split", "data.view", "data.sets", "data.typeset", "data.mixture", "data"),
-    ("backbone", "model", "freeze", "schedule", "mix"),
+    ("families", "backbone", "model", "freeze", "schedule", "mix"),
     # verbs
     ("store", "progress", "cost", "evaluate", "features", "learner", "train"),
     # a run

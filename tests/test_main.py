@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +103,23 @@ def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:
     code, _, err = cli(*SMOKE, *given)
     assert code == 1
     assert "has no folder train" in err
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_with_one_line(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "tlfw", "-m", "+experiment=quickstart", "tracking=disabled", "source.per_class=20",
+        "pretrain.budget.amount=10000000", "seed=0,1",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 90
+    while not list(tmp_path.glob("outputs/store/stages/.*.scratch")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.strip() == "interrupted; the same command goes on from here"
+    assert "-s1" not in out
+    (record,) = tmp_path.glob("outputs/runs/*/record.json")
+    assert "KeyboardInterrupt" in record.read_text()

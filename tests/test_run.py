@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,21 @@ def test_cold_is_warm(tmp_path: Path) -> None:
     assert len({record.run_id for record in warm.values()}) == len(chosen)
     pretrainings = {record.stages[0]["key"] for record in warm.values() if len(record.stages) == 2}
     assert len(pretrainings) == 1
+
+
+def _in_a_process(place: Path, cell: int) -> dict:
+    torch.set_num_threads(1)
+    mix, policy = CELLS[cell]
+    return numbers(fold.run(experiment(place, data_mix=MIXES[mix], freeze_policy=policy), JOB)[0])
+
+
+@pytest.mark.slow
+def test_parallel_is_serial(tmp_path: Path) -> None:
+    """Two processes on one store, at the same time, need the same pretraining."""
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        parallel = list(pool.map(_in_a_process, [tmp_path / "parallel"] * 2, (0, 2)))
+    assert parallel == [_in_a_process(tmp_path / str(cell), cell) for cell in (0, 2)]
+    assert len(experiment(tmp_path / "parallel").shelf.keys("stages")) == 3
 
 
 def test_a_run_that_failed_goes_on_from_what_was_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

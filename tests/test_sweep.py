@@ -81,6 +81,21 @@ def test_one_failure_does_not_stop_the_others(cli, tmp_path: Path) -> None:
     assert "loss became" in out
     records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
     assert sorted(record["status"] for record in records) == ["done", "failed"]
+    (trace,) = (tmp_path / "outputs" / "sweeps" / "run" / "jobs").glob("*/traceback.txt")
+    assert "TrainingFailed" in trace.read_text()
+
+
+def test_a_run_in_a_sweep_is_the_run_alone(cli, tmp_path: Path) -> None:
+    given = (*SMOKE, "source.per_class=10", "freeze_policy=last_layers")
+    assert cli("-m", *given, "seed=0,1")[0] == 0
+    assert cli(*given, "seed=1", "outputs=alone")[0] == 0
+    (alone,), (swept,) = (
+        [json.loads(path.read_text()) for path in (tmp_path / place / "runs").glob("*-s1-*/record.json")]
+        for place in ("alone", "outputs")
+    )
+    assert alone["run_id"] == swept["run_id"]
+    assert alone["metrics"] == swept["metrics"]
+    assert (alone["sweep"], swept["sweep"]) == (None, "run")
 
 
 @pytest.mark.slow

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
+from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw import schedule
-from tlfw.backbone import BACKBONES, Backbone
+from tlfw.backbone import Backbone
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
 from tlfw.freeze import FreezePolicy, Freezing
@@ -69,7 +69,7 @@ def test_frozen_is_frozen_over_a_stage(tmp_path: Path, policy: FreezePolicy) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in BACKBONES if name != "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", [name for name in FAMILIES_AT_32 if name != "shufflenet_v2_x0_5"])
 def test_frozen_is_frozen_for_every_backbone(tmp_path: Path, name: str) -> None:
     for policy in (LAST_LAYER, LAST_LAYERS):
         assert learn(model(name), policy, tmp_path / str(policy.n), steps=2).certificate["holds"]

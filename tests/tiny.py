@@ -22,6 +22,11 @@ from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
 
 SIZE = 32
+FAMILIES_AT_32 = (
+    "resnet50", "shufflenet_v2_x0_5", "mobilenet_v3_small", "squeezenet1_1", "efficientnet_b0", "convnext_tiny",
+    "vit_b_16", "vgg11_bn", "densenet121", "googlenet", "mobilenet_v2", "mnasnet0_5", "regnet_y_400mf", "swin_t",
+)  # fmt: skip
+"""One of each architecture that takes small images."""
 LAST_LAYER = FreezePolicy(n=0, lr_head=0.05)
 LAST_LAYERS = FreezePolicy(n=1, lr_head=0.05, lr_backbone=0.01)
 FULL = FreezePolicy(n="all", lr_head=0.05, lr_backbone=0.01)

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,12 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
-        return run(config, folder, sweep=Path(settings.sweep.dir).name)
+        try:
+            return run(config, folder, sweep=Path(settings.sweep.dir).name)
+        except Exception:
+            # The sweep's table has a line on it; whoever wants more finds it here.
+            (folder / "traceback.txt").write_text(traceback.format_exc())
+            raise
     try:
         alone(config, folder)
     except BaseException as problem:

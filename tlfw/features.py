@@ -37,9 +37,7 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     frozen = len(names) - len(policy.trained_blocks(names))
     if policy.batch_norm == "train" or any(view.augmentation != "none" for view in views):
         return 0
-    with torch.device("meta"):
-        trunk = backbone.trunk_shape(image_size)
-        z = trunk(torch.empty(1, 3, image_size, image_size), 0, frozen)
+    z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, frozen)
     return frozen if z.numel() * 4 <= max(3 * image_size**2, SMALL_BYTES) else 0
 
 

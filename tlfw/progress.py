@@ -42,6 +42,7 @@ class StageProgress(L.Callback):
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=console,
+                transient=True,
             )
             self._bar.start()
             self._task = self._bar.add_task(self.title, total=self.steps, completed=trainer.global_step, told="")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -111,6 +112,7 @@ def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
             )
 
 
+@functools.cache
 def known_fields() -> list[str]:
     """The full names of all fields of the default config."""
     from hydra import compose, initialize_config_dir

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import datetime
 import hashlib
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,9 +123,8 @@ def train(
     )
     unfinished = scratch / "last.ckpt"
     began = time.monotonic()
-    fitter.fit(learner, mixture, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
-    if fitter.interrupted:
-        raise KeyboardInterrupt
+    with _keyboard_interrupts():
+        fitter.fit(learner, mixture, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
     seconds = time.monotonic() - began
     learner.cpu()
     if lesson.select == "best_val":
@@ -141,6 +143,18 @@ def train(
         ),
         certificate=certify(freezing, before, probe_BCHW),
     )
+
+
+@contextlib.contextmanager
+def _keyboard_interrupts() -> Iterator[None]:
+    """Let Ctrl-C be what it is everywhere: Lightning makes it an exit, and deafens the process to the next one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from end
 
 
 def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -> dict[str, Any]:

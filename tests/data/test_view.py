@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from tests.conftest import paint
-from tlfw.backbone import BACKBONES, Backbone
+from tlfw.backbone import Backbone
 from tlfw.data import Digits, View
+from tlfw.families import BACKBONES
 from tlfw.plan import view
 
 PLAIN = View(size=32, resize=32, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
