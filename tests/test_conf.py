@@ -30,6 +30,8 @@ def choices() -> list[list[str]]:
             override = f"+{place}={name}" if group == "experiment" else f"{place}={name}"
             text = (CONF / option).read_text()
             needed = GIVEN.get(place, []) if "root: ???" in text or "folder" in option.stem else []
+            if "name: ???" in text:
+                needed = [f"{place.removeprefix('data@')}.name=DTD"]
             found.append([override, *needed])
     return found
 

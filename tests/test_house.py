@@ -15,7 +15,17 @@ FLOORS = (
     # values: the standard library only
     ("tlfw", "identity", "errors", "record"),
     # nouns
-    ("strict", "data.images", "data.split", "data.view", "data.sets", "data.typeset", "data.mixture", "data"),
+    (
+        "strict",
+        "data.images",
+        "data.split",
+        "data.view",
+        "data.sets",
+        "data.published",
+        "data.typeset",
+        "data.mixture",
+        "data",
+    ),
     ("families", "backbone", "model", "freeze", "schedule", "mix"),
     # verbs
     ("store", "progress", "cost", "evaluate", "features", "learner", "train"),
@@ -96,7 +106,7 @@ def names(room: str) -> set[str]:
 
 def test_test_images_are_reached_by_two_rooms_only() -> None:
     """`plan` names their content, `run` hands them to `evaluate.examine` when all is decided."""
-    assert {room for room in ROOMS if "test" in names(room)} == {"data.sets", "plan", "run"}
+    assert {room for room in ROOMS if "test" in names(room)} == {"data.sets", "data.published", "plan", "run"}
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 
 

@@ -15,9 +15,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-UNKEYED: dict[str, Any] = {"keyed": False}
-"""`metadata` of a dataclass field that does not change results (a path, a worker count)."""
-
 
 def canonical(value: Any) -> Any:
     """`value` as plain JSON types, equal for equal meanings.
@@ -37,8 +34,8 @@ def canonical(value: Any) -> Any:
             raise TypeError("NaN names nothing: it is not equal to itself")
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        keyed = [f.name for f in dataclasses.fields(value) if f.metadata.get("keyed", True)]
-        return {"is": _name(type(value)), **{f: canonical(getattr(value, f)) for f in keyed}}
+        fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"is": _name(type(value)), **fields}
     if isinstance(value, functools.partial):
         return {
             "call": _name(value.func),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlfw.data import CIFAR10, Digits, ImageFolder
+from tlfw.data import Digits, ImageFolder
 from tlfw.errors import ConfigError
 
 
@@ -71,24 +70,3 @@ def test_a_class_that_only_the_test_has_is_an_error(folder) -> None:
 def test_one_class_is_none(folder) -> None:
     with pytest.raises(ConfigError, match="only the class 'class0'"):
         ImageFolder(root=str(folder("images", classes=1))).divide()
-
-
-def test_cifar10_in_torchvisions_own_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real files are too large for a test; these are made in their format, and their checksums not asked for."""
-    place = tmp_path / "cifar-10-batches-py"
-    place.mkdir()
-    for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
-        data = np.random.default_rng(0).integers(0, 255, (20, 3072), dtype=np.uint8)
-        (place / name).write_bytes(pickle.dumps({"data": data, "labels": list(range(10)) * 2}))
-    names = ["airplane", *(f"c{i}" for i in range(9))]
-    (place / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
-    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
-    division = CIFAR10(root=str(tmp_path)).divide()
-    assert division.classes[0] == "airplane"
-    assert len(division.train) + len(division.val) == 100
-    assert len(division.test) == 20
-    assert division.train.images.open(0).size == (32, 32)
-
-
-def test_roots_are_no_part_of_an_identity() -> None:
-    assert CIFAR10(root="a").identity() == CIFAR10(root="b", download=True).identity()

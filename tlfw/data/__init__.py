@@ -2,12 +2,12 @@
 
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
-from tlfw.data.sets import CIFAR10, DataSet, Digits, Division, ImageFolder, NoData
+from tlfw.data.published import TorchvisionSet
+from tlfw.data.sets import DataSet, Digits, Division, ImageFolder, NoData
 from tlfw.data.typeset import Typeset
 from tlfw.data.view import View
 
 __all__ = [
-    "CIFAR10",
     "DataSet",
     "Digits",
     "Division",
@@ -21,6 +21,7 @@ __all__ = [
     "NoData",
     "Pixels",
     "Served",
+    "TorchvisionSet",
     "Typeset",
     "View",
 ]

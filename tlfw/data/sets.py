@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torchvision.datasets
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
@@ -17,7 +16,6 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.split import first_per_class, hold_out
 from tlfw.errors import ConfigError
-from tlfw.identity import UNKEYED
 from tlfw.strict import STRICT
 
 SplitName = Literal["train", "val", "test"]
@@ -89,7 +87,7 @@ class DataSet:
             raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
 
     @property
-    def name(self) -> str:
+    def title(self) -> str:
         """What people call it."""
         return type(self).__name__.lower()
 
@@ -149,11 +147,8 @@ class ImageFolder(DataSet):
     root: str = Field(min_length=1)
 
     @property
-    def name(self) -> str:
+    def title(self) -> str:
         return Path(self.root).resolve().name
-
-    def identity(self) -> object:
-        return ["image_folder", {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "root"}]
 
     def read(self, split: SplitName) -> Images | None:
         root = Path(self.root).expanduser()
@@ -191,36 +186,6 @@ class ImageFolder(DataSet):
             [label for _, label in found],
             classes,
         )
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class CIFAR10(DataSet):
-    """torchvision's CIFAR10, 60,000 colour images of 32 px in 10 classes (Krizhevsky, 2009).
-
-    Args:
-        root: where it lies or is to be put; not part of any key.
-        download: fetch it if it is not there.
-    """
-
-    root: str = Field(default="data", min_length=1)
-    download: bool = dataclasses.field(default=False, metadata=UNKEYED)
-
-    def identity(self) -> object:
-        keyed = [f.name for f in dataclasses.fields(self) if f.name not in ("root", "download")]
-        return ["cifar10", {name: getattr(self, name) for name in keyed}]
-
-    def read(self, split: SplitName) -> Images | None:
-        if split == "val":
-            return None
-        try:
-            found = torchvision.datasets.CIFAR10(self.root, train=split == "train", download=self.download)
-        except RuntimeError as problem:
-            raise ConfigError(
-                "root",
-                f"CIFAR10 is not whole in {Path(self.root).absolute()} ({problem}).",
-                "Set download=true, or put the folder cifar-10-batches-py there.",
-            ) from problem
-        return ImageArray(found.data, np.asarray(found.targets), found.classes)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
