@@ -70,3 +70,63 @@ def test_a_class_that_only_the_test_has_is_an_error(folder) -> None:
 def test_one_class_is_none(folder) -> None:
     with pytest.raises(ConfigError, match="only the class 'class0'"):
         ImageFolder(root=str(folder("images", classes=1))).divide()
+
+
+def odd_images(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """One red or grey image in each mode that people have, and the colour that it should be seen as."""
+    folder.mkdir(parents=True)
+    red = Image.new("RGB", (20, 30), (200, 0, 0))
+    red.save(folder / "rgb.jpg", quality=95)
+    red.convert("RGBA").save(folder / "with alpha.png")
+    red.quantize(4).save(folder / "palette.gif")
+    red.convert("CMYK").save(folder / "cmyk.jpg", quality=95)
+    red.convert("1").save(folder / "bits.bmp")
+    Image.new("L", (20, 30), 128).save(folder / "grau-größe.png")
+    Image.new("LA", (20, 30), (128, 255)).save(folder / "灰.png")
+    Image.fromarray(np.full((30, 20), 128 * 257, dtype=np.uint16)).save(folder / "16 bit.png")
+    Image.fromarray(np.full((30, 20), 128 * 257, dtype=np.uint16)).save(folder / "16 bit.tiff")
+    (folder / "link.png").symlink_to(folder / "palette.gif")
+    (folder / "notes.txt").write_text("not an image")
+    (folder / ".hidden.png").write_text("not an image")
+    grey, seen_red = (128, 128, 128), (200, 0, 0)
+    return {
+        "rgb.jpg": seen_red, "with alpha.png": seen_red, "cmyk.jpg": seen_red, "link.png": seen_red,
+        "grau-größe.png": grey, "灰.png": grey, "16 bit.png": grey, "16 bit.tiff": grey,
+    }  # fmt: skip
+
+
+def test_images_of_every_mode_are_seen_as_people_see_them(tmp_path: Path) -> None:
+    expected = odd_images(tmp_path / "ein Ordner" / "train" / "rot und grau")
+    odd_images(tmp_path / "ein Ordner" / "train" / "b")
+    images = ImageFolder(root=str(tmp_path / "ein Ordner")).read("train")
+    names = {Path(name).name: i for i, name in enumerate(images.names) if "rot" in name}
+    assert set(expected) <= set(names)
+    assert not {"notes.txt", ".hidden.png"} & set(names)
+    for name, colour in expected.items():
+        image = images.open(names[name])
+        assert (image.mode, image.size) == ("RGB", (20, 30))
+        assert np.abs(np.asarray(image).astype(int) - colour).max() <= 12, name
+
+
+def test_an_image_that_a_camera_turned_is_turned_back(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        place = tmp_path / "train" / label
+        place.mkdir(parents=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turned by a quarter
+        Image.new("RGB", (40, 20)).save(place / "x.jpg", exif=exif)
+    assert ImageFolder(root=str(tmp_path)).read("train").open(0).size == (20, 40)
+
+
+def test_very_unequal_and_very_many_classes(tmp_path: Path) -> None:
+    root = tmp_path / "many"
+    for label in range(300):
+        place = root / "train" / f"{label:03d}"
+        place.mkdir(parents=True)
+        for i in range(1 if label else 10):
+            Image.new("L", (4, 4), label % 256).save(place / f"{i}.png")
+    division = ImageFolder(root=str(root)).divide(tested=False)
+    assert len(division.classes) == 300
+    assert len(division.train) == 299 + 8
+    assert len(division.val) == 2
+    assert set(division.train.labels_M) == set(range(300))

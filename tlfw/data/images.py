@@ -150,4 +150,7 @@ def _decode(path: Path) -> Image.Image:
         # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
         warnings.simplefilter("ignore")
         with Image.open(path) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            image = ImageOps.exif_transpose(image)
+            if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
+                image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+            return image.convert("RGB")

@@ -172,6 +172,8 @@ class ImageFolder(DataSet):
         found = make_dataset(
             str(folder), {name: i for i, name in enumerate(classes)}, extensions=IMG_EXTENSIONS, allow_empty=True
         )
+        # What begins with a dot is a system's own note beside the images, whatever its ending says.
+        found = [(path, label) for path, label in found if not Path(path).name.startswith(".")]
         counts = Counter(label for _, label in found)
         if not found or (split == "train" and len(counts) < len(classes)):
             empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
