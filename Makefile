@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: grid test lint bench clean
+.PHONY: grid test lint clean
 
 grid: .venv/ready
 	$(PY) -m tlfw -m +experiment=quickstart_grid
@@ -14,9 +14,6 @@ lint: .venv/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-
-bench: .venv/ready
-	$(PY) -m pytest tests/benchmarks -s -p no:cacheprovider
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

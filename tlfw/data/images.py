@@ -149,8 +149,8 @@ def _decode(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
         warnings.simplefilter("ignore")
-        with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
+        with Image.open(path) as file:
+            image: Image.Image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
                 image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
             return image.convert("RGB")
