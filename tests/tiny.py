@@ -31,7 +31,7 @@ LAST_LAYER = FreezePolicy(n=0, lr_head=0.05)
 LAST_LAYERS = FreezePolicy(n=1, lr_head=0.05, lr_backbone=0.01)
 FULL = FreezePolicy(n="all", lr_head=0.05, lr_backbone=0.01)
 TRAINER = partial(
-    L.Trainer, accelerator="cpu", devices=1, logger=False, deterministic=True, enable_checkpointing=True,
+    L.Trainer, accelerator="cpu", devices=1, logger=False, deterministic=True,
     log_every_n_steps=1,
 )  # fmt: skip
 

@@ -57,7 +57,9 @@ def outputs(
     )
     batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
     assert batches is not None
-    return torch.cat([b for b in batches if isinstance(b, Tensor)])
+    found = torch.cat([b for b in batches if isinstance(b, Tensor)])
+    assert len(found) == len(served.labels_N), "every image has an output"
+    return found
 
 
 def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 
 from tlfw.errors import ConfigError, TrainingFailed, nearest
 
-UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOSPC, errno.EDQUOT)
+UNWRITABLE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOENT,
+)
 
 
 def explain(problem: BaseException, known: list[str] | None = None) -> str | None:

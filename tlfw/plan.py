@@ -88,7 +88,7 @@ class Plan:
         labels = []
         if last.random_start and last.policy.n != "all":
             labels.append("random_features")
-        if last.policy.batch_norm == "train":
+        if last.policy.batch_norm == "train" and last.policy.n != "all":
             labels.append("drifting_batch_norm")
         return labels
 
@@ -133,9 +133,17 @@ def make_plan(
     planned: list[PlannedStage] = []
     for stage_name, stage in stages.items():
         policy = stage.policy or freeze_policy
-        with at("pretrain" if stage.policy else "adapt"):
+        # Where the shipped mixes take a batch's size from: a stage that also has step 1's budget, from there.
+        with at("pretrain" if stage.policy or len(stage.budget) > 1 else "adapt"):
             per_batch = stage.per_batch(sizes)
             steps = min(stage.steps(sizes), most_steps)
+            if uneven := [name for name, count in per_batch.items() if count % numerics["world_size"]]:
+                raise ConfigError(
+                    "batch_size",
+                    f"{per_batch[uneven[0]]} images of {uneven[0]} in a batch cannot be shared evenly by "
+                    f"{numerics['world_size']} processes.",
+                    "Choose it so that each data set's share can be divided.",
+                )
         stored = stored_blocks(policy, backbone, image_size, [views[name] for name in stage.names])
         start_key = key
         key = digest(
@@ -203,14 +211,32 @@ def _image_size(backbone: Backbone, data_sets: Mapping[str, DataSet]) -> int:
     return next(iter(sizes.values()))
 
 
+REFUSED_TRAINER = {
+    "accumulate_grad_batches": "batch_size is the effective batch",
+    "max_time": "a budget is in epochs, steps or images, so that a run does not depend on the clock",
+    "max_epochs": "a budget says how long a stage trains",
+    "fast_dev_run": "trainer=smoke tries everything in three steps",
+    "overfit_batches": "train_per_class says how many images there are",
+    "limit_train_batches": "a budget says how long a stage trains",
+    "limit_predict_batches": "all images are evaluated",
+    "val_check_interval": "validations says how often",
+    "check_val_every_n_epoch": "validations says how often",
+    "reload_dataloaders_every_n_epochs": "tlfw orders the images",
+    "use_distributed_sampler": "tlfw orders the images",
+    "enable_checkpointing": "tlfw writes checkpoints",
+}
+"""Settings of `lightning.Trainer` that something else decides here, and what."""
+
+
 def _numerics(trainer: TrainerFactory) -> tuple[dict[str, Any], dict[str, Any], int]:
     """(what the last bit depends on, the trainer's other settings, the most steps that it allows a stage)."""
     settings: dict[str, Any] = dict(getattr(trainer, "keywords", {}))
-    if settings.get("accumulate_grad_batches", 1) != 1:
+    for name, instead in REFUSED_TRAINER.items():
+        if name in settings:
+            raise ConfigError(f"trainer.{name}", f"tlfw decides that itself: {instead}.", "Leave it out.")
+    if settings.get("max_steps") == 0:
         raise ConfigError(
-            "trainer.accumulate_grad_batches",
-            "it would change what batch_size means.",
-            "Leave it out; batch_size is the effective batch.",
+            "trainer.max_steps", "it is 0, so nothing would be learnt.", "Use 1 or more, or -1 for no limit."
         )
     try:
         made: L.Trainer = trainer(

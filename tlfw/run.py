@@ -109,7 +109,8 @@ class _Run:
             record = self.record("failed", tracked, time.monotonic() - began, error=_said(problem))
             if tracked:
                 tracked.finish({"status": "failed", "error": record.error}, failed=True)
-            self.publish(record)
+            if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
+                self.publish(record)
             raise
         tracked.finish({**self.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}, "status": "done"})
         self.publish(record)

@@ -6,4 +6,5 @@ STRICT = ConfigDict(
     strict=True,  # "3" is not 3, and true is not 1
     extra="forbid",  # a misspelt field is an error, not a comment
     arbitrary_types_allowed=True,
+    allow_inf_nan=False,
 )

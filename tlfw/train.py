@@ -126,6 +126,8 @@ def train(
     with _keyboard_interrupts():
         fitter.fit(learner, mixture, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
     seconds = time.monotonic() - began
+    if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
+        raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()
     if lesson.select == "best_val":
         checkpoint = torch.load(scratch / "best.ckpt", map_location="cpu", weights_only=True)
