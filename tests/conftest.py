@@ -54,16 +54,16 @@ def paint(label: int, index: int, size: int = 40) -> Image.Image:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes an image folder: (name, classes=3, train=6, val=0, test=4) -> its root."""
+    """Makes an image folder: (name, classes=3, train=6, val=0, test=4) -> its root; another `first`, other images."""
 
-    def make(name: str, classes: int = 3, train: int = 6, val: int = 0, test: int = 4) -> Path:
+    def make(name: str, classes: int = 3, train: int = 6, val: int = 0, test: int = 4, first: int = 0) -> Path:
         root = tmp_path / name
         for split, count in (("train", train), ("val", val), ("test", test)):
             for label in range(classes if count else 0):
                 place = root / split / f"class{label}"
                 place.mkdir(parents=True)
                 for i in range(count):
-                    paint(label, {"train": 0, "val": 1000, "test": 2000}[split] + i).save(place / f"{i}.png")
+                    paint(label, first + {"train": 0, "val": 1000, "test": 2000}[split] + i).save(place / f"{i}.png")
         return root
 
     return make

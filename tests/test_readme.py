@@ -29,7 +29,7 @@ def test_all_other_commands_are_known() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(cli, folder, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder("mine", train=50)
-    folder("general", train=50)
+    folder("general", train=50, first=5000)
     arguments = shlex.split(command)[3:]
     if "--help" in arguments or "--cfg" in arguments:
         code, out, _ = cli(*arguments)

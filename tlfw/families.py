@@ -79,12 +79,12 @@ def _mean_pool(_: Any, x_BCHW: Tensor) -> Tensor:
     return x_BCHW.mean([2, 3])
 
 
-def _relu_then_mean_pool(_: Any, x_BCHW: Tensor) -> Tensor:
-    return torch.flatten(nn.functional.adaptive_avg_pool2d(nn.functional.relu(x_BCHW, inplace=True), 1), 1)
-
-
 def _adaptive_mean_pool(_: Any, x_BCHW: Tensor) -> Tensor:
     return torch.flatten(nn.functional.adaptive_avg_pool2d(x_BCHW, 1), 1)
+
+
+def _relu_then_mean_pool(model: Any, x_BCHW: Tensor) -> Tensor:
+    return _adaptive_mean_pool(model, nn.functional.relu(x_BCHW, inplace=True))
 
 
 def _transform_input(model: Any, x_BCHW: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def _after_each_pooling(sequence: nn.Sequential) -> list[int]:
 
 def _stem_then_pairs(sequence: nn.Sequential) -> list[int]:
     """Stem and first stage apart, then each downsampling with the stage that it feeds."""
-    return [0, *range(1, 2), *range(2, len(sequence), 2)]
+    return [0, 1, *range(2, len(sequence), 2)]
 
 
 def _vit(model: Any) -> tuple[Block, ...]:

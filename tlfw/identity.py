@@ -32,7 +32,7 @@ def canonical(value: Any) -> Any:
     if isinstance(value, float):
         if math.isnan(value):
             raise TypeError("NaN names nothing: it is not equal to itself")
-        return value
+        return int(value) if value.is_integer() else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"is": _name(type(value)), **fields}

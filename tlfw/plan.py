@@ -13,6 +13,7 @@ import torchvision
 
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet, Division, View
+from tlfw.data.copies import refuse_copies
 from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
@@ -120,13 +121,15 @@ def make_plan(
     backbone.check_size(image_size)
     with at("freeze_policy"):
         freeze_policy.trained_blocks(backbone.block_names())
-    divisions, views, content = {}, {}, {}
+    divisions, views, content, sums = {}, {}, {}, {}
     for name in names:
         with at(name):
             divisions[name] = data_sets[name].divide(tested=name == "target")
             views[name] = view(data_sets[name], backbone, image_size)
             parts = ("train", "val", "test") if name == "target" else ("train", "val")
-            content[name] = {part: getattr(divisions[name], part).digest(manifests) for part in parts}
+            sums[name] = {part: getattr(divisions[name], part).sums(manifests) for part in parts}
+            content[name] = {part: getattr(divisions[name], part).digest(found) for part, found in sums[name].items()}
+    refuse_copies(divisions, sums, {name: data_sets[name].published_splits for name in names})
     sizes = {name: len(division.train) for name, division in divisions.items()}
     numerics, trainer_key, most_steps = _numerics(trainer)
     key = weights_key

@@ -9,7 +9,12 @@ import pytest
 from PIL import Image
 
 from tlfw.data import Digits, ImageFolder
+from tlfw.data.sets import Part
 from tlfw.errors import ConfigError
+
+
+def named(part: Part, manifests: Path = Path()) -> str:
+    return part.digest(part.sums(manifests))
 
 
 def test_digits_are_scikit_learns_with_a_fixed_stratified_test_half() -> None:
@@ -19,8 +24,8 @@ def test_digits_are_scikit_learns_with_a_fixed_stratified_test_half() -> None:
     counts = np.bincount(division.test.labels_M)
     assert counts.max() - counts.min() <= 5
     other = Digits(split_seed=3).divide()
-    assert division.test.digest(Path()) == other.test.digest(Path())
-    assert division.train.digest(Path()) != other.train.digest(Path())
+    assert named(division.test) == named(other.test)
+    assert named(division.train) != named(other.train)
     image = division.test.images.open(0)
     assert image.mode == "RGB"
     assert image.size == (8, 8)
@@ -45,19 +50,19 @@ def test_a_folder_with_train_alone_gives_its_own_test_images(folder) -> None:
 
 def test_content_is_named_by_the_files_and_not_by_where_they_lie(folder, tmp_path: Path) -> None:
     first, second = folder("one"), folder("two")
-    digests = [ImageFolder(root=str(root)).divide().train.digest(tmp_path / "m") for root in (first, second)]
+    digests = [named(ImageFolder(root=str(root)).divide().train, tmp_path / "m") for root in (first, second)]
     assert digests[0] == digests[1]
     part = ImageFolder(root=str(first)).divide().train
     victim = first / part.images.names[part.indices[0]]
     Image.new("RGB", (8, 8)).save(victim)
-    assert ImageFolder(root=str(first)).divide().train.digest(tmp_path / "m") != digests[1]
+    assert named(ImageFolder(root=str(first)).divide().train, tmp_path / "m") != digests[1]
 
 
 def test_files_are_read_once_for_their_digest(folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("one")
-    before = ImageFolder(root=str(root)).divide().train.digest(tmp_path / "m")
+    before = named(ImageFolder(root=str(root)).divide().train, tmp_path / "m")
     monkeypatch.setattr("tlfw.data.images._decode", lambda path: pytest.fail(f"opened {path}"))
-    assert ImageFolder(root=str(root)).divide().train.digest(tmp_path / "m") == before
+    assert named(ImageFolder(root=str(root)).divide().train, tmp_path / "m") == before
 
 
 def test_a_class_that_only_the_test_has_is_an_error(folder) -> None:
@@ -130,3 +135,32 @@ def test_very_unequal_and_very_many_classes(tmp_path: Path) -> None:
     assert len(division.train) == 299 + 8
     assert len(division.val) == 2
     assert set(division.train.labels_M) == set(range(300))
+
+
+def test_system_folders_and_loops_are_not_read(folder) -> None:
+    root = folder("images")
+    place = root / "train" / "class0"
+    hidden = place / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "0.png").write_bytes((place / "0.png").read_bytes())
+    (place / "loop").symlink_to(root / "train" / "class0", target_is_directory=True)
+    (place / "below").mkdir()
+    (place / "0.png").rename(place / "below" / "0.PNG")
+    names = ImageFolder(root=str(root)).read("train").names
+    assert len(names) == len(set(names)) == 18
+    assert "train/class0/below/0.PNG" in names
+
+
+def test_a_class_folder_may_be_a_link(folder, tmp_path: Path) -> None:
+    root = folder("images")
+    (root / "train" / "class0").rename(tmp_path / "elsewhere")
+    (root / "train" / "class0").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert len(ImageFolder(root=str(root)).read("train").names) == 18
+
+
+def test_floating_point_images_are_refused(folder, tmp_path: Path) -> None:
+    root = folder("images")
+    (root / "train" / "class0" / "0.png").unlink()
+    Image.new("F", (8, 8), 0.5).save(root / "train" / "class0" / "0.tiff")
+    with pytest.raises(ConfigError, match=r"0\.tiff cannot be read .*floating-point"):
+        named(Part(ImageFolder(root=str(root)).read("train"), np.arange(18)), tmp_path / "m")

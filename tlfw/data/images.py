@@ -37,8 +37,8 @@ class Images(Protocol):
         """The image at `index` in RGB, upright."""
         ...
 
-    def digest(self, indices: Sequence[int], manifests: Path) -> str:
-        """A name for the content of the images at `indices`: pixels or files, and labels.
+    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+        """For each of the images at `indices` a name for its content, pixels or file: equal where they are copies.
 
         Args:
             manifests: a folder where what was found out about files may be kept.
@@ -46,6 +46,10 @@ class Images(Protocol):
         Raises:
             ConfigError: one of them cannot be read.
         """
+        ...
+
+    def called(self, index: int) -> str:
+        """How a person finds the image at `index`."""
         ...
 
 
@@ -56,7 +60,8 @@ class ImageArray:
         pixels: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`, or a function that returns them.
         labels_N: int64 `[N]`.
         classes: the classes' names.
-        name: what makes these images, if that names their content; otherwise their bytes do.
+        name: what makes these images, all of them different, if that names their content; otherwise
+            their bytes do.
     """
 
     def __init__(
@@ -77,14 +82,13 @@ class ImageArray:
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index]).convert("RGB")
 
-    def digest(self, indices: Sequence[int], manifests: Path) -> str:
-        chosen = np.asarray(indices, dtype=np.int64)
-        content: object
+    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
         if self._name is not None:
-            content = [self._name, chosen.tolist()]
-        else:
-            content = hashlib.sha256(self._pixels[chosen].tobytes()).hexdigest()
-        return digest([content, self.labels_N[chosen].tolist(), self.classes])
+            return [f"{self._name}/{index}" for index in indices]
+        return [hashlib.sha256(np.ascontiguousarray(self._pixels[index])).hexdigest() for index in indices]
+
+    def called(self, index: int) -> str:
+        return f"image {index}"
 
 
 class ImageFiles:
@@ -104,12 +108,12 @@ class ImageFiles:
     def open(self, index: int) -> Image.Image:
         return _decode(self.root / self.names[index])
 
-    def digest(self, indices: Sequence[int], manifests: Path) -> str:
-        sums = self._sums([self.names[i] for i in indices], manifests)
-        return digest([[sums[self.names[i]] for i in indices], self.labels_N[list(indices)].tolist(), self.classes])
+    def called(self, index: int) -> str:
+        return str(self.root / self.names[index])
 
-    def _sums(self, names: Sequence[str], manifests: Path) -> dict[str, str]:
-        """SHA-256 of files by name; each is read and decoded once, and again when it changes."""
+    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+        """SHA-256 of files; each is read and decoded once, and again when it changes."""
+        names = [self.names[i] for i in indices]
         book = manifests / f"{digest([str(self.root.resolve())])}.json"
         try:
             known = json.loads(book.read_text())
@@ -130,7 +134,7 @@ class ImageFiles:
         if news:
             manifests.mkdir(parents=True, exist_ok=True)
             replace_text(book, json.dumps(known | found))
-        return {name: str(entry[2]) for name, entry in found.items()}
+        return [str(found[name][2]) for name in names]
 
     def _sum(self, name: str) -> str:
         try:
@@ -151,6 +155,8 @@ def _decode(path: Path) -> Image.Image:
         warnings.simplefilter("ignore")
         with Image.open(path) as file:
             image: Image.Image = ImageOps.exif_transpose(file)
+            if image.mode == "F":
+                raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
             if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
                 image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
             return image.convert("RGB")

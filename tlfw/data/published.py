@@ -16,7 +16,6 @@ from pydantic.dataclasses import dataclass
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.sets import DataSet, SplitName
 from tlfw.errors import ConfigError, nearest
-from tlfw.identity import digest
 from tlfw.strict import STRICT
 
 Splits = Mapping[SplitName, Mapping[str, Any]]
@@ -74,6 +73,8 @@ class TorchvisionSet(DataSet):
         root: where it lies or is to be put, as torchvision wants it; not part of any key: content is.
         download: fetch it if it is not there.
     """
+
+    published_splits = True
 
     name: str
     root: str = Field(default="data", min_length=1)
@@ -144,9 +145,11 @@ class _Opened:
     def open(self, index: int) -> Image.Image:
         return self.found[index][0].convert("RGB")
 
-    def digest(self, indices: Sequence[int], manifests: Path) -> str:
-        sums = [hashlib.sha256(np.asarray(self.open(i)).tobytes()).hexdigest() for i in indices]
-        return digest([sums, self.labels_N[list(indices)].tolist(), self.classes])
+    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+        return [hashlib.sha256(np.asarray(self.open(i)).tobytes()).hexdigest() for i in indices]
+
+    def called(self, index: int) -> str:
+        return f"image {index}"
 
 
 def _labels_and_files(found: Any) -> tuple[np.ndarray, Sequence[Any] | None]:

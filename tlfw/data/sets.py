@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.split import first_per_class, hold_out
 from tlfw.errors import ConfigError
+from tlfw.identity import digest
 from tlfw.strict import STRICT
 
 SplitName = Literal["train", "val", "test"]
@@ -36,8 +38,13 @@ class Part:
         """int64 `[M]`."""
         return self.images.labels_N[self.indices]
 
-    def digest(self, manifests: Path) -> str:
-        return self.images.digest(self.indices.tolist(), manifests)
+    def sums(self, manifests: Path) -> list[str]:
+        """What `Images.sums` says of these images."""
+        return self.images.sums(self.indices.tolist(), manifests)
+
+    def digest(self, sums: Sequence[str]) -> str:
+        """A name for the content of these images, of which `sums` is known, and for their labels."""
+        return digest([sums, self.labels_M.tolist(), self.images.classes])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +77,9 @@ class DataSet:
         mean, std: of each channel, for normalisation, where 1 is white; null: the published
             weights' own, or ImageNet's.
     """
+
+    published_splits: ClassVar[bool] = False
+    """Whether it is known which images are for the test, and others report numbers on them."""
 
     image_size: int | None = Field(default=None, ge=1)
     train_per_class: int | None = Field(default=None, ge=2)
@@ -169,11 +179,7 @@ class ImageFolder(DataSet):
                 f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
                 "Use the same class folders in each split.",
             )
-        found = make_dataset(
-            str(folder), {name: i for i, name in enumerate(classes)}, extensions=IMG_EXTENSIONS, allow_empty=True
-        )
-        # What begins with a dot is a system's own note beside the images, whatever its ending says.
-        found = [(path, label) for path, label in found if not Path(path).name.startswith(".")]
+        found = [(path, label) for label, name in enumerate(classes) for path in _image_files(folder / name)]
         counts = Counter(label for _, label in found)
         if not found or (split == "train" and len(counts) < len(classes)):
             empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
@@ -184,7 +190,7 @@ class ImageFolder(DataSet):
             )
         return ImageFiles(
             root,
-            [str(Path(path).relative_to(root)) for path, _ in found],
+            [str(path.relative_to(root)) for path, _ in found],
             [label for _, label in found],
             classes,
         )
@@ -196,6 +202,8 @@ class Digits(DataSet):
 
     Half of each class, the same in every run, is for the test.
     """
+
+    published_splits = True
 
     def read(self, split: SplitName) -> Images | None:
         from sklearn.datasets import load_digits  # loads in a second, which only its users should wait
@@ -219,6 +227,26 @@ class NoData(DataSet):
 
     def read(self, split: SplitName) -> Images | None:
         raise ConfigError("", "there is none, but the data mix trains on it.", "Choose one of the group data.")
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """All images below a folder, sorted, as torchvision's ImageFolder finds them, links followed.
+
+    What begins with a dot is a system's own note beside the images, whatever its ending says; a
+    folder that is reached twice, as by a link to one above it, counts once.
+    """
+    found, seen = [], set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        seen.add(os.path.realpath(place))
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
+        ]
+        found += [
+            Path(place, name) for name in files if not name.startswith(".") and name.lower().endswith(IMG_EXTENSIONS)
+        ]
+    return sorted(found)
 
 
 def _folders(parent: Path) -> Sequence[str]:
