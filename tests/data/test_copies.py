@@ -38,7 +38,7 @@ def test_a_copy_in_train_is_refused(folder, tmp_path: Path, part: str, given: di
 def test_a_link_from_test_to_train_is_refused(folder, tmp_path: Path) -> None:
     root = folder("mine", test=0)
     (root / "test").symlink_to(root / "train", target_is_directory=True)
-    with pytest.raises(ConfigError, match="18 such pairs|1[0-9] such pairs"):
+    with pytest.raises(ConfigError, match=r"1\d such pairs"):
         check(tmp_path / "m", target=ImageFolder(root=str(root)))
 
 
