@@ -53,7 +53,12 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     hits = predictions["prediction"] == predictions["label"]
     assert record.metrics["target/test/acc"] == pytest.approx(hits.mean())
     assert record.metrics["target/test/loss"] == pytest.approx(-predictions["log_prob"].mean(), rel=1e-5)
+    assert record.images == {
+        "source": {"train": 32, "val": 8}, "target": {"train": 24, "val": 6, "test": 30},
+    }  # fmt: skip
+    assert record.settings == {"a": 1}
     assert record.cost["train_flops"] == sum(stage["train_flops"] for stage in record.stages) > 0
+    assert record.cost["train_flops_spent"] == record.cost["train_flops"]
     weights = safetensors.torch.load_file(folder / "checkpoint.safetensors")
     assert {"heads.source.0.weight", "heads.target.0.weight", "trunk.model.conv1.0.weight"} <= set(weights)
 
@@ -63,6 +68,30 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("tlfw.run.train", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr("tlfw.run.examine", lambda *_, **__: pytest.fail("opened test images"))
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
+
+
+@pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors"])
+def test_results_that_are_gone_are_made_again(tmp_path: Path, name: str) -> None:
+    first, _ = fold.run(experiment(tmp_path), JOB)
+    (path,) = (tmp_path / "outputs" / "runs").glob(f"*/{name}")
+    before = path.read_bytes()
+    path.unlink()
+    second, there = fold.run(experiment(tmp_path), JOB)
+    assert not there
+    assert [stage["reused"] for stage in second.stages] == [True, True]
+    assert numbers(second) == numbers(first)
+    assert name != "checkpoint.safetensors" or path.read_bytes() == before
+    assert path.is_file()
+
+
+def test_costs_are_as_alone_and_as_spent(tmp_path: Path) -> None:
+    first, _ = fold.run(experiment(tmp_path), JOB)
+    second, _ = fold.run(experiment(tmp_path, freeze_policy=FULL), JOB)
+    assert second.stages[0]["reused"]
+    assert second.stages[0]["seconds"] == first.stages[0]["seconds"] > 0
+    assert second.cost["train_flops_spent"] == second.stages[1]["train_flops"]
+    assert second.cost["train_flops"] == sum(stage["train_flops"] for stage in second.stages)
+    assert second.cost["seconds"] > sum(stage["seconds"] for stage in second.stages)
 
 
 def test_force_trains_the_adaptation_again_and_keeps_what_is_shared(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         RECORD,
         metrics={"target/test/acc": 0.876, "source/val/acc": None},
         stages=stages,
-        cost={"seconds": 12.3},
+        cost={"seconds": 99.0, "seconds_spent": 12.3},
         labels=["random_features"],
     )
     table.show(

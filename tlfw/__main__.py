@@ -39,11 +39,11 @@ def job(config: DictConfig) -> Any:
         alone(config, folder)
     except BaseException as problem:
         # Hydra would print a line of its own before letting it through.
-        _PROBLEMS.append(problem)
+        _PROBLEMS.append((problem, config))
     return None
 
 
-_PROBLEMS: list[BaseException] = []
+_PROBLEMS: list[tuple[BaseException, DictConfig]] = []
 
 
 def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool]:
@@ -88,10 +88,12 @@ def main() -> None:
     wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     _quiet()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
+    config = None
     try:
         job()
         if _PROBLEMS:
-            raise _PROBLEMS.pop()
+            problem, config = _PROBLEMS.pop()
+            raise problem
     except SomeFailed:
         sys.exit(1)
     except Refused as problem:
@@ -99,7 +101,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from here")
     except Exception as problem:
-        message = None if wanted else explain(problem, known_fields())
+        message = None if wanted else explain(problem, known_fields(), config)
         if message is None:
             raise
         sys.exit(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)")

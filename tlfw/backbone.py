@@ -157,6 +157,24 @@ class Backbone:
             f"The nearest that it can take is {legal}.",
         )
 
+    def check_single_images(self, image_size: int, frozen: int) -> None:
+        """Try training on batches of one image, without data or weights.
+
+        Args:
+            frozen: how many of the first blocks run in evaluation mode.
+
+        Raises:
+            ConfigError: BatchNorm cannot: it would have one number to take a mean of.
+        """
+        trunk = self.shape(image_size)
+        z = trunk(torch.empty(1, 3, image_size, image_size, device="meta"), 0, frozen)
+        try:
+            trunk.train()(z, frozen)
+        except ValueError as problem:
+            raise ConfigError(
+                "batch_size", f"{self.name} at {image_size} px normalises over batches: {problem}.", "Use 2 or more."
+            ) from problem
+
 
 class Trunk(nn.Module):
     """A backbone's tensors and its forward pass, in blocks.

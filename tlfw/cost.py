@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,8 +49,16 @@ def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, 
     return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored
 
 
+def start_measuring_memory() -> None:
+    """Forget earlier peaks, where the system can: on CUDA and Linux. Elsewhere a peak is the process's whole life's."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5): resets the peak resident set size
+
+
 def peak_memory_bytes() -> int:
-    """The most memory that this process held so far: on the GPU if it used one, else resident in RAM."""
+    """The most memory that this process held since then: on the GPU if it used one, else resident in RAM."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     unit = 1 if sys.platform == "darwin" else 1024

@@ -20,11 +20,14 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from tlfw.data import EvalBatches, Pixels, Served, View
 from tlfw.data.sets import Part
 from tlfw.model import Model
+from tlfw.record import replacing
 
 BATCH = 64
 """Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""
 
 CALIBRATION_BINS = 15
+
+PREDICTIONS = "predictions.npz"
 
 TrainerFactory = Callable[..., L.Trainer]
 
@@ -111,4 +114,5 @@ def examine(
 
 def save_predictions(folder: Path, predictions: dict[str, Any]) -> None:
     """Put `predictions.npz` into a run's folder."""
-    np.savez_compressed(folder / "predictions.npz", **predictions)
+    with replacing(folder / PREDICTIONS) as draft:
+        np.savez_compressed(draft, **predictions)

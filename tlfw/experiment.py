@@ -119,17 +119,32 @@ class Experiment:
         )
 
 
+TRIAL_STEPS = 20
+
+
 def _try_optimizer(optimizer: Any, schedule: Any) -> None:
+    """A stage's worth of steps of a single number that has no gradient: only then some settings are looked at."""
+    if "lr" in getattr(optimizer, "keywords", {}):
+        raise ConfigError(
+            "optimizer.lr",
+            "it would have no effect.",
+            "Set freeze_policy.lr_head, freeze_policy.lr_backbone or pretrain.lr.",
+        )
     parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
     try:
         made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
-    except (TypeError, ValueError) as problem:
+        made.step()
+    except (TypeError, ValueError, RuntimeError) as problem:
         raise ConfigError(
             "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
         ) from problem
     try:
-        schedule(made, 100)
-    except (TypeError, ValueError) as problem:
+        rates = schedule(made, TRIAL_STEPS)
+        for _ in range(TRIAL_STEPS - 1):
+            made.step()
+            rates.step()
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as problem:
         raise ConfigError(
             "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
         ) from problem

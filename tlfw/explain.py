@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
+from typing import Any
 
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
@@ -23,31 +26,54 @@ UNWRITABLE = (
 )
 
 
-def explain(problem: BaseException, known: list[str] | None = None) -> str | None:
+def explain(problem: BaseException, known: Sequence[str] = (), config: DictConfig | None = None) -> str | None:
     """What was wrong, where, and what would be right; None for what only a traceback explains.
 
     Args:
         known: full names of all fields, to find the nearest of a misspelt one.
+        config: what was composed, if it was: a field that takes its value from another is called by that one's name.
     """
     if isinstance(problem, InstantiationException):
         place = _full_key(problem)
         cause = problem.__cause__
         if isinstance(cause, ConfigError):
-            return str(cause.at(place))
+            return _sentence(cause.at(place), config)
         if isinstance(cause, ValidationError):
-            return "\n".join(_of_field(place, error) for error in cause.errors())
-        return f"{place or 'config'}: {str(problem).splitlines()[0]} {cause or ''}".strip()
-    if isinstance(problem, ConfigError | TrainingFailed):
+            return "\n".join(dict.fromkeys(_of_field(place, error, config) for error in cause.errors()))
+        return f"{_where_given(place, config) or 'config'}: {str(problem).splitlines()[0]} {cause or ''}".strip()
+    if isinstance(problem, ConfigError):
+        return _sentence(problem, config)
+    if isinstance(problem, TrainingFailed):
         return str(problem)
     if isinstance(problem, MissingMandatoryValue):
         return f"{problem.full_key}: it is not given. Give it a value."
     if isinstance(problem, MissingConfigException):
         return _unknown_option(problem)
     if isinstance(problem, HydraException | OmegaConfBaseException | ConfigCompositionException):
-        return _unknown_field(problem, known or [])
+        return _unknown_field(problem, known)
     if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
         return f"outputs: cannot write {problem.filename} ({problem.strerror}). Give a folder that can be written."
     return None
+
+
+def _sentence(problem: ConfigError, config: DictConfig | None) -> str:
+    return str(ConfigError(_where_given(problem.field, config), problem.problem, problem.remedy))
+
+
+def _where_given(field: str, config: DictConfig | None) -> str:
+    """The field that `field` has its value from: `${adapt.batch_size}` in its place means `adapt.batch_size`."""
+    node: Any = config
+    parts = field.split(".")
+    for i, part in enumerate(parts):
+        if OmegaConf.is_list(node) and part.isdigit():
+            node = node._get_node(int(part))
+        elif OmegaConf.is_dict(node):
+            node = node._get_node(part)
+        else:
+            return field
+        if node is not None and (origin := re.fullmatch(r"\$\{([\w.@]+)\}", str(node._value()))):
+            return _where_given(".".join([origin.group(1), *parts[i + 1 :]]), config)
+    return field
 
 
 def _full_key(problem: InstantiationException) -> str:
@@ -55,7 +81,7 @@ def _full_key(problem: InstantiationException) -> str:
     return found.group(1) if found else ""
 
 
-def _of_field(place: str, error: object) -> str:
+def _of_field(place: str, error: object, config: DictConfig | None) -> str:
     assert isinstance(error, dict)
     # Members of a union add their type to the place; a field's name never looks like one.
     path = [
@@ -63,7 +89,7 @@ def _of_field(place: str, error: object) -> str:
         for part in error["loc"]
         if not re.match(r"(constrained-|literal|int$|float$|str$|function)", str(part))
     ]
-    field = ".".join(part for part in (place, *path) if part)
+    field = _where_given(".".join(part for part in (place, *path) if part), config)
     if error["type"] == "unexpected_keyword_argument":
         return f"{field}: there is no such field. Leave it out."
     if error["type"] in ("missing", "missing_argument"):
@@ -83,7 +109,7 @@ def _unknown_option(problem: MissingConfigException) -> str:
     return f"{group}: there is no option {option!r}. {choice}"
 
 
-def _unknown_field(problem: BaseException, known: list[str]) -> str:
+def _unknown_field(problem: BaseException, known: Sequence[str]) -> str:
     inner = problem.__cause__ or problem
     text = "\n".join(
         line for line in str(problem).splitlines() if not line.strip().startswith(("object_type", "full_key"))

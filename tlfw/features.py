@@ -9,6 +9,8 @@ belongs to its key.
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,12 +20,12 @@ from torch import Tensor
 
 from tlfw.backbone import Backbone
 from tlfw.data import View
-from tlfw.data.mixture import Pixels, Served
+from tlfw.data.mixture import Pixels
 from tlfw.evaluate import TrainerFactory, outputs
 from tlfw.freeze import FreezePolicy
 from tlfw.identity import digest
 from tlfw.model import Model
-from tlfw.store import Store
+from tlfw.store import Store, read_json
 
 KIND = "features"
 
@@ -47,10 +49,11 @@ class Features:
     Args:
         z_N: float32, the image axis first.
         labels_N: int64 `[N]`.
+        seconds: that it took to make them.
     """
 
-    def __init__(self, z_N: np.ndarray, labels_N: Tensor) -> None:
-        self.z_N, self.labels_N = z_N, labels_N
+    def __init__(self, z_N: np.ndarray, labels_N: Tensor, seconds: float) -> None:
+        self.z_N, self.labels_N, self.seconds = z_N, labels_N, seconds
 
     def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
         return torch.from_numpy(self.z_N[np.asarray(positions)])
@@ -58,7 +61,7 @@ class Features:
 
 def stored(
     store: Store, trainer: TrainerFactory, model: Model, pixels: Pixels, blocks: int, made_by: object, workers: int = 0
-) -> Served:
+) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
     Args:
@@ -66,8 +69,11 @@ def stored(
     """
 
     def make(folder: Path) -> None:
+        began = time.monotonic()
         z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers)
         np.save(folder / "features.npy", z_N.numpy())
+        (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 
     folder, _ = store.get_or_make(KIND, digest([made_by, blocks]), make)
-    return Features(np.load(folder / "features.npy", mmap_mode="r"), pixels.labels_N)
+    seconds = read_json(folder / "features.json")["seconds"]
+    return Features(np.load(folder / "features.npy", mmap_mode="r"), pixels.labels_N, seconds)

@@ -28,8 +28,7 @@ REVISION = 1
 
 UNKEYED_TRAINER = {
     "accelerator", "strategy", "devices", "num_nodes", "precision",  # in the numerics tag, as they turn out
-    "log_every_n_steps", "enable_progress_bar", "enable_model_summary", "logger", "callbacks", "default_root_dir",
-    "profiler", "barebones", "max_steps",  # the last one shows in a stage's steps
+    "log_every_n_steps", "profiler", "max_steps",  # the last one shows in a stage's steps
 }  # fmt: skip
 
 
@@ -132,12 +131,13 @@ def make_plan(
     refuse_copies(divisions, sums, {name: data_sets[name].published_splits for name in names})
     sizes = {name: len(division.train) for name, division in divisions.items()}
     numerics, trainer_key, most_steps = _numerics(trainer)
+    if select == "best_val" and trainer_key.get("limit_val_batches") == 0:
+        raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     key = weights_key
     planned: list[PlannedStage] = []
     for stage_name, stage in stages.items():
         policy = stage.policy or freeze_policy
-        # Where the shipped mixes take a batch's size from: a stage that also has step 1's budget, from there.
-        with at("pretrain" if stage.policy or len(stage.budget) > 1 else "adapt"):
+        with at(f"data_mix.stages.{stage_name}"):
             per_batch = stage.per_batch(sizes)
             steps = min(stage.steps(sizes), most_steps)
             if uneven := [name for name, count in per_batch.items() if count % numerics["world_size"]]:
@@ -147,6 +147,9 @@ def make_plan(
                     f"{numerics['world_size']} processes.",
                     "Choose it so that each data set's share can be divided.",
                 )
+            if sum(per_batch.values()) == numerics["world_size"]:
+                blocks = backbone.block_names()
+                backbone.check_single_images(image_size, len(blocks) - len(policy.trained_blocks(blocks)))
         stored = stored_blocks(policy, backbone, image_size, [views[name] for name in stage.names])
         start_key = key
         key = digest(
@@ -156,7 +159,7 @@ def make_plan(
                 "policy": policy,
                 "optimizer": optimizer,
                 "schedule": schedule,
-                "select": [select, min(validations, steps)],
+                "select": [select, min(validations, steps)] if select == "best_val" else select,
                 "seed": seed,
                 "data": {name: [content[name]["train"], content[name]["val"], views[name]] for name in stage.names},
                 "numerics": {**numerics, "stored_blocks": stored},
@@ -214,6 +217,9 @@ def _image_size(backbone: Backbone, data_sets: Mapping[str, DataSet]) -> int:
     return next(iter(sizes.values()))
 
 
+PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
+"""Those of `lightning.Trainer` that leave a model's weights in float32."""
+
 REFUSED_TRAINER = {
     "accumulate_grad_batches": "batch_size is the effective batch",
     "max_time": "a budget is in epochs, steps or images, so that a run does not depend on the clock",
@@ -227,6 +233,14 @@ REFUSED_TRAINER = {
     "reload_dataloaders_every_n_epochs": "tlfw orders the images",
     "use_distributed_sampler": "tlfw orders the images",
     "enable_checkpointing": "tlfw writes checkpoints",
+    "enable_progress_bar": "tlfw shows how far a stage is",
+    "enable_model_summary": "a backbone's blocks are known",
+    "num_sanity_val_steps": "a stage validates at its end",
+    "limit_test_batches": "all images are evaluated",
+    "logger": "tracking says where metrics go",
+    "callbacks": "they could change what a record says",
+    "default_root_dir": "outputs says where results go",
+    "barebones": "it turns off what a record is made of",
 }
 """Settings of `lightning.Trainer` that something else decides here, and what."""
 
@@ -237,6 +251,14 @@ def _numerics(trainer: TrainerFactory) -> tuple[dict[str, Any], dict[str, Any], 
     for name, instead in REFUSED_TRAINER.items():
         if name in settings:
             raise ConfigError(f"trainer.{name}", f"tlfw decides that itself: {instead}.", "Leave it out.")
+    if (precision := str(settings.get("precision", "32-true"))) not in PRECISIONS:
+        raise ConfigError(
+            "trainer.precision",
+            f"{precision} is none in which frozen weights keep their bits.",
+            f"Use {', '.join(PRECISIONS)}.",
+        )
+    if settings.get("deterministic") not in (None, True, False, "warn"):
+        raise ConfigError("trainer.deterministic", f"it is {settings['deterministic']!r}.", "Use true, false or warn.")
     if settings.get("max_steps") == 0:
         raise ConfigError(
             "trainer.max_steps", "it is 0, so nothing would be learnt.", "Use 1 or more, or -1 for no limit."

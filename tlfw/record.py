@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 SCHEMA = 1
 FILE = "record.json"
 
-Status = Literal["done", "failed"]
+Status = Literal["done", "failed", "interrupted"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -25,12 +27,17 @@ class Record:
 
     Attributes:
         run_id: the digest of everything that produced the numbers.
-        status: `done`, or `failed` with `error` saying why.
+        status: `done`; `failed`, with `error` saying why; `interrupted` by a person.
         paradigm: names of the `data_mix` and of the `freeze_policy`.
         labels: what a reader must know before comparing, e.g. `random_features`.
         metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.
         stages: one entry a stage: name, key, reused, seconds, images_seen, train_flops, wandb_id.
+        images: data set -> part (`train`, `val`, `test`) -> how many.
+        settings: the whole config that was asked for, interpolations resolved.
         certificate: the proof that frozen tensors stayed frozen in the last stage.
+        cost: `seconds` and `train_flops` are the run's as if it had been alone, with all its
+            stages and stored features; `seconds_spent` and `train_flops_spent` what was left to do
+            here, after what came from the store. `peak_memory_bytes` is the process's while it ran.
         attempt: 0 at first; each `force=true` adds one.
     """
 
@@ -44,6 +51,8 @@ class Record:
     source: str | None
     target: str
     labels: list[str]
+    images: dict[str, dict[str, int]]
+    settings: dict[str, Any]
     metrics: dict[str, float | None]
     stages: list[dict[str, Any]]
     certificate: dict[str, Any] | None
@@ -80,14 +89,22 @@ class Record:
 
 def replace_text(path: Path, text: str) -> None:
     """Write `text` to `path` so that no reader ever sees half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with replacing(path) as draft:
+        draft.write_text(text)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a file beside `path` to be written, which then takes its place whole, or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    draft = Path(name)
     try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
+        yield draft
+        with draft.open("rb") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        draft.chmod(0o644)
+        os.replace(draft, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise

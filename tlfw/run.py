@@ -18,21 +18,22 @@ import safetensors.torch
 import torch
 
 import tlfw
-from tlfw.cost import peak_memory_bytes
+from tlfw.cost import peak_memory_bytes, start_measuring_memory
 from tlfw.data import Mixture, Pixels, View
 from tlfw.data.sets import Part
-from tlfw.evaluate import examine, save_predictions, validate
+from tlfw.evaluate import PREDICTIONS, examine, save_predictions, validate
 from tlfw.experiment import Experiment
-from tlfw.features import stored
+from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
-from tlfw.record import Record, Status
+from tlfw.record import Record, Status, replacing
 from tlfw.store import read_json
 from tlfw.tracking import Tracked
 from tlfw.train import Lesson, train, weights_of
 
 STAGES = "stages"
+CHECKPOINT = "checkpoint.safetensors"
 PROBE_IMAGES = 8
 
 
@@ -86,10 +87,14 @@ class _Run:
         self.stage_facts: list[dict[str, Any]] = []
         self.certificate: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
+        self.evaluation_seconds = 0.0
 
     def go(self) -> Record:
         began = time.monotonic()
+        start_measuring_memory()
         print(f"{self.name}", flush=True)
+        for name, division in self.plan.divisions.items():
+            print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -106,9 +111,10 @@ class _Run:
             self.evaluate()
             record = self.record("done", tracked, time.monotonic() - began)
         except BaseException as problem:
-            record = self.record("failed", tracked, time.monotonic() - began, error=_said(problem))
+            status: Status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
+            record = self.record(status, tracked, time.monotonic() - began, error=_said(problem))
             if tracked:
-                tracked.finish({"status": "failed", "error": record.error}, failed=True)
+                tracked.finish({"status": status, "error": record.error}, failed=True)
             if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
                 self.publish(record)
             raise
@@ -159,9 +165,11 @@ class _Run:
         freezing = Freezing(planned.policy, self.model, stage.names)
         monitor = "target" if "target" in stage.names else "source"
         scratch = self.store.scratch(STAGES, planned.key)
+        mixture = self.mixture(planned)
+        made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
         outcome = train(
             freezing,
-            self.mixture(planned),
+            mixture,
             Lesson(
                 title=planned.name,
                 loss_weight=stage.loss_weights,
@@ -182,7 +190,7 @@ class _Run:
         safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors")
         facts = {
             "name": planned.name,
-            "seconds": outcome.seconds,
+            "seconds": outcome.seconds + sum(each.seconds for each in made_once),
             "images_seen": outcome.images_seen,
             "train_flops": outcome.train_flops,
             "wandb_id": tracked.id,
@@ -236,9 +244,11 @@ class _Run:
 
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""
+        began = time.monotonic()
         self.metrics = {"source/val/acc": None, "source/val/loss": None, **self.validated()}
         test = self.plan.divisions["target"].test
         assert test is not None
+        print(f"  test: {len(test)} images", flush=True)
         measured, predictions = examine(
             self.experiment.trainer,
             self.model,
@@ -250,6 +260,7 @@ class _Run:
         self.metrics |= {f"target/test/{name}": value for name, value in measured.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         save_predictions(self.folder, predictions)
+        self.evaluation_seconds = time.monotonic() - began
 
     def open(self, **kwargs: Any) -> Tracked:
         return self.experiment.tracking.open(
@@ -258,7 +269,7 @@ class _Run:
 
     def record(self, status: Status, tracked: Tracked | None, seconds: float, error: str | None = None) -> Record:
         plan, experiment = self.plan, self.experiment
-        failed = status == "failed"
+        done = status == "done"
         return Record(
             run_id=plan.key,
             status=status,
@@ -270,13 +281,17 @@ class _Run:
             source=experiment.source.title if "source" in plan.divisions else None,
             target=experiment.target.title,
             labels=plan.labels,
-            metrics={} if failed else self.metrics,
+            images={name: division.counts for name, division in plan.divisions.items()},
+            settings=dict(self.job.config),
+            metrics=self.metrics if done else {},
             stages=self.stage_facts,
-            certificate=None if failed else self.certificate,
+            certificate=self.certificate if done else None,
             wandb=tracked.facts() if tracked else {"id": None, "mode": None, "dir": None},
             cost={
-                "seconds": seconds,
+                "seconds": sum(stage["seconds"] for stage in self.stage_facts) + self.evaluation_seconds,
+                "seconds_spent": seconds,
                 "train_flops": sum(stage["train_flops"] for stage in self.stage_facts),
+                "train_flops_spent": sum(stage["train_flops"] for stage in self.stage_facts if not stage["reused"]),
                 "peak_memory_bytes": peak_memory_bytes(),
             },
             environment=_environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
@@ -293,18 +308,20 @@ class _Run:
         if record.status == "done":
             place = self.store.find(STAGES, self.plan.stages[-1].key)
             assert place is not None
-            shutil.copyfile(place / "weights.safetensors", self.folder / "checkpoint.safetensors")
+            with replacing(self.folder / CHECKPOINT) as draft:
+                shutil.copyfile(place / "weights.safetensors", draft)
         record.write(self.folder)
 
 
 def find_record(runs: Path, key: str) -> Record | None:
-    """The readable record of the run of that key, or None."""
+    """The readable record of the run of that key, or None; also None where it is done but its results are gone."""
     for path in sorted(runs.glob(f"*-{key[:12]}/record.json")):
         try:
             record = Record.read(path)
         except ValueError:
             continue
-        if record.run_id == key:
+        gone = record.status == "done" and not all((path.parent / name).is_file() for name in (PREDICTIONS, CHECKPOINT))
+        if record.run_id == key and not gone:
             return record
     return None
 

@@ -80,6 +80,7 @@ def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Dic
 
     errors: dict[str, list[str]] = {}
     for job in found:
+        config = None
         try:
             config = compose(job)
             _check_untouched(config, sweep)
@@ -87,7 +88,7 @@ def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Dic
                 del config["hydra"]
             instantiate(config).plan()
         except Exception as problem:
-            message = explain(problem, known_fields())
+            message = explain(problem, known_fields(), config)
             if message is None:
                 raise
             errors.setdefault(message, []).append(" ".join(job))

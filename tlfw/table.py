@@ -19,7 +19,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
         "backbone",
         "seed",
         "target test acc",
-        "source val acc",
+        "source acc kept",
         "seconds",
         "reused",
     ]
@@ -38,7 +38,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
             str(record.seed),
             _percent(record.metrics.get("target/test/acc")),
             _percent(record.metrics.get("source/val/acc")),
-            "0" if untouched else f"{record.cost['seconds']:.0f}",
+            "0" if untouched else f"{record.cost['seconds_spent']:.0f}",
             reused,
         )
     console = Console()

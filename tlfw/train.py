@@ -57,7 +57,7 @@ class Lesson:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a stage was: seconds of training, images seen, operations, and the certificate."""
+    """What a stage was: seconds of training and validation, images seen, operations, and the certificate."""
 
     seconds: float
     images_seen: int
@@ -105,12 +105,14 @@ def train(
     best = ModelCheckpoint(
         dirpath=scratch, filename="best", monitor=f"{lesson.monitor}/val/acc", mode="max", enable_version_counter=False
     )
+    clock = Clock()
     fitter = trainer(
         logger=logger,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
             StageProgress(lesson.title, mixture.steps, mixture.batch_size),
+            clock,
             last,
             *([best] if lesson.select == "best_val" else []),
             *(callbacks or []),
@@ -122,10 +124,8 @@ def train(
         use_distributed_sampler=False,
     )
     unfinished = scratch / "last.ckpt"
-    began = time.monotonic()
     with _keyboard_interrupts():
         fitter.fit(learner, mixture, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
-    seconds = time.monotonic() - began
     if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()
@@ -134,7 +134,7 @@ def train(
         learner.load_state_dict(checkpoint["state_dict"])
     images_seen = mixture.steps * mixture.batch_size
     return Outcome(
-        seconds=seconds,
+        seconds=clock.seconds,
         images_seen=images_seen,
         train_flops=stage_flops(
             freezing,
@@ -145,6 +145,26 @@ def train(
         ),
         certificate=certify(freezing, before, probe_BCHW),
     )
+
+
+class Clock(L.Callback):
+    """Seconds that a stage trained and validated, also before it was killed and resumed.
+
+    What was done after the last checkpoint and is done again counts once.
+    """
+
+    def __init__(self) -> None:
+        self._earlier, self._began = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._began
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._earlier = state["seconds"]
 
 
 @contextlib.contextmanager

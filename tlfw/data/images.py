@@ -85,7 +85,7 @@ class ImageArray:
     def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
         if self._name is not None:
             return [f"{self._name}/{index}" for index in indices]
-        return [hashlib.sha256(np.ascontiguousarray(self._pixels[index])).hexdigest() for index in indices]
+        return [hashlib.sha256(self._pixels[index].tobytes()).hexdigest() for index in indices]
 
     def called(self, index: int) -> str:
         return f"image {index}"

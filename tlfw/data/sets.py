@@ -59,6 +59,12 @@ class Division:
     val: Part
     test: Part | None
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Part -> its number of images."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: len(part) for name, part in parts.items() if part is not None}
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataSet:
