@@ -10,6 +10,7 @@ equals, the one with the lower mean loss), and only then are its test numbers lo
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from statistics import mean, stdev
 from typing import Any
 
 PARADIGMS = ("pretrain_finetune", "target_only")
-RATES = ("0.001", "0.003", "0.01", "0.03")
+RATES = (0.001, 0.003, 0.01, 0.03)
 SEEDS = range(5)
 NAME = "transfer_against_control"
 
@@ -27,25 +28,22 @@ NAME = "transfer_against_control"
 def sweep(overrides: list[str]) -> None:
     command = [
         sys.executable, "-m", "tlfw", "-m", "+experiment=quickstart", f"name={NAME}", f"data_mix={','.join(PARADIGMS)}",
-        f"freeze_policy.lr_backbone={','.join(RATES)}", "freeze_policy.lr_head=${freeze_policy.lr_backbone}",
+        f"freeze_policy.lr_backbone={','.join(map(str, RATES))}", "freeze_policy.lr_head=${freeze_policy.lr_backbone}",
         f"seed={','.join(map(str, SEEDS))}", "target.split_seed=${seed}", "outputs=outputs", *overrides,
     ]  # fmt: skip
     subprocess.run(command, check=True)
 
 
-def rate(folder: Path) -> str:
-    """The learning rate of a run, from its own overrides."""
-    lines = (folder / ".hydra" / "overrides.yaml").read_text().splitlines()
-    return next(line.split("=")[1] for line in lines if "lr_backbone=" in line and "lr_head" not in line)
-
-
 def main() -> None:
-    sweep(sys.argv[1:])
-    runs: dict[tuple[str, str], dict[int, dict[str, Any]]] = defaultdict(dict)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("override", nargs="*", help="as `python -m tlfw` takes them")
+    sweep(parser.parse_args().override)
+    runs: dict[tuple[str, float], dict[int, dict[str, Any]]] = defaultdict(dict)
     for path in Path("outputs/runs").glob("*/record.json"):
         record = json.loads(path.read_text())
         if record["experiment"] == NAME:
-            runs[record["paradigm"]["data_mix"], rate(path.parent)][record["seed"]] = record
+            rate = record["settings"]["freeze_policy"]["lr_backbone"]
+            runs[record["paradigm"]["data_mix"], rate][record["seed"]] = record
     chosen = {}
     for paradigm in PARADIGMS:
         validated = {

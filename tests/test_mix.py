@@ -64,19 +64,20 @@ def test_epochs_say_of_what() -> None:
 
 def test_a_mix_ends_on_the_target_under_the_cells_policy() -> None:
     with pytest.raises(ConfigError, match=r"stages\.adapt\.share"):
-        DataMix(stages={"adapt": stage("source")}, order=["adapt"])
+        DataMix(stages={"adapt": stage("source")}, order=["adapt"], full_lr=0.1)
     with pytest.raises(ConfigError, match=r"stages\.adapt\.policy"):
-        DataMix(stages={"adapt": stage("target", policy=FULL)}, order=["adapt"])
+        DataMix(stages={"adapt": stage("target", policy=FULL)}, order=["adapt"], full_lr=0.1)
     with pytest.raises(ConfigError, match=r"stages\.first\.policy"):
-        DataMix(stages={"first": stage("source"), "adapt": stage("target")}, order=["first", "adapt"])
+        DataMix(stages={"first": stage("source"), "adapt": stage("target")}, order=["first", "adapt"], full_lr=0.1)
     with pytest.raises(ConfigError, match="order"):
-        DataMix(stages={"adapt": stage("target")}, order=["adapt", "adapt"])
+        DataMix(stages={"adapt": stage("target")}, order=["adapt", "adapt"], full_lr=0.1)
 
 
 def test_published_weights_stand_in_for_a_stage_without_a_budget() -> None:
     mix = DataMix(
         stages={"pretrain": stage("source", steps=0, policy=FULL), "adapt": stage("target")},
         order=["pretrain", "adapt"],
+        full_lr=0.1,
     )
     assert list(mix.trained(published=True)) == ["adapt"]
     with pytest.raises(ConfigError, match=r"pretrain\.budget\.amount"):

@@ -125,6 +125,7 @@ def test_a_failed_pretraining_is_ended_too(tmp_path: Path) -> None:
     mix = DataMix(
         stages={"pretrain": stage("source", policy=wild), "adapt": MIXES["target_only"].stages["adapt"]},
         order=["pretrain", "adapt"],
+        full_lr=0.1,
     )
     with pytest.raises(TrainingFailed):
         fold.run(experiment(tmp_path, tracking=OFFLINE, data_mix=mix, freeze_policy=LAST_LAYER), JOB)

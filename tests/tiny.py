@@ -65,14 +65,16 @@ def stage(*sets: str, steps: int = 4, policy: FreezePolicy | None = None) -> Sta
 
 MIXES: dict[str, DataMix] = {
     "pretrain_finetune": DataMix(
-        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("target")}, order=["pretrain", "adapt"]
+        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("target")}, order=["pretrain", "adapt"],
+        full_lr=0.01,
     ),
     "pretrain_joint": DataMix(
         stages={"pretrain": stage("source", policy=FULL), "adapt": stage("source", "target")},
         order=["pretrain", "adapt"],
+        full_lr=0.01,,
     ),
-    "joint": DataMix(stages={"adapt": stage("source", "target")}, order=["adapt"]),
-    "target_only": DataMix(stages={"adapt": stage("target")}, order=["adapt"]),
+    "joint": DataMix(stages={"adapt": stage("source", "target")}, order=["adapt"], full_lr=0.01),
+    "target_only": DataMix(stages={"adapt": stage("target")}, order=["adapt"], full_lr=0.01),
 }
 
 

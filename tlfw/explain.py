@@ -65,13 +65,15 @@ def _where_given(field: str, config: DictConfig | None) -> str:
     node: Any = config
     parts = field.split(".")
     for i, part in enumerate(parts):
-        if OmegaConf.is_list(node) and part.isdigit():
-            node = node._get_node(int(part))
-        elif OmegaConf.is_dict(node):
-            node = node._get_node(part)
-        else:
+        if not OmegaConf.is_config(node):
             return field
-        if node is not None and (origin := re.fullmatch(r"\$\{([\w.@]+)\}", str(node._value()))):
+        content = node._content  # the nodes as they were written
+        key = int(part) if isinstance(content, list) and part.isdigit() else part
+        try:
+            node = content[key]
+        except (KeyError, IndexError, TypeError):
+            return field
+        if origin := re.fullmatch(r"\$\{([\w.@]+)\}", str(node._value())):
             return _where_given(".".join([origin.group(1), *parts[i + 1 :]]), config)
     return field
 

@@ -130,10 +130,13 @@ class DataMix:
     Args:
         stages: name -> stage. The name is what the stage's metrics are called by.
         order: the names of all stages, first to last.
+        full_lr: the learning rate for `freeze_policy=full`, unless that says another: what was
+            pretrained is changed slowly, what begins with random weights learns as in pretraining.
     """
 
     stages: dict[str, Stage] = Field(min_length=1)
     order: list[str]
+    full_lr: float = Field(gt=0)
 
     def __post_init__(self) -> None:
         if sorted(self.order) != sorted(self.stages):
