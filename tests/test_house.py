@@ -33,7 +33,7 @@ FLOORS = (
     # a run
     ("tracking", "plan", "experiment", "run"),
     # doors
-    ("explain", "table", "sweep", "__main__"),
+    ("typed", "explain", "table", "sweep", "__main__"),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 

@@ -101,7 +101,7 @@ def test_a_certificate_is_refused_when_nothing_was_learnt() -> None:
     from tlfw.train import _sum
 
     before = {name: _sum(tensor) for name, tensor in net.state_dict().items()}
-    with pytest.raises(TrainingFailed, match=r"did not move: \['heads.target.', 'conv5'\]"):
+    with pytest.raises(TrainingFailed, match=r"nothing changed in heads.target, conv5"):
         certify(Freezing(LAST_LAYERS, net, ["target"]), before, torch.zeros(2, 3, SIZE, SIZE))
 
 

@@ -31,8 +31,7 @@ LAST_LAYER = FreezePolicy(n=0, lr_head=0.05)
 LAST_LAYERS = FreezePolicy(n=1, lr_head=0.05, lr_backbone=0.01)
 FULL = FreezePolicy(n="all", lr_head=0.05, lr_backbone=0.01)
 TRAINER = partial(
-    L.Trainer, accelerator="cpu", devices=1, logger=False, deterministic=True,
-    log_every_n_steps=1,
+    L.Trainer, accelerator="cpu", devices=1, deterministic=True, log_every_n_steps=1,
 )  # fmt: skip
 
 
@@ -65,13 +64,14 @@ def stage(*sets: str, steps: int = 4, policy: FreezePolicy | None = None) -> Sta
 
 MIXES: dict[str, DataMix] = {
     "pretrain_finetune": DataMix(
-        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("target")}, order=["pretrain", "adapt"],
+        stages={"pretrain": stage("source", policy=FULL), "adapt": stage("target")},
+        order=["pretrain", "adapt"],
         full_lr=0.01,
     ),
     "pretrain_joint": DataMix(
         stages={"pretrain": stage("source", policy=FULL), "adapt": stage("source", "target")},
         order=["pretrain", "adapt"],
-        full_lr=0.01,,
+        full_lr=0.01,
     ),
     "joint": DataMix(stages={"adapt": stage("source", "target")}, order=["adapt"], full_lr=0.01),
     "target_only": DataMix(stages={"adapt": stage("target")}, order=["adapt"], full_lr=0.01),

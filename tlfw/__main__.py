@@ -8,6 +8,7 @@ import shutil
 import sys
 import traceback
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tlfw.errors import ConfigError
 from tlfw.explain import explain
 from tlfw.record import Record
 from tlfw.sweep import Refused, SomeFailed, known_fields
+from tlfw.typed import as_hydra_takes_it
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -74,6 +76,8 @@ def alone(config: DictConfig, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     table.show([("", record, untouched)])
+    if untouched:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _quiet() -> None:
@@ -90,6 +94,7 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
     config = None
     try:
+        sys.argv[1:] = as_hydra_takes_it(sys.argv[1:])
         job()
         if _PROBLEMS:
             problem, config = _PROBLEMS.pop()
@@ -101,7 +106,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted; the same command goes on from here")
     except Exception as problem:
-        message = None if wanted else explain(problem, known_fields(), config)
+        message = None if wanted else explain(problem, partial(known_fields, tuple(sys.argv[1:])), config)
         if message is None:
             raise
         sys.exit(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)")

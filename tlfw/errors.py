@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 
 
@@ -28,7 +29,8 @@ class ConfigError(Exception):
         return ConfigError(".".join(p for p in (prefix, self.field) if p), self.problem, self.remedy)
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.problem} {self.remedy}"
+        # Other libraries' sentences, which are quoted here, have full stops and exclamation marks of their own.
+        return re.sub(r"[.!]+\.(?= )", ".", f"{self.field}: {self.problem} {self.remedy}")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.errors import ConfigCompositionException, HydraException, InstantiationException, MissingConfigException
@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
 from tlfw.errors import ConfigError, TrainingFailed, nearest
+from tlfw.typed import PLACES, options
 
 UNWRITABLE = (
     errno.EACCES,
@@ -26,11 +27,13 @@ UNWRITABLE = (
 )
 
 
-def explain(problem: BaseException, known: Sequence[str] = (), config: DictConfig | None = None) -> str | None:
+def explain(
+    problem: BaseException, known: Callable[[], Sequence[str]] = list, config: DictConfig | None = None
+) -> str | None:
     """What was wrong, where, and what would be right; None for what only a traceback explains.
 
     Args:
-        known: full names of all fields, to find the nearest of a misspelt one.
+        known: gives the full names of all fields, to find the nearest of a misspelt one.
         config: what was composed, if it was: a field that takes its value from another is called by that one's name.
     """
     if isinstance(problem, InstantiationException):
@@ -39,7 +42,7 @@ def explain(problem: BaseException, known: Sequence[str] = (), config: DictConfi
         if isinstance(cause, ConfigError):
             return _sentence(cause.at(place), config)
         if isinstance(cause, ValidationError):
-            return "\n".join(dict.fromkeys(_of_field(place, error, config) for error in cause.errors()))
+            return _of_fields(place, cause, config)
         return f"{_where_given(place, config) or 'config'}: {str(problem).splitlines()[0]} {cause or ''}".strip()
     if isinstance(problem, ConfigError):
         return _sentence(problem, config)
@@ -83,8 +86,18 @@ def _full_key(problem: InstantiationException) -> str:
     return found.group(1) if found else ""
 
 
-def _of_field(place: str, error: object, config: DictConfig | None) -> str:
-    assert isinstance(error, dict)
+def _of_fields(place: str, problem: ValidationError, config: DictConfig | None) -> str:
+    """One line a field; what each member of a union wanted stands on the same line."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for error in problem.errors():
+        field, said, rest = _of_field(place, error, config)
+        wanted = lines.setdefault((field, rest), [])
+        wanted.append(said.removeprefix("Input should be ") if wanted else said)
+    return "\n".join(f"{field}: {' or '.join(wanted)}. {rest}" for (field, rest), wanted in lines.items())
+
+
+def _of_field(place: str, error: Any, config: DictConfig | None) -> tuple[str, str, str]:
+    """Of one of pydantic's errors (the field, what is wrong, what it is or what would be right)."""
     # Members of a union add their type to the place; a field's name never looks like one.
     path = [
         str(part)
@@ -93,10 +106,15 @@ def _of_field(place: str, error: object, config: DictConfig | None) -> str:
     ]
     field = _where_given(".".join(part for part in (place, *path) if part), config)
     if error["type"] == "unexpected_keyword_argument":
-        return f"{field}: there is no such field. Leave it out."
+        return field, "there is no such field", "Leave it out."
     if error["type"] in ("missing", "missing_argument"):
-        return f"{field}: it is not given. Give it a value."
-    return f"{field}: {error['msg']}. It is {error['input']!r}."
+        return field, "it is not given", "Give it a value."
+    if error["type"] in ("dataclass_type", "dataclass_exact_type", "is_instance_of") and isinstance(
+        error["input"], str
+    ):
+        group = PLACES.get(field, field)
+        return field, f"{error['input']!r} is only a name", f"To choose it from its group: {group}={error['input']}."
+    return field, error["msg"], f"It is {error['input']!r}."
 
 
 def _unknown_option(problem: MissingConfigException) -> str:
@@ -111,7 +129,7 @@ def _unknown_option(problem: MissingConfigException) -> str:
     return f"{group}: there is no option {option!r}. {choice}"
 
 
-def _unknown_field(problem: BaseException, known: Sequence[str]) -> str:
+def _unknown_field(problem: BaseException, known: Callable[[], Sequence[str]]) -> str:
     inner = problem.__cause__ or problem
     text = "\n".join(
         line for line in str(problem).splitlines() if not line.strip().startswith(("object_type", "full_key"))
@@ -123,8 +141,12 @@ def _unknown_field(problem: BaseException, known: Sequence[str]) -> str:
         r"Could not (?:override|append to config\.?.*?|delete from config\.?.*?) '?\+?([\w.@/]+)", str(problem)
     )
     field = match.group(1) if match else full
+    if typed := re.search(r"Error parsing override '([^'=]+)'\nmissing EQUAL", str(problem)):
+        experiments = options("experiment")
+        near = typed[1] if typed[1] in experiments else "quickstart"
+        return f"{typed[1]}: it is no field=value. To choose an experiment: +experiment={near}."
     if not field or ("not in struct" not in str(inner) and "Could not override" not in str(problem)):
         return text
-    near = nearest(field, known, limit=2) if known else []
+    near = nearest(field, known(), limit=2)
     remedy = f"Did you mean {' or '.join(near)}?" if near else "Use --cfg job to see all fields."
     return f"{field}: there is no such field. {remedy}"

@@ -30,8 +30,8 @@ def canonical(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
-        if math.isnan(value):
-            raise TypeError("NaN names nothing: it is not equal to itself")
+        if not math.isfinite(value):
+            raise TypeError(f"{value} names nothing")
         return int(value) if value.is_integer() else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}

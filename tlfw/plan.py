@@ -18,7 +18,7 @@ from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy
-from tlfw.identity import digest
+from tlfw.identity import canonical, digest
 from tlfw.mix import DataMix, Stage
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -112,6 +112,13 @@ def make_plan(
     Raises:
         ConfigError: something cannot work; its field is the full one.
     """
+    for field, value in (("optimizer", optimizer), ("schedule", schedule), ("trainer", trainer)):
+        try:
+            canonical(value)
+        except TypeError as problem:
+            raise ConfigError(
+                field, f"what it holds has no name: {problem}.", "Use numbers, texts, true, false and null."
+            ) from problem
     stages = data_mix.trained(published=backbone.weights is not None)
     names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
     image_size = _image_size(backbone, {name: data_sets[name] for name in names})

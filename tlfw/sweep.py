@@ -8,26 +8,38 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
+from tlfw.typed import group_choices
 
 
-def jobs(params: Mapping[str, object], also: Sequence[Sequence[str]], arguments: Sequence[str]) -> list[list[str]]:
+def jobs(
+    params: Mapping[str, object],
+    also: Sequence[Sequence[str]],
+    arguments: Sequence[str],
+    loader: ConfigLoader | None = None,
+) -> list[list[str]]:
     """The overrides of every job of a sweep, in order.
 
     First the product of all that is swept, by `params` or by `arguments` (the command line wins),
     then for each list in `also` the product of all that is swept and that the list does not
     set itself. So a control is added once, and once for each seed where seeds are swept.
 
+    Args:
+        loader: knows the options of groups, which `glob(*)` asks for.
+
     Raises:
         ConfigError: something is swept that cannot be.
     """
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(config_loader=loader)
     chosen: dict[str, list[str]] = {}
     for override in parser.parse_overrides([f"{key}={value}" for key, value in params.items()] + list(arguments)):
         chosen.pop(override.get_key_element().lstrip("+"), None)
@@ -51,7 +63,10 @@ def _values(override: Override) -> list[str]:
         raise ConfigError(key, f"{override.input_line} is no list of values.", "Use a,b,c or range(…).")
     if key.split("/")[0] == "hydra" or key.startswith("hydra."):
         raise ConfigError(key, "Hydra chooses it before it makes jobs, so it cannot be swept.", "Set it to one value.")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not values:
+        raise ConfigError(key, f"nothing matches {override.input_line}.", "Use a,b,c, or glob(*) of a group.")
+    return values
 
 
 def _product(lists: Iterable[list[str]]) -> list[list[str]]:
@@ -88,7 +103,7 @@ def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Dic
                 del config["hydra"]
             instantiate(config).plan()
         except Exception as problem:
-            message = explain(problem, known_fields(), config)
+            message = explain(problem, functools.partial(known_fields, tuple(job)), config)
             if message is None:
                 raise
             errors.setdefault(message, []).append(" ".join(job))
@@ -114,13 +129,17 @@ def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
 
 
 @functools.cache
-def known_fields() -> list[str]:
-    """The full names of all fields of the default config."""
+def known_fields(words: tuple[str, ...] = ()) -> list[str]:
+    """The full names of all fields of the config with the groups' options that these overrides choose."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     with _own_hydra(GlobalHydra.instance()), initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        return _leaves(OmegaConf.to_container(compose("config")), "")
+        try:
+            config = compose("config", overrides=group_choices(words))
+        except (HydraException, OmegaConfBaseException):
+            config = compose("config")
+        return _leaves(OmegaConf.to_container(config), "")
 
 
 @contextlib.contextmanager

@@ -200,7 +200,7 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
     unmoved = [name for name in partition.trainable if after[name] == before[name]]
     moved = set(partition.trainable) - set(unmoved)
     places = {f"heads.{name}." for name in freezing.heads}
-    still = sorted(place for place in places if not any(name.startswith(place) for name in moved))
+    still = sorted(place.rstrip(".") for place in places if not any(name.startswith(place) for name in moved))
     for block in partition.blocks:
         own = [n for n in partition.backbone if model.trunk.block_of[n.removeprefix("trunk.model.")] == block]
         if own and not moved & set(own):
@@ -208,10 +208,14 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
     gap = train_eval_gap(freezing, probe_BCHW)
     claimed = freezing.policy.batch_norm == "eval"
     holds = not changed and not gap
-    if still or (claimed and not holds):
+    if claimed and not holds:
         raise TrainingFailed(
             f"freezing is not what it claims: frozen tensors changed: {changed[:5]}, features of frozen blocks differ "
-            f"by {gap} between training and evaluation, trainable parts that did not move: {still}"
+            f"by {gap} between training and evaluation"
+        )
+    if still:
+        raise TrainingFailed(
+            f"nothing changed in {', '.join(still)}, which should train: try a higher learning rate or more steps"
         )
     return {
         "claimed": claimed,

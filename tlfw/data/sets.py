@@ -87,7 +87,7 @@ class DataSet:
     published_splits: ClassVar[bool] = False
     """Whether it is known which images are for the test, and others report numbers on them."""
 
-    image_size: int | None = Field(default=None, ge=1)
+    image_size: int | None = Field(default=None, ge=1, le=4096)
     train_per_class: int | None = Field(default=None, ge=2)
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)

@@ -54,7 +54,7 @@ class Typeset(DataSet):
         drawing_seed: decides which; `seed` does not.
     """
 
-    per_class: int = Field(default=500, ge=2)
+    per_class: int = Field(default=500, ge=2, le=20_000)
     drawing_seed: int = Field(default=0, ge=0)
 
     def read(self, split: SplitName) -> Images | None:

@@ -48,7 +48,8 @@ class TlfwSweeper(Sweeper):
 
         assert self.config is not None
         assert self.launcher is not None
-        jobs = sweep.jobs(self.params, self.also, arguments)
+        assert self.hydra_context is not None
+        jobs = sweep.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
         sweep.check(jobs, self._compose, self.config)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,7 @@ class TlfwSweeper(Sweeper):
                 rows.append((" ".join(job), explain(problem) or f"{type(problem).__name__}: {problem}", False))
         table.show(rows)
         print(sweep.summary(rows), flush=True)
+        print(f"records: {self.config.outputs}/runs, the sweep's own files: {folder}", flush=True)
         if any(isinstance(record, str) for _, record, _ in rows):
             raise sweep.SomeFailed
         return results

@@ -1,0 +1,63 @@
+"""What a person typed behind `python -m tlfw`, as Hydra takes it, or what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+from tlfw import CONF
+from tlfw.errors import ConfigError
+
+GROUPS: tuple[str, ...] = tuple(sorted(path.name for path in CONF.iterdir() if path.is_dir()))
+"""The config groups."""
+
+PLACES = {"source": "data@source", "target": "data@target"}
+"""Where a group's option goes, if that is not called as the group is."""
+
+NULLABLE = ("experiment",)
+
+
+def as_hydra_takes_it(arguments: Sequence[str]) -> list[str]:
+    """Flags that Hydra wants first come first, and a home folder's `~` is spelled out.
+
+    Raises:
+        ConfigError: nothing is asked for, or a group is given none or several of its options.
+    """
+    if not arguments:
+        raise ConfigError(
+            "experiment",
+            "none is chosen.",
+            "Try python -m tlfw +experiment=quickstart; --help shows all there is.",
+        )
+    first = [word for word in arguments if word in ("-m", "--multirun")][:1]
+    rest = [_typed(word) for word in arguments if word not in ("-m", "--multirun")]
+    return [*first, *rest]
+
+
+def _typed(word: str) -> str:
+    key, equals, value = word.partition("=")
+    group = key.lstrip("+")
+    if group.split("@")[0] in GROUPS and equals:
+        if key == "experiment":
+            raise ConfigError(key, "none is chosen before, so there is nothing to replace.", f"Write +{word}.")
+        if value in ("null", "") and group.split("@")[0] not in NULLABLE:
+            raise ConfigError(group, "it is given none of its options.", f"They are: {', '.join(options(group))}.")
+        if value.startswith("["):
+            raise ConfigError(group, f"it is given {value}, but takes one option.", "To try several: -m, and a,b.")
+    return f"{key}={os.path.expanduser(value)}" if re.match(r"~(/|$)", value) else word
+
+
+def options(group: str) -> list[str]:
+    """The names of a group's options."""
+    folder = CONF / group.split("@")[0]
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "base")
+
+
+def group_choices(arguments: Sequence[str]) -> list[str]:
+    """Those of the overrides that choose one option of a group."""
+    return [word for word in arguments if re.fullmatch(r"\+?[\w/]+(@[\w.]+)?=[\w.-]+", word) and _is_group(word)]
+
+
+def _is_group(word: str) -> bool:
+    return word.lstrip("+").partition("=")[0].split("@")[0] in GROUPS
