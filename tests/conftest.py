@@ -26,6 +26,7 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         from tlfw.__main__ import main
 
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         monkeypatch.setattr(sys, "argv", ["tlfw", *arguments])
         capsys.readouterr()

@@ -27,6 +27,7 @@ def test_equal_meanings_have_equal_names() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": (1, 2), "a": 1})
     assert digest(Thing(1)) == digest(Thing(1))
     assert digest(partial(max, key=len)) == digest(partial(max, key=len))
+    assert digest([0, 1]) == digest([0.0, 1.0]) == digest([-0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_an_object_says_what_it_is() -> None:
     assert canonical(Other()) == ["other", 1]
 
 
-@pytest.mark.parametrize("nameless", [object(), float("nan"), {1: 2}])
+@pytest.mark.parametrize("nameless", [object(), float("nan"), float("inf"), {1: 2}])
 def test_what_cannot_be_named_is_refused(nameless: object) -> None:
     with pytest.raises(TypeError):
         digest(nameless)

@@ -26,6 +26,31 @@ SMOKE = (
     ("wrong", "said"),
     [
         (["backbone=resnet81"], ["backbone", "'resnet81'", "resnet18"]),
+        (["backbone=null"], ["backbone", "alexnet", "--help"]),
+        (["optimizer="], ["optimizer", "adamw, sgd"]),
+        (["data_mix=[joint,target_only]"], ["data_mix", "one option", "-m"]),
+        (["source=digits"], ["source", "data@source=digits"]),
+        (["experiment=quickstart"], ["experiment", "+experiment=quickstart"]),
+        (["quickstart"], ["quickstart", "+experiment=quickstart"]),
+        (["data@source=image_folder", "source.rot=x"], ["source.rot", "no such field", "source.root"]),
+        (["seed=[1,2]"], ["seed", "valid integer", "[1, 2]"]),
+        (["freeze_policy=last_layers", "freeze_policy.n=x"], ["freeze_policy.n", "valid integer or 'all'", "'x'"]),
+        (["image_size=100000"], ["image_size", "less than or equal to 4096"]),
+        (["source.per_class=100000000"], ["source.per_class", "less than or equal to 20000"]),
+        (["freeze_policy.lr_head=inf"], ["freeze_policy.lr_head", "finite"]),
+        (["joint.loss_weight.source=nan"], ["joint.loss_weight.source", "finite"]),
+        (["optimizer.weight_decay=inf"], ["optimizer", "inf", "Use numbers"]),
+        (["optimizer._target_=torch.optim.Nope"], ["optimizer", "torch.optim.Nope"]),
+        (["+optimizer.lr=0.1"], ["optimizer.lr", "no effect", "freeze_policy.lr_head"]),
+        (["schedule.warmup=nan"], ["schedule.warmup", "nan"]),
+        (["schedule=step", "schedule.gamma=null"], ["schedule", "conf/schedule/"]),
+        (["trainer.precision=64-true"], ["trainer.precision", "64-true", "32-true"]),
+        (["trainer.deterministic=banana"], ["trainer.deterministic", "banana", "warn"]),
+        (["+trainer.callbacks=[]"], ["trainer.callbacks", "Leave it out"]),
+        (["+trainer.logger=false"], ["trainer.logger", "tracking"]),
+        (["select=best_val", "trainer.limit_val_batches=0"], ["select", "trainer.limit_val_batches"]),
+        (["adapt.batch_size=1"], ["adapt.batch_size", "BatchNorm", "Use 2 or more"]),
+        (["name=a b"], ["name", "'a b'"]),
         (["data@target=digit"], ["data", "'digit'", "digits"]),
         (["+experiment=quick_start"], ["experiment", "'quick_start'", "quickstart"]),
         (["freeze_policy.lr_haed=1"], ["freeze_policy.lr_haed", "no such field", "freeze_policy.lr_head"]),
@@ -86,6 +111,29 @@ def test_wrong_input_is_one_message_before_any_training(cli, tmp_path: Path, wro
     for words in said:
         assert words in err, err
     assert len(err.strip().splitlines()) <= 5, err
+
+
+def test_nothing_asked_is_nothing_done(cli, tmp_path: Path) -> None:
+    code, _, err = cli()
+    assert code == 1
+    assert "+experiment=quickstart" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_time_leaves_nothing_behind(cli, tmp_path: Path) -> None:
+    """Also: a flag may stand anywhere, and a folder in the home is found there."""
+    small = ("source.per_class=10", "outputs=~/out")
+    code, out, err = cli(*SMOKE, *small)
+    assert code == 0, err
+    assert list((tmp_path / "out" / "runs").glob("*/record.json"))
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = cli(*SMOKE, *small)
+    assert code == 0, err
+    assert "all" in out
+    assert sorted(tmp_path.rglob("*")) == before
+    code, out, err = cli(*SMOKE, *small, "seed=0", "-m")
+    assert code == 0, err
+    assert "1 done (0 trained now, 1 were there), 0 failed" in out
 
 
 def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:

@@ -229,13 +229,16 @@ def test_random_feature_controls_are_labelled(tmp_path: Path) -> None:
 def test_what_changes_no_number_changes_no_key(tmp_path: Path) -> None:
     full = experiment(tmp_path, freeze_policy=FULL).plan()
     assert full.key == experiment(tmp_path / "elsewhere", freeze_policy=FULL, workers=3, force=True).plan().key
+    assert full.key == experiment(tmp_path, freeze_policy=FULL, validations=3).plan().key
+    best = {"freeze_policy": FULL, "select": "best_val"}
+    assert experiment(tmp_path, **best).plan().key != experiment(tmp_path, **best, validations=3).plan().key
     assert full.key != experiment(tmp_path, freeze_policy=dataclasses.replace(FULL, lr_head=0.06)).plan().key
     assert full.stages[0].key == experiment(tmp_path, freeze_policy=LAST_LAYER).plan().stages[0].key
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"select": "best_val"}, {"validations": 3}, {"target": Tiny(image_size=SIZE, split_seed=1)},
+    [{"seed": 1}, {"select": "best_val"}, {"target": Tiny(image_size=SIZE, split_seed=1)},
      {"target": Tiny(image_size=SIZE, augmentation="flip")},
      {"target": Tiny(image_size=SIZE, mean=[0.5] * 3, std=[0.5] * 3)}],
 )  # fmt: skip

@@ -172,7 +172,7 @@ class Backbone:
             trunk.train()(z, frozen)
         except ValueError as problem:
             raise ConfigError(
-                "batch_size", f"{self.name} at {image_size} px normalises over batches: {problem}.", "Use 2 or more."
+                "batch_size", f"BatchNorm in {self.name} at {image_size} px needs more: {problem}.", "Use 2 or more."
             ) from problem
 
 

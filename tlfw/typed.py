@@ -42,10 +42,14 @@ def _typed(word: str) -> str:
         if key == "experiment":
             raise ConfigError(key, "none is chosen before, so there is nothing to replace.", f"Write +{word}.")
         if value in ("null", "") and group.split("@")[0] not in NULLABLE:
-            raise ConfigError(group, "it is given none of its options.", f"They are: {', '.join(options(group))}.")
+            raise ConfigError(group, "it is given none of its options.", f"They are: {_some(options(group))}.")
         if value.startswith("["):
             raise ConfigError(group, f"it is given {value}, but takes one option.", "To try several: -m, and a,b.")
     return f"{key}={os.path.expanduser(value)}" if re.match(r"~(/|$)", value) else word
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 12 else f"{', '.join(names[:12])} and more (see --help)"
 
 
 def options(group: str) -> list[str]:
