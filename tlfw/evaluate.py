@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
@@ -71,11 +71,13 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
         error of the largest probability over 15 bins (Guo et al., 2017), [0, 1].
     """
     predicted, labels = logits_NK.argmax(1).numpy(), labels_N.numpy()
+    # A class that is too small for a part may still be predicted there.
+    over_classes: dict[str, Any] = {"average": "macro", "labels": np.unique(labels), "zero_division": 0}
     return {
         "acc": float((predicted == labels).mean()),
         "loss": F.cross_entropy(logits_NK.double(), labels_N).item(),
-        "balanced_acc": float(balanced_accuracy_score(labels, predicted)) if len(labels) else 0.0,
-        "macro_f1": float(f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0)),
+        "balanced_acc": float(recall_score(labels, predicted, **over_classes)),
+        "macro_f1": float(f1_score(labels, predicted, **over_classes)),
         "ece": multiclass_calibration_error(
             logits_NK.softmax(1), labels_N, num_classes=logits_NK.shape[1], n_bins=CALIBRATION_BINS
         ).item(),

@@ -13,6 +13,7 @@ import torchvision
 
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet, Division, View
+from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
@@ -65,6 +66,7 @@ class Plan:
         key: the digest of everything that decides the run's numbers.
         divisions: data set -> its images by use, for the data sets that are needed.
         views: data set -> how its training images are seen.
+        balance: data set -> how its unequal classes are made equal in training.
         content: data set -> part -> digest.
         numerics: what else the last bit depends on.
     """
@@ -73,13 +75,14 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     divisions: Mapping[str, Division]
     views: Mapping[str, View]
+    balance: Mapping[str, Balance]
     content: Mapping[str, Mapping[str, str]]
     image_size: int
     numerics: Mapping[str, Any]
 
     def still_view(self, name: str) -> View:
         """How images of a data set are seen when nothing is learnt from them."""
-        return dataclasses.replace(self.views[name], augmentation="none")
+        return self.views[name].still
 
     @property
     def labels(self) -> list[str]:
@@ -123,10 +126,11 @@ def make_plan(
     divisions, views, content = {}, {}, {}
     for name in names:
         with at(name):
-            divisions[name] = data_sets[name].divide(tested=name == "target")
+            divisions[name] = data_sets[name].divide(tested=name == "target", manifests=manifests)
             views[name] = view(data_sets[name], backbone, image_size)
             parts = ("train", "val", "test") if name == "target" else ("train", "val")
             content[name] = {part: getattr(divisions[name], part).digest(manifests) for part in parts}
+    balance = {name: data_sets[name].balance for name in names}
     sizes = {name: len(division.train) for name, division in divisions.items()}
     numerics, trainer_key, most_steps = _numerics(trainer)
     key = weights_key
@@ -144,6 +148,12 @@ def make_plan(
                     f"{numerics['world_size']} processes.",
                     "Choose it so that each data set's share can be divided.",
                 )
+            if alone := [n for n, count in per_batch.items() if views[n].mixes and count < 2 * numerics["world_size"]]:
+                raise ConfigError(
+                    "batch_size",
+                    f"{alone[0]}.augmentation mixes images, and a process has only one of {alone[0]} in a batch.",
+                    "Choose a larger one, or another augmentation.",
+                )
         stored = stored_blocks(policy, backbone, image_size, [views[name] for name in stage.names])
         start_key = key
         key = digest(
@@ -155,7 +165,10 @@ def make_plan(
                 "schedule": schedule,
                 "select": [select, min(validations, steps)],
                 "seed": seed,
-                "data": {name: [content[name]["train"], content[name]["val"], views[name]] for name in stage.names},
+                "data": {
+                    name: [content[name]["train"], content[name]["val"], views[name], balance[name]]
+                    for name in stage.names
+                },
                 "numerics": {**numerics, "stored_blocks": stored},
                 "trainer": trainer_key,
             }
@@ -178,6 +191,7 @@ def make_plan(
         stages=tuple(planned),
         divisions=divisions,
         views=views,
+        balance=balance,
         content=content,
         image_size=image_size,
         numerics=numerics,
@@ -197,7 +211,8 @@ def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:
         interpolation=interpolation,
         mean=tuple(data_set.mean) if data_set.mean else mean,
         std=tuple(data_set.std) if data_set.std else std,
-        augmentation=data_set.augmentation,
+        augmentation=data_set.augmentations,
+        strength=data_set.strength,
     )
 
 
