@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,15 +175,14 @@ class ImageFiles:
             return [None, str(problem) or type(problem).__name__, PIL.__version__]
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
-        named = first_three(f"{self.root / name} ({why})" for name, why in bad.items())
-        what = f"the image {named}" if len(bad) == 1 else f"{len(bad)} images"
-        return ConfigError(self.field, f"{what} cannot be read{'' if len(bad) == 1 else f': {named}'}.", self.remedy)
+        what = "the image" if len(bad) == 1 else f"{len(bad)} images"
+        named = first_three([f"{self.root / name} ({why})" for name, why in bad.items()])
+        return ConfigError(self.field, f"{what} cannot be read: {named}.", self.remedy)
 
 
-def first_three(names: Iterable[str]) -> str:
-    """Up to three of `names`, and a sign that there are more."""
-    first = list(itertools.islice(names, 4))
-    return ", ".join([*first[:3], *(["…"] if len(first) > 3 else [])])
+def first_three(names: Sequence[str]) -> str:
+    """Up to three of `names`, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _decode(path: Path) -> Image.Image:

@@ -82,6 +82,12 @@ def _order(seed: int, name: str, k: int, n: int) -> list[int]:
     return torch.randperm(n, generator=generator).tolist()
 
 
+def _by_class(labels_N: np.ndarray) -> list[list[int]]:
+    """The positions of each class that occurs."""
+    _, counts = np.unique(labels_N, return_counts=True)
+    return [part.tolist() for part in np.split(np.argsort(labels_N, kind="stable"), np.cumsum(counts)[:-1])]
+
+
 class TrainBatches(Dataset):
     """Item `step` is a whole batch: data set name -> (inputs, int64 labels `[B]`, or float32 `[B, classes]` if mixed).
 
@@ -102,12 +108,7 @@ class TrainBatches(Dataset):
         balanced: Collection[str] = (),
     ) -> None:
         self.sets, self.per_batch, self.seed, self.rank, self.world = sets, per_batch, seed, rank, world
-        labels = {name: sets[name].labels_N.numpy() for name in balanced if name in sets}
-        # Of each data set the positions of each class that it has.
-        self._members = {
-            name: [np.flatnonzero(labels_N == c).tolist() for c in np.unique(labels_N)]
-            for name, labels_N in labels.items()
-        }
+        self._members = {name: _by_class(sets[name].labels_N.numpy()) for name in balanced}
 
     def rows(self, name: str, step: int) -> list[tuple[int, int]]:
         """(position, pass) of each image of data set `name` in the batch of `step`."""
