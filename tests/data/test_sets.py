@@ -217,13 +217,19 @@ def test_a_class_without_readable_images_is_an_error(folder, tmp_path: Path) -> 
         ImageFolder(root=str(root), skip_unreadable=True).divide(manifests=tmp_path / "m")
 
 
-def test_a_file_that_the_system_does_not_open_is_never_left_out(folder, tmp_path: Path) -> None:
+def test_a_file_that_the_system_does_not_open_is_never_left_out(
+    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that is away for a moment must not make another data set."""
     root = folder("images")
     (root / "train/class1/0.png").unlink()
     (root / "train/class1/0.png").symlink_to(root / "nowhere.png")
+    skipping = ImageFolder(root=str(root), skip_unreadable=True)
     with pytest.raises(ConfigError, match=r"0.png \(.*No such file"):
-        ImageFolder(root=str(root), skip_unreadable=True).divide(manifests=tmp_path / "m")
+        skipping.divide(manifests=tmp_path / "m")
+    monkeypatch.setattr("tlfw.data.images._decode", lambda path: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        ImageFolder(root=str(folder("more")), skip_unreadable=True).divide(manifests=tmp_path / "m")
 
 
 def test_class_weights_are_scikit_learns() -> None:

@@ -169,6 +169,8 @@ class ImageFiles:
         try:
             _decode(self.root / name)
             return [hashlib.sha256((self.root / name).read_bytes()).hexdigest()]
+        except MemoryError:  # says nothing about the image
+            raise
         except Exception as problem:  # Pillow raises many kinds for what it cannot read
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise self._complaint({name: str(problem)}) from problem
