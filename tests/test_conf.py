@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tlfw import CONF
-from tlfw.data.view import AUGMENTATIONS
+from tlfw.data.augment import AUGMENTATIONS
 from tlfw.experiment import Experiment
 from tlfw.families import BACKBONES
 

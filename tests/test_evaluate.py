@@ -50,3 +50,9 @@ def test_predictions_can_be_compared_pairwise() -> None:
     )
     assert measured["acc"] == (predictions["prediction"] == predictions["label"]).mean()
     assert (predictions["log_prob"] <= 0).all()
+
+
+def test_a_class_that_only_predictions_have_is_not_counted() -> None:
+    logits = F.one_hot(torch.tensor([0, 0, 2, 1]), 3).float()
+    found = measures(logits, torch.tensor([0, 0, 0, 1]))
+    assert found["balanced_acc"] == pytest.approx((2 / 3 + 1) / 2)

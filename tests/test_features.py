@@ -29,8 +29,10 @@ def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
     assert stored_blocks(LAST_LAYERS, SMALL, SIZE, [VIEW]) == 4
     assert stored_blocks(FULL, SMALL, SIZE, [VIEW]) == 0
     assert stored_blocks(FreezePolicy(n=0, lr_head=0.1, batch_norm="train"), SMALL, SIZE, [VIEW]) == 0
-    moving = dataclasses.replace(VIEW, augmentation="flip")
+    moving = dataclasses.replace(VIEW, augmentation=("flip",))
     assert stored_blocks(LAST_LAYER, SMALL, SIZE, [VIEW, moving]) == 0
+    mixing = dataclasses.replace(VIEW, augmentation=("cutmix",))
+    assert stored_blocks(LAST_LAYER, SMALL, SIZE, [mixing]) == 0
 
 
 def test_only_features_that_take_little_are_stored() -> None:

@@ -19,6 +19,7 @@ FLOORS = (
         "strict",
         "data.images",
         "data.split",
+        "data.augment",
         "data.view",
         "data.sets",
         "data.copies",

@@ -14,11 +14,12 @@ import safetensors.torch
 import torch
 from pydantic.dataclasses import dataclass
 
-from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment, stage
 from tlfw import run as fold
 from tlfw.data import ImageArray
-from tlfw.errors import TrainingFailed
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import FreezePolicy
+from tlfw.mix import DataMix
 from tlfw.record import Record
 from tlfw.run import Job
 from tlfw.strict import STRICT
@@ -239,11 +240,71 @@ def test_what_changes_no_number_changes_no_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"seed": 1}, {"select": "best_val"}, {"target": Tiny(image_size=SIZE, split_seed=1)},
-     {"target": Tiny(image_size=SIZE, augmentation="flip")},
+     {"target": Tiny(image_size=SIZE, augmentation="flip")}, {"target": Tiny(image_size=SIZE, balance="loss")},
+     {"target": Tiny(image_size=SIZE, balance="sampling")},
      {"target": Tiny(image_size=SIZE, mean=[0.5] * 3, std=[0.5] * 3)}],
 )  # fmt: skip
 def test_what_changes_results_changes_the_key(tmp_path: Path, change: dict) -> None:
     assert experiment(tmp_path).plan().key != experiment(tmp_path, **change).plan().key
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Unequal(Tiny):
+    """The last class has a single training image; all are tested on equally."""
+
+    def read(self, split: str):
+        images = super().read(split)
+        if split != "train":
+            return images
+        last = np.flatnonzero(images.labels_N == self.classes - 1)
+        keep = np.setdiff1d(np.arange(len(images.labels_N)), last[1:])
+        return ImageArray(images._pixels[keep], images.labels_N[keep], images.classes)
+
+
+@pytest.mark.parametrize("balance", ["none", "loss", "sampling"])
+@pytest.mark.parametrize("mix", ["pretrain_finetune", "joint"])
+def test_a_class_of_one_image_is_trained_on_and_tested(tmp_path: Path, mix: str, balance: str) -> None:
+    """Also from stored features; a joint stage balances one data set and leaves the other."""
+    target = Unequal(image_size=SIZE, balance=balance)
+    made = experiment(tmp_path, data_mix=MIXES[mix], target=target)
+    division = made.plan().divisions["target"]
+    assert np.bincount(division.train.labels_M).tolist() == [8, 8, 1]
+    assert 2 not in division.val.labels_M
+    assert (division.train.class_weights() * np.bincount(division.train.labels_M)).tolist() == pytest.approx(
+        [17 / 3] * 3
+    )
+    record, _ = fold.run(made, JOB)
+    assert record.stages[-1]["stored_blocks"] > 0
+    predictions = np.load(next((tmp_path / "outputs" / "runs").glob("m-*/predictions.npz")))
+    recalls = [(predictions["prediction"][predictions["label"] == c] == c).mean() for c in range(3)]
+    assert record.metrics["target/test/balanced_acc"] == pytest.approx(np.mean(recalls))
+
+
+def test_balance_changes_what_is_learnt_and_not_how_it_is_measured(tmp_path: Path) -> None:
+    found = {}
+    for balance in ("none", "loss", "sampling"):
+        target = Unequal(image_size=SIZE, balance=balance, count=30)
+        found[balance], _ = fold.run(experiment(tmp_path, target=target), JOB)
+    assert len({record.stages[-1]["key"] for record in found.values()}) == 3
+    assert len({record.stages[0]["key"] for record in found.values()}) == 1
+    assert len({record.metrics["target/test/loss"] for record in found.values()}) == 3
+
+
+def test_mixing_needs_two_images(tmp_path: Path) -> None:
+    adapt = dataclasses.replace(stage("target"), batch_size=1)
+    mix = DataMix(stages={"adapt": adapt}, order=["adapt"])
+    with pytest.raises(ConfigError, match=r"batch_size: target.augmentation mixes images"):
+        experiment(tmp_path, data_mix=mix, target=Tiny(image_size=SIZE, augmentation="mixup")).plan()
+
+
+def test_a_joint_run_in_which_each_data_set_is_mixed_on_its_own(tmp_path: Path) -> None:
+    sets = {
+        "source": Tiny(classes=4, first=500, image_size=SIZE, augmentation=["flip", "cutmix"]),
+        "target": Tiny(image_size=SIZE, augmentation=["flip_crop", "mixup"], balance="loss"),
+    }
+    record, _ = fold.run(experiment(tmp_path, data_mix=MIXES["joint"], **sets), JOB)
+    assert record.status == "done"
+    assert record.stages[-1]["stored_blocks"] == 0
 
 
 def test_a_stage_in_the_store_says_what_it_was(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from tlfw.backbone import Backbone
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
 from tlfw.freeze import FreezePolicy, Freezing
+from tlfw.learner import Learner
 from tlfw.model import Model
 from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
 
@@ -32,14 +34,19 @@ def model(name: str = "shufflenet_v2_x0_5") -> Model:
     return made
 
 
-def learn(net: Model, policy: FreezePolicy, scratch: Path, *, steps: int = 6, rate: float | None = None, **changes):
+def learn(
+    net: Model, policy: FreezePolicy, scratch: Path, *, steps: int = 6, train_on: Pixels = TRAIN, balance: str = "none",
+    **changes,
+):  # fmt: skip
     scratch.mkdir(parents=True, exist_ok=True)
     mixture = Mixture(
-        train={"target": TRAIN}, val={"target": VAL}, per_batch={"target": 8}, steps=steps, rounds=3, seed=0
-    )
+        train={"target": train_on}, val={"target": VAL}, per_batch={"target": 8}, steps=steps, rounds=3, seed=0,
+        balanced=["target"] if balance == "sampling" else [],
+    )  # fmt: skip
     lesson = Lesson(
         title="adapt", loss_weight={"target": 1.0}, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
         schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target", seed=0,
+        class_weight={"target": torch.tensor([0.5, 2.0, 1.0])} if balance == "loss" else {},
     )  # fmt: skip
     return train(
         Freezing(policy, net, ["target"]), mixture, lesson, trainer=TRAINER, logger=False, scratch=scratch,
@@ -165,6 +172,46 @@ def test_a_killed_stage_goes_on_to_the_same_bits(tmp_path: Path, step: int, mome
     assert outcome.seconds > earlier > 0
     expected, found = weights_of(whole), weights_of(resumed)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+
+
+@pytest.mark.parametrize("balance", ["loss", "sampling"])
+def test_a_killed_stage_on_augmented_and_mixed_images_goes_on_to_the_same_bits(tmp_path: Path, balance: str) -> None:
+    names = ("flip_crop", "rand_augment", "colour", "erasing", "mixup", "cutmix")
+    how = {"train_on": Pixels(DIVISION.train, dataclasses.replace(VIEW, augmentation=names)), "balance": balance}
+    whole = model()
+    learn(whole, LAST_LAYERS, tmp_path / "whole", **how)
+    killed = model()
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(killed, LAST_LAYERS, tmp_path / "s", **how, callbacks=[Save(tmp_path / "s", 3), Stop(3, "training")])
+    resumed = model()
+    torch.manual_seed(12345)
+    learn(resumed, LAST_LAYERS, tmp_path / "s", **how)
+    plain = model()
+    learn(plain, LAST_LAYERS, tmp_path / "plain")
+    expected, found, other = weights_of(whole), weights_of(resumed), weights_of(plain)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    assert [name for name in expected if not torch.equal(expected[name], other[name])] != []
+
+
+def loss_of(class_weight: dict[str, torch.Tensor], logits_BK: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    learner = Learner(
+        Freezing(LAST_LAYER, model(), ["target"]), start=0, loss_weight={"target": 1.0}, class_weight=class_weight,
+        optimizer=torch.optim.SGD, schedule=schedule.constant, steps=1, seed=0, val_names=["target"],
+    )  # fmt: skip
+    assert not any("class_weight" in name for name in learner.state_dict())
+    return learner._loss("target", logits_BK, y)
+
+
+def test_class_weights_count_images_and_not_what_lies_beside_them() -> None:
+    logits_BK, y_B = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0] * 9 + [1, 2, 2])
+    weight = {"target": torch.tensor([0.5, 2.0, 1.0])}
+    each = torch.nn.functional.cross_entropy(logits_BK, y_B, reduction="none")
+    torch.testing.assert_close(loss_of(weight, logits_BK, y_B), (each * weight["target"][y_B]).mean())
+    torch.testing.assert_close(loss_of({}, logits_BK, y_B), each.mean())
+    one_hot = torch.nn.functional.one_hot(y_B, 3).float()
+    torch.testing.assert_close(loss_of(weight, logits_BK, one_hot), loss_of(weight, logits_BK, y_B))
+    halves = [loss_of(weight, logits_BK[i::2], y_B[i::2]) for i in range(2)]
+    torch.testing.assert_close(torch.stack(halves).mean(), loss_of(weight, logits_BK, y_B))
 
 
 def test_checkpoints_are_written_while_a_stage_trains(tmp_path: Path) -> None:

@@ -74,12 +74,13 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
         error of the largest probability over 15 bins (Guo et al., 2017), [0, 1].
     """
     predicted, labels = logits_NK.argmax(1).numpy(), labels_N.numpy()
-    occurring = {"average": "macro", "labels": np.unique(labels), "zero_division": 0}
+    # A class that is too small for a part may still be predicted there.
+    over_classes: dict[str, Any] = {"average": "macro", "labels": np.unique(labels), "zero_division": 0}
     return {
         "acc": float((predicted == labels).mean()),
         "loss": F.cross_entropy(logits_NK.double(), labels_N).item(),
-        "balanced_acc": float(recall_score(labels, predicted, **occurring)),
-        "macro_f1": float(f1_score(labels, predicted, **occurring)),
+        "balanced_acc": float(recall_score(labels, predicted, **over_classes)),
+        "macro_f1": float(f1_score(labels, predicted, **over_classes)),
         "ece": multiclass_calibration_error(
             logits_NK.softmax(1), labels_N, num_classes=logits_NK.shape[1], n_bins=CALIBRATION_BINS
         ).item(),

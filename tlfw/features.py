@@ -1,7 +1,7 @@
 """What frozen blocks say of images that never change is computed once and stored.
 
 Legal only where the blocks are frozen, run in evaluation mode (so that BatchNorm, dropout
-and stochastic depth are functions of one image), and the images are not augmented.
+and stochastic depth are functions of one image), and the images are neither augmented nor mixed.
 Worth it only where a feature takes no more bytes than its image, or few. Both follow from keyed
 settings alone, never from what happens to be in the store: so the way a stage is computed
 belongs to its key.
@@ -37,7 +37,7 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
     names = backbone.block_names()
     frozen = len(names) - len(policy.trained_blocks(names))
-    if policy.batch_norm == "train" or any(view.augmentation != "none" for view in views):
+    if policy.batch_norm == "train" or any(view.augmentation for view in views):
         return 0
     z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, frozen)
     return frozen if z.numel() * 4 <= max(3 * image_size**2, SMALL_BYTES) else 0
@@ -57,6 +57,9 @@ class Features:
 
     def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
         return torch.from_numpy(self.z_N[np.asarray(positions)])
+
+    def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
+        return x, y_B
 
 
 def stored(

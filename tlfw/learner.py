@@ -24,10 +24,13 @@ ScheduleFactory = Callable[[Optimizer, int], Any]
 class Learner(L.LightningModule):
     """Trains what a `Freezing` leaves trainable, on batches of one or two data sets.
 
-    The loss is the sum over the data sets of weight x mean cross-entropy of that set's images.
+    The loss is the sum over the data sets of weight x mean cross-entropy of that set's images. With class weights
+    it is the mean of each image's weight x its cross-entropy, over the number of images and not, as torch has it,
+    over the sum of their weights: an image counts for the same whatever lies beside it in its batch or process.
 
     Args:
         start: the block whose inputs the batches hold: 0 for images, more for stored features.
+        class_weight: data set -> weight of each class in training, float32 `[classes]`; 1 for a set that is not named.
         optimizer: from parameter groups, each with its peak learning rate.
         schedule: from (optimizer, steps).
         steps: of the whole stage.
@@ -41,6 +44,7 @@ class Learner(L.LightningModule):
         *,
         start: int,
         loss_weight: Mapping[str, float],
+        class_weight: Mapping[str, Tensor],
         optimizer: OptimizerFactory,
         schedule: ScheduleFactory,
         steps: int,
@@ -50,6 +54,8 @@ class Learner(L.LightningModule):
         super().__init__()
         self.freezing, self.model, self.start = freezing, freezing.model, start
         self.loss_weight, self.steps, self.seed, self.val_names = loss_weight, steps, seed, list(val_names)
+        for name, weight_K in class_weight.items():
+            self.register_buffer(f"class_weight_{name}", weight_K, persistent=False)
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.val_acc = nn.ModuleDict(
             {name: MulticlassAccuracy(self.model.classes[name], average="micro") for name in val_names}
@@ -87,7 +93,7 @@ class Learner(L.LightningModule):
 
     def training_step(self, batch: dict[str, tuple[Tensor, Tensor]], batch_idx: int) -> Tensor:
         logits = self.model.mixture_logits({name: x for name, (x, _) in batch.items()}, self.start)
-        losses = {name: F.cross_entropy(logits[name], y_B) for name, (_, y_B) in batch.items()}
+        losses = {name: self._loss(name, logits[name], y) for name, (_, y) in batch.items()}
         loss = torch.stack([self.loss_weight[name] * each for name, each in losses.items()]).sum()
         self._check_finite(loss, "loss")
         self.log("train/loss", loss.detach())
@@ -96,6 +102,13 @@ class Learner(L.LightningModule):
         for group in self.trainer.optimizers[0].param_groups:
             self.log(f"lr/{group['name']}", group["lr"])
         return loss
+
+    def _loss(self, name: str, logits_BK: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy with labels `[B]`, or with shares of the classes `[B, K]`."""
+        weight_K = getattr(self, f"class_weight_{name}", None)
+        if weight_K is None:
+            return F.cross_entropy(logits_BK, y)
+        return F.cross_entropy(logits_BK, y, weight=weight_K, reduction="sum") / len(y)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         name = self.val_names[dataloader_idx]

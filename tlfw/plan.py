@@ -14,6 +14,7 @@ import torchvision
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet, Division, View
 from tlfw.data.copies import refuse_copies
+from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
@@ -65,6 +66,7 @@ class Plan:
         key: the digest of everything that decides the run's numbers.
         divisions: data set -> its images by use, for the data sets that are needed.
         views: data set -> how its training images are seen.
+        balance: data set -> how its unequal classes are made equal in training.
         content: data set -> part -> digest.
         numerics: what else the last bit depends on.
     """
@@ -73,13 +75,14 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     divisions: Mapping[str, Division]
     views: Mapping[str, View]
+    balance: Mapping[str, Balance]
     content: Mapping[str, Mapping[str, str]]
     image_size: int
     numerics: Mapping[str, Any]
 
     def still_view(self, name: str) -> View:
         """How images of a data set are seen when nothing is learnt from them."""
-        return dataclasses.replace(self.views[name], augmentation="none")
+        return self.views[name].still
 
     @property
     def labels(self) -> list[str]:
@@ -130,12 +133,13 @@ def make_plan(
     divisions, views, content, sums = {}, {}, {}, {}
     for name in names:
         with at(name):
-            divisions[name] = data_sets[name].divide(tested=name == "target")
+            divisions[name] = data_sets[name].divide(tested=name == "target", manifests=manifests)
             views[name] = view(data_sets[name], backbone, image_size)
             parts = ("train", "val", "test") if name == "target" else ("train", "val")
             sums[name] = {part: getattr(divisions[name], part).sums(manifests) for part in parts}
             content[name] = {part: getattr(divisions[name], part).digest(found) for part, found in sums[name].items()}
     refuse_copies(divisions, sums, {name: data_sets[name].published_splits for name in names})
+    balance = {name: data_sets[name].balance for name in names}
     sizes = {name: len(division.train) for name, division in divisions.items()}
     numerics, trainer_key, most_steps = _numerics(trainer)
     if select == "best_val" and trainer_key.get("limit_val_batches") == 0:
@@ -157,6 +161,12 @@ def make_plan(
             if sum(per_batch.values()) == numerics["world_size"]:
                 blocks = backbone.block_names()
                 backbone.check_single_images(image_size, len(blocks) - len(policy.trained_blocks(blocks)))
+            if alone := [n for n, count in per_batch.items() if views[n].mixes and count < 2 * numerics["world_size"]]:
+                raise ConfigError(
+                    "batch_size",
+                    f"{alone[0]}.augmentation mixes images, and a process has only one of {alone[0]} in a batch.",
+                    "Choose a larger one, or another augmentation.",
+                )
         stored = stored_blocks(policy, backbone, image_size, [views[name] for name in stage.names])
         start_key = key
         key = digest(
@@ -168,7 +178,10 @@ def make_plan(
                 "schedule": schedule,
                 "select": [select, min(validations, steps)] if select == "best_val" else select,
                 "seed": seed,
-                "data": {name: [content[name]["train"], content[name]["val"], views[name]] for name in stage.names},
+                "data": {
+                    name: [content[name]["train"], content[name]["val"], views[name], balance[name]]
+                    for name in stage.names
+                },
                 "numerics": {**numerics, "stored_blocks": stored},
                 "trainer": trainer_key,
             }
@@ -191,6 +204,7 @@ def make_plan(
         stages=tuple(planned),
         divisions=divisions,
         views=views,
+        balance=balance,
         content=content,
         image_size=image_size,
         numerics=numerics,
@@ -210,7 +224,8 @@ def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:
         interpolation=interpolation,
         mean=tuple(data_set.mean) if data_set.mean else mean,
         std=tuple(data_set.std) if data_set.std else std,
-        augmentation=data_set.augmentation,
+        augmentation=data_set.augmentations,
+        strength=data_set.strength,
     )
 
 

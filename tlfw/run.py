@@ -179,6 +179,11 @@ class _Run:
                 select=self.experiment.select,
                 monitor=monitor,
                 seed=self.experiment.seed,
+                class_weight={
+                    name: torch.from_numpy(plan.divisions[name].train.class_weights())
+                    for name in stage.names
+                    if plan.balance[name] == "loss"
+                },
             ),
             trainer=self.experiment.trainer,
             logger=tracked.logger(planned.name),
@@ -215,6 +220,7 @@ class _Run:
             rounds=self.experiment.validations,
             seed=self.experiment.seed,
             workers=self.experiment.workers,
+            balanced=[name for name in train if self.plan.balance[name] == "sampling"],
         )
 
     def served(self, name: str, part: Literal["train", "val"], planned: PlannedStage) -> Any:

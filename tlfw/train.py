@@ -40,6 +40,7 @@ class Lesson:
     Attributes:
         title: for people.
         loss_weight: data set -> weight of its cross-entropy.
+        class_weight: data set -> weights of its classes within it, where they differ.
         start: the block whose inputs the mixture serves.
         select: `last` weights, or those of the round with the highest accuracy on `monitor`.
         monitor: the data set whose validation selects.
@@ -53,6 +54,7 @@ class Lesson:
     select: Select
     monitor: str
     seed: int
+    class_weight: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ def train(
         freezing,
         start=lesson.start,
         loss_weight=lesson.loss_weight,
+        class_weight=lesson.class_weight,
         optimizer=lesson.optimizer,
         schedule=lesson.schedule,
         steps=mixture.steps,

@@ -52,12 +52,70 @@ def test_the_seed_decides() -> None:
 
 
 def test_augmentation_changes_from_pass_to_pass() -> None:
-    moving = dataclasses.replace(VIEW, augmentation="flip_crop")
+    moving = dataclasses.replace(VIEW, augmentation=("flip_crop",))
     pixels = Pixels(Tiny(count=3).divide().train, moving)
     assert torch.equal(pixels.batch([0], [4], 1), pixels.batch([0], [4], 1))
     variants = {pixels.batch([0], [k], 1).numpy().tobytes() for k in range(8)}
     assert len(variants) > 4
     assert torch.equal(pixels.batch([0], None, 1), Pixels(pixels.part, VIEW).batch([0], None, 1))
+
+
+MOVING = dataclasses.replace(VIEW, augmentation=("flip_crop", "rand_augment", "erasing", "mixup"))
+AUGMENTED = {name: Pixels(served.part, MOVING) for name, served in SETS.items()}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_augmented_batches_are_the_same_whoever_makes_them(workers: int) -> None:
+    made = batches(sets=AUGMENTED)
+    expected = {step: made[step] for step in reversed(range(6))}
+    assert not same(expected[0], batches()[0])
+    for step, batch in enumerate(MixtureLoader(batches(sets=AUGMENTED), 0, 6, workers)):
+        assert same(batch, expected[step])
+
+
+def test_batches_are_mixed_within_one_data_set_and_one_process() -> None:
+    mixing = {name: Pixels(s.part, dataclasses.replace(VIEW, augmentation=("mixup",))) for name, s in SETS.items()}
+    for place in ({}, {"rank": 0, "world": 2}, {"rank": 1, "world": 2}):
+        plain, made = batches(**place), batches(sets=mixing, **place)
+        for name in SETS:
+            (x, y_B), (mixed, y_BK) = plain[1][name], made[1][name]
+            one_hot = torch.nn.functional.one_hot(y_B, 3).float()
+            share = (mixed - x.roll(1, 0)).flatten()[0] / (x - x.roll(1, 0)).flatten()[0]
+            torch.testing.assert_close(mixed, share * x + (1 - share) * x.roll(1, 0), rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(y_BK, share * one_hot + (1 - share) * one_hot.roll(1, 0), rtol=1e-3, atol=1e-4)
+    assert torch.equal(EvalBatches(mixing["target"], 5)[0][1], SETS["target"].labels_N[:5])
+
+
+class Unequal:
+    """Class 0 has one image, class 1 has none, class 2 three, class 3 eight."""
+
+    labels_N = torch.tensor([3, 2, 3, 3, 0, 3, 2, 3, 3, 2, 3, 3])
+
+
+def test_balanced_classes_are_seen_equally_often_and_each_image_before_any_again() -> None:
+    made = TrainBatches({"target": Unequal()}, {"target": 4}, 0, balanced=["target"])
+    rows = [row for step in range(36) for row in made.rows("target", step)]
+    labels = [int(Unequal.labels_N[position]) for position, _ in rows]
+    assert all(sorted(labels[i : i + 3]) == [0, 2, 3] for i in range(0, len(labels), 3))
+    assert len({tuple(labels[i : i + 3]) for i in range(0, len(labels), 3)}) > 3
+    for c in (0, 2, 3):
+        positions = (Unequal.labels_N == c).nonzero()[:, 0].tolist()
+        own = [row for row in rows if row[0] in positions]
+        for k in range(len(own) // len(positions)):
+            one_pass = own[k * len(positions) : (k + 1) * len(positions)]
+            assert sorted(one_pass) == [(position, k) for position in positions]
+    assert made.rows("target", 7) == TrainBatches({"target": Unequal()}, {"target": 4}, 0, balanced=["target"]).rows(
+        "target", 7
+    )
+    other = TrainBatches({"target": Unequal()}, {"target": 4}, 1, balanced=["target"])
+    assert [made.rows("target", step) for step in range(5)] != [other.rows("target", step) for step in range(5)]
+    parts = [TrainBatches({"target": Unequal()}, {"target": 4}, 0, r, 2, ["target"]).rows("target", 3) for r in (0, 1)]
+    assert sorted([*parts[0], *parts[1]]) == sorted(made.rows("target", 3))
+
+
+def test_only_the_named_data_set_is_balanced() -> None:
+    made = batches(balanced=["target"])
+    assert [made.rows("source", step) for step in range(9)] == [batches().rows("source", step) for step in range(9)]
 
 
 def test_processes_divide_a_batch() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlfw.data import Digits, ImageFolder
+from tests.conftest import paint
+from tests.tiny import SIZE, experiment
+from tlfw.data import Digits, ImageArray, ImageFolder
 from tlfw.data.sets import Part
 from tlfw.errors import ConfigError
 
@@ -162,5 +165,109 @@ def test_floating_point_images_are_refused(folder, tmp_path: Path) -> None:
     root = folder("images")
     (root / "train" / "class0" / "0.png").unlink()
     Image.new("F", (8, 8), 0.5).save(root / "train" / "class0" / "0.tiff")
-    with pytest.raises(ConfigError, match=r"0\.tiff cannot be read .*floating-point"):
+    with pytest.raises(ConfigError, match=r"cannot be read: .*0\.tiff .*floating-point"):
         named(Part(ImageFolder(root=str(root)).read("train"), np.arange(18)), tmp_path / "m")
+
+
+def test_a_thousand_classes_of_two_images_are_planned(tmp_path: Path) -> None:
+    """Every class trains on one image and validates on the other."""
+    for label in range(1000):
+        place = tmp_path / "thousand" / "train" / f"{label:04d}"
+        place.mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (4, 4), (label % 256, label // 256, i)).save(place / f"{i}.png")
+    thousand = ImageFolder(root=str(tmp_path / "thousand"), image_size=SIZE, balance="sampling")
+    source = experiment(tmp_path, source=thousand)
+    plan = source.plan()
+    division = plan.divisions["source"]
+    assert division.train.labels_M.tolist() == division.val.labels_M.tolist() == list(range(1000))
+    assert (division.train.class_weights() == 1).all()
+    target = experiment(tmp_path, target=ImageFolder(root=str(tmp_path / "thousand"), image_size=SIZE))
+    with pytest.raises(ConfigError, match=r"target.val_fraction: no class has an image to spare"):
+        target.plan()  # the other images are for the test
+
+
+def damage(root: Path, *names: str) -> None:
+    for i, name in enumerate(names):
+        (root / name).write_bytes(b"no image" if i else (root / name).read_bytes()[:60])
+
+
+def test_unreadable_images_are_named_together(folder, tmp_path: Path) -> None:
+    root = folder("images", train=10)
+    names = [f"train/class1/{i}.png" for i in range(4)]
+    damage(root, names[0])
+    part = ImageFolder(root=str(root)).divide().train
+    whole = dataclasses.replace(part, indices=np.arange(30))
+    with pytest.raises(ConfigError, match=r"root: the image cannot be read: .*class1/0.png \(.*\)\. .*skip_unreadable"):
+        named(whole, tmp_path / "m")
+    damage(root, *names)
+    for _ in range(2):  # found, and then known
+        with pytest.raises(
+            ConfigError, match=r"root: 4 images cannot .*/0.png \(.*/1.png \(.*/2.png \(.*\) and 1 more\. "
+        ) as found:
+            named(whole, tmp_path / "m")
+        assert "/3.png" not in str(found.value)
+
+
+def test_unreadable_images_are_left_out_before_anything_is_divided(folder, tmp_path: Path, capsys) -> None:
+    damaged, clean = folder("damaged", train=10), folder("clean", train=10)
+    names = ["train/class0/3.png", "train/class1/0.png", "train/class1/7.png", "test/class2/1.png"]
+    damage(damaged, *names)
+    for name in names:
+        (clean / name).unlink()
+    skipping = ImageFolder(root=str(damaged), skip_unreadable=True)
+    for manifests in (None, tmp_path / "m", tmp_path / "m"):
+        found, expected = skipping.divide(manifests=manifests), ImageFolder(root=str(clean)).divide()
+        for part in ("train", "val", "test"):
+            one, other = getattr(found, part), getattr(expected, part)
+            assert one.indices.tolist() == other.indices.tolist()
+            assert named(one, tmp_path / "m") == named(other, tmp_path / "m")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == f"{damaged}: 4 of 42 images cannot be read and are left out: {', '.join(names[:3])} and 1 more"
+
+
+def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
+    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder("images", train=10)
+    damage(root, "train/class0/3.png")
+    skipping = ImageFolder(root=str(root), skip_unreadable=True)
+    assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
+    with monkeypatch.context() as unchanged:
+        unchanged.setattr("tlfw.data.images._decode", lambda path: pytest.fail(f"opened {path}"))
+        assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
+        unchanged.setattr("PIL.__version__", "0")
+        unchanged.setattr("tlfw.data.images._decode", lambda path: None)
+        assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
+    paint(0, 3).save(root / "train/class0/3.png")
+    assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
+
+
+def test_a_class_without_readable_images_is_an_error(folder, tmp_path: Path) -> None:
+    root = folder("images", train=2)
+    damage(root, "train/class1/0.png", "train/class1/1.png")
+    with pytest.raises(ConfigError, match=r"root: none of the images in .*train/class1 can be read \(.*\)\. "):
+        ImageFolder(root=str(root), skip_unreadable=True).divide(manifests=tmp_path / "m")
+
+
+def test_a_file_that_the_system_does_not_open_is_never_left_out(
+    folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is away for a moment must not make another data set."""
+    root = folder("images")
+    (root / "train/class1/0.png").unlink()
+    (root / "train/class1/0.png").symlink_to(root / "nowhere.png")
+    skipping = ImageFolder(root=str(root), skip_unreadable=True)
+    with pytest.raises(ConfigError, match=r"0.png \(.*No such file"):
+        skipping.divide(manifests=tmp_path / "m")
+    monkeypatch.setattr("tlfw.data.images._decode", lambda path: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        ImageFolder(root=str(folder("more")), skip_unreadable=True).divide(manifests=tmp_path / "m")
+
+
+def test_class_weights_are_scikit_learns() -> None:
+    part = Part(ImageArray(np.zeros((10, 2, 2)), np.array([0] * 6 + [1] * 3 + [3]), "abcd"), np.arange(10))
+    weights_K = part.class_weights()
+    assert weights_K.dtype == np.float32
+    assert weights_K.tolist() == pytest.approx([10 / 18, 10 / 9, 0, 10 / 3])
+    assert weights_K[part.labels_M].mean() == pytest.approx(1)

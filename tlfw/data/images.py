@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import PIL
 from PIL import Image, ImageOps
 
 from tlfw.errors import ConfigError
@@ -96,12 +97,19 @@ class ImageFiles:
 
     Args:
         field: the setting that led here, for complaints.
+        remedy: what a person can do about images that cannot be read.
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str], field: str = "root"
+        self,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int],
+        classes: Sequence[str],
+        field: str = "root",
+        remedy: str = "Repair or remove what cannot be read.",
     ) -> None:
-        self.root, self.names, self.field = root, tuple(names), field
+        self.root, self.names, self.field, self.remedy = root, tuple(names), field, remedy
         self.labels_N = np.asarray(labels, dtype=np.int64)
         self.classes = tuple(classes)
 
@@ -111,42 +119,76 @@ class ImageFiles:
     def called(self, index: int) -> str:
         return str(self.root / self.names[index])
 
+    def unreadable(self, manifests: Path | None) -> dict[int, str]:
+        """Index -> why, of the files that hold no image that Pillow can read.
+
+        Args:
+            manifests: a folder where what was found out about files may be kept; None: it is not kept.
+
+        Raises:
+            ConfigError: the file system does not let one be read, which says nothing about the image.
+        """
+        facts = self._facts(self.names, manifests)
+        return {i: str(facts[name][3]) for i, name in enumerate(self.names) if facts[name][2] is None}
+
     def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
-        """SHA-256 of files; each is read and decoded once, and again when it changes."""
+        """SHA-256 of files."""
         names = [self.names[i] for i in indices]
+        facts = self._facts(names, manifests)
+        if bad := {name: str(entry[3]) for name, entry in facts.items() if entry[2] is None}:
+            raise self._complaint(bad)
+        return [str(facts[name][2]) for name in names]
+
+    def _facts(self, names: Sequence[str], manifests: Path | None) -> dict[str, list[Any]]:
+        """[size, time, SHA-256] of files by name, or [size, time, None, why, Pillow's version] of an unreadable one.
+
+        Each is read and decoded once, and again when it changes.
+        """
+        if manifests is None:
+            return {name: [None, None, *self._look(name)] for name in names}
         book = manifests / f"{digest([str(self.root.resolve())])}.json"
         try:
             known = json.loads(book.read_text())
         except (OSError, ValueError):
             known = {}
-        found: dict[str, list[object]] = {}
+        found: dict[str, list[Any]] = {}
         news = False
         for name in names:
             try:
                 stat = os.stat(self.root / name)
             except OSError as problem:
-                raise self._unreadable(name, problem) from problem
+                raise self._complaint({name: str(problem)}) from problem
             state = [stat.st_size, stat.st_mtime_ns]
             entry = known.get(name)
-            if entry is None or entry[:2] != state:
-                entry, news = [*state, self._sum(name)], True
+            # Another Pillow may read what this one does not.
+            if entry is None or entry[:2] != state or (entry[2] is None and entry[4] != PIL.__version__):
+                entry, news = [*state, *self._look(name)], True
             found[name] = entry
         if news:
             manifests.mkdir(parents=True, exist_ok=True)
             replace_text(book, json.dumps(known | found))
-        return [str(found[name][2]) for name in names]
+        return found
 
-    def _sum(self, name: str) -> str:
+    def _look(self, name: str) -> list[str | None]:
         try:
             _decode(self.root / name)
-            return hashlib.sha256((self.root / name).read_bytes()).hexdigest()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as problem:
-            raise self._unreadable(name, problem) from problem
+            return [hashlib.sha256((self.root / name).read_bytes()).hexdigest()]
+        except MemoryError:  # says nothing about the image
+            raise
+        except Exception as problem:  # Pillow raises many kinds for what it cannot read
+            if isinstance(problem, OSError) and problem.errno is not None:
+                raise self._complaint({name: str(problem)}) from problem
+            return [None, str(problem) or type(problem).__name__, PIL.__version__]
 
-    def _unreadable(self, name: str, problem: Exception) -> ConfigError:
-        return ConfigError(
-            self.field, f"the image {self.root / name} cannot be read ({problem}).", "Repair or remove it."
-        )
+    def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
+        what = "the image" if len(bad) == 1 else f"{len(bad)} images"
+        named = first_three([f"{self.root / name} ({why})" for name, why in bad.items()])
+        return ConfigError(self.field, f"{what} cannot be read: {named}.", self.remedy)
+
+
+def first_three(names: Sequence[str]) -> str:
+    """Up to three of `names`, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _decode(path: Path) -> Image.Image:

@@ -3,16 +3,19 @@
 What a batch holds is a function of (seed, step). Each data set is an endless row of
 passes, each pass a new order of all its images; a batch takes the next few of each row.
 So every batch is full and mixed in the same ratio, an image is seen again only when all
-have been seen, and a stage can stop and go on anywhere.
+have been seen, and a stage can stop and go on anywhere. Where classes are to be balanced the row
+takes one image of every class in turn, the classes in a new order each time, and each class
+has passes of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -39,6 +42,12 @@ class Served(Protocol):
         """
         ...
 
+    def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
+        """A training batch's inputs and int64 labels `[B]`, or inputs mixed as a function of `key` and the
+        classes' shares in each, float32 `[B, classes]`.
+        """
+        ...
+
 
 class Pixels:
     """The images of a `part` as seen through a `view`: float32 `[B, 3, size, size]`."""
@@ -58,10 +67,13 @@ class Pixels:
             x_BCHW = self._pixels_NCHW[torch.as_tensor(positions)]
         else:
             x_BCHW = torch.stack([self._decode(p) for p in positions])
-        if passes is not None and self.view.augmentation != "none":
+        if passes is not None and self.view.augmentation:
             seen = zip(x_BCHW, positions, passes, strict=True)
             x_BCHW = torch.stack([self.view.augment(x, seed, k, p) for x, p, k in seen])
         return self.view.normalise(x_BCHW)
+
+    def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
+        return self.view.mix(x, y_B, len(self.part.images.classes), *key)
 
 
 @lru_cache(maxsize=64)
@@ -70,25 +82,48 @@ def _order(seed: int, name: str, k: int, n: int) -> list[int]:
     return torch.randperm(n, generator=generator).tolist()
 
 
+def _by_class(labels_N: np.ndarray) -> list[list[int]]:
+    """The positions of each class that occurs."""
+    _, counts = np.unique(labels_N, return_counts=True)
+    return [part.tolist() for part in np.split(np.argsort(labels_N, kind="stable"), np.cumsum(counts)[:-1])]
+
+
 class TrainBatches(Dataset):
-    """Item `step` is a whole batch: data set name -> (inputs, int64 labels `[B]`).
+    """Item `step` is a whole batch: data set name -> (inputs, int64 labels `[B]`, or float32 `[B, classes]` if mixed).
 
     Args:
         sets: what each data set serves.
         per_batch: how many images of each are in every batch.
         rank, world: under distributed training each process takes every `world`-th image of the batch.
+        balanced: the data sets whose classes are served equally often.
     """
 
     def __init__(
-        self, sets: Mapping[str, Served], per_batch: Mapping[str, int], seed: int, rank: int = 0, world: int = 1
+        self,
+        sets: Mapping[str, Served],
+        per_batch: Mapping[str, int],
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        balanced: Collection[str] = (),
     ) -> None:
         self.sets, self.per_batch, self.seed, self.rank, self.world = sets, per_batch, seed, rank, world
+        self._members = {name: _by_class(sets[name].labels_N.numpy()) for name in balanced}
 
     def rows(self, name: str, step: int) -> list[tuple[int, int]]:
         """(position, pass) of each image of data set `name` in the batch of `step`."""
         count, n = self.per_batch[name], len(self.sets[name].labels_N)
         places = range(step * count, (step + 1) * count)[self.rank :: self.world]
+        if name in self._members:
+            return [self._balanced(name, place) for place in places]
         return [(_order(self.seed, name, place // n, n)[place % n], place // n) for place in places]
+
+    def _balanced(self, name: str, place: int) -> tuple[int, int]:
+        members = self._members[name]
+        turn, i = divmod(place, len(members))
+        c = _order(self.seed, f"{name}, classes", turn, len(members))[i]
+        k, j = divmod(turn, len(members[c]))
+        return members[c][_order(self.seed, f"{name}, class {c}", k, len(members[c]))[j]], k
 
     def __getitem__(self, step: int) -> dict[str, tuple[Tensor, Tensor]]:
         batch = {}
@@ -96,7 +131,7 @@ class TrainBatches(Dataset):
             positions, passes = zip(*self.rows(name, step), strict=True)
             served = self.sets[name]
             x = served.batch(positions, passes, seed_from(self.seed, name))
-            batch[name] = (x, served.labels_N[torch.as_tensor(positions)])
+            batch[name] = served.mix(x, served.labels_N[torch.as_tensor(positions)], self.seed, name, step, self.rank)
         return batch
 
 
@@ -160,6 +195,7 @@ class Mixture(L.LightningDataModule):
         val: what each data set with a head serves for validation, in the loaders' order.
         per_batch: images of each data set in a batch, over all processes.
         steps: of the whole stage.
+        balanced: the data sets whose classes are trained on equally often.
     """
 
     def __init__(
@@ -172,10 +208,12 @@ class Mixture(L.LightningDataModule):
         rounds: int,
         seed: int,
         workers: int = 0,
+        balanced: Collection[str] = (),
     ) -> None:
         super().__init__()
         self.train, self.val, self.per_batch = train, val, per_batch
         self.steps, self.rounds, self.seed, self.workers = steps, min(rounds, steps), seed, workers
+        self.balanced = balanced
 
     @property
     def val_names(self) -> list[str]:
@@ -192,7 +230,7 @@ class Mixture(L.LightningDataModule):
     def train_dataloader(self) -> MixtureLoader:
         i = self.trainer.current_epoch if self.trainer else 0
         first, last = (self.steps * j // self.rounds for j in (i, i + 1))
-        batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place())
+        batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place(), self.balanced)
         return MixtureLoader(batches, first, last, self.workers)
 
     def val_dataloader(self) -> list[DataLoader]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -14,13 +15,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from tlfw.data.images import ImageArray, ImageFiles, Images
+from tlfw.data.augment import STRONGEST, augmentations
+from tlfw.data.images import ImageArray, ImageFiles, Images, first_three
 from tlfw.data.split import first_per_class, hold_out
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
 from tlfw.strict import STRICT
 
 SplitName = Literal["train", "val", "test"]
+Balance = Literal["none", "loss", "sampling"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +48,18 @@ class Part:
     def digest(self, sums: Sequence[str]) -> str:
         """A name for the content of these images, of which `sums` is known, and for their labels."""
         return digest([sums, self.labels_M.tolist(), self.images.classes])
+
+    def class_weights(self) -> np.ndarray:
+        """Weights that give every class the same sum: images / (classes x images of the class), float32 `[classes]`.
+
+        Their mean over the images is 1. A class without images has 0. (scikit-learn's `balanced`, King and Zeng, 2001.)
+        """
+        from sklearn.utils.class_weight import compute_class_weight  # loads in a second
+
+        weights_K = np.zeros(len(self.images.classes), dtype=np.float32)
+        there = np.unique(self.labels_M)
+        weights_K[there] = compute_class_weight("balanced", classes=there, y=self.labels_M)
+        return weights_K
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +94,10 @@ class DataSet:
             the set comes with validation images of its own and `train_per_class` is null.
         test_fraction: the share that is kept for the test where the set has no test images of its own.
         split_seed: decides which images; `seed` does not.
-        augmentation: of training images. `none` | `flip` | `flip_crop`.
+        augmentation: of training images: a name or a list of names, done in this order; `augment` says what each is.
+        strength: how much, where 1 is usual.
+        balance: of unequal classes in training; validation and test stay as they are. `none`; `loss`: an image counts
+            the more, the rarer its class (`Part.class_weights`); `sampling`: every class is seen equally often.
         mean, std: of each channel, for normalisation, where 1 is white; null: the published
             weights' own, or ImageNet's.
     """
@@ -92,7 +110,9 @@ class DataSet:
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     split_seed: int = 0
-    augmentation: Literal["none", "flip", "flip_crop"] = "none"
+    augmentation: str | list[str] = "none"
+    strength: float = Field(default=1.0, gt=0, le=STRONGEST)
+    balance: Balance = "none"
     mean: list[float] | None = Field(default=None, min_length=3, max_length=3)
     std: list[float] | None = Field(default=None, min_length=3, max_length=3)
 
@@ -101,6 +121,12 @@ class DataSet:
             raise ConfigError("mean, std", "only one of the two is given.", "Give both or neither.")
         if self.std is not None and min(self.std) <= 0:
             raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
+        augmentations(self.augmentation, self.strength)
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names of what is done to training images, in order."""
+        return augmentations(self.augmentation, self.strength)
 
     @property
     def title(self) -> str:
@@ -115,23 +141,30 @@ class DataSet:
         """
         raise NotImplementedError
 
-    def divide(self, *, tested: bool = True) -> Division:
-        """Decide what each image is for. Opens no image.
+    def usable(self, found: dict[SplitName, Images], manifests: Path | None) -> dict[SplitName, Images]:
+        """`found` without the images that are to be left out: none, unless a subclass says so."""
+        return found
+
+    def divide(self, *, tested: bool = True, manifests: Path | None = None) -> Division:
+        """Decide what each image is for. Opens no image, unless unreadable ones are to be left out.
 
         Args:
             tested: whether test images are needed: of the target only.
+            manifests: a folder where what was found out about files may be kept; None: it is not kept.
 
         Raises:
             ConfigError: there are too few.
         """
-        labelled, own_val = self.read("train"), self.read("val")
-        assert labelled is not None
+        splits: tuple[SplitName, ...] = ("train", "val", "test") if tested else ("train", "val")
+        found = {split: images for split in splits if (images := self.read(split)) is not None}
+        found = self.usable(found, manifests)
+        labelled, own_val, own_test = found["train"], found.get("val"), found.get("test")
         classes = labelled.classes
         if len(classes) < 2:
             raise ConfigError("", f"there is only the class {classes[0]!r}.", "Give at least two.")
         pool = np.arange(len(labelled.labels_N))
         test = None
-        if tested and (own_test := self.read("test")):
+        if own_test is not None:
             test = Part(own_test, np.arange(len(own_test.labels_N)))
         elif tested:
             pool, held = hold_out(labelled.labels_N, len(classes), self.test_fraction, self.split_seed)
@@ -158,13 +191,44 @@ class ImageFolder(DataSet):
 
     Args:
         root: the folder; relative to where the command is run. Not part of any key: content is.
+        skip_unreadable: leave out files that hold no image that can be read, before anything is divided, and say so
+            in a line; otherwise they are an error.
     """
 
     root: str = Field(min_length=1)
+    skip_unreadable: bool = False
 
     @property
     def title(self) -> str:
         return Path(self.root).resolve().name
+
+    def usable(self, found: dict[SplitName, Images], manifests: Path | None) -> dict[SplitName, Images]:
+        if not self.skip_unreadable:
+            return found
+        kept: dict[SplitName, Images] = {}
+        bad: list[str] = []
+        for split, files in found.items():
+            assert isinstance(files, ImageFiles)
+            unreadable = files.unreadable(manifests)
+            left = [i for i in range(len(files.names)) if i not in unreadable]
+            counts = Counter(files.labels_N[left].tolist())
+            lost = {int(files.labels_N[i]) for i in unreadable if not counts[files.labels_N[i]]}
+            if not left or (split == "train" and lost):
+                folder = files.root / split / (files.classes[min(lost)] if split == "train" else "")
+                why = next(why for i, why in unreadable.items() if files.labels_N[i] in lost)
+                raise ConfigError(
+                    "root", f"none of the images in {folder} can be read ({why}).", "Repair some, or remove the folder."
+                )
+            kept[split] = ImageFiles(
+                files.root, [files.names[i] for i in left], files.labels_N[left].tolist(), files.classes
+            )
+            bad += [files.names[i] for i in unreadable]
+        if bad:
+            _say_once(
+                f"{self.root}: {len(bad)} of {sum(len(images.labels_N) for images in found.values())} images cannot be "
+                f"read and are left out: {first_three(bad)}"
+            )
+        return kept
 
     def read(self, split: SplitName) -> Images | None:
         root = Path(self.root).expanduser()
@@ -199,6 +263,7 @@ class ImageFolder(DataSet):
             [str(path.relative_to(root)) for path, _ in found],
             [label for _, label in found],
             classes,
+            remedy="Repair or remove what cannot be read, or set skip_unreadable=true to leave it out.",
         )
 
 
@@ -257,3 +322,9 @@ def _image_files(folder: Path) -> list[Path]:
 
 def _folders(parent: Path) -> Sequence[str]:
     return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+@cache
+def _say_once(line: str) -> None:
+    """Print a line, once in a process: a sweep plans each run, and each of them twice."""
+    print(line, flush=True)

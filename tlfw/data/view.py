@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 
 import torch
 import torchvision.transforms.v2 as T
@@ -10,9 +11,8 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 from torch import Tensor
 
+from tlfw.data.augment import BATCH, IMAGE, drawing_from
 from tlfw.identity import seed_from
-
-AUGMENTATIONS = ("none", "flip", "flip_crop")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,13 @@ class View:
     """From a picture to what a backbone takes, with torchvision's own operations.
 
     Resize the shorter side to `resize`, cut out the middle `size` x `size`, (augment,)
-    scale to [0, 1], subtract `mean` and divide by `std` for each of the three channels.
+    scale to [0, 1], subtract `mean` and divide by `std` for each of the three channels, (mix).
 
     Attributes:
         size, resize: pixels.
         interpolation: `bilinear` or `bicubic`, as torchvision names them.
-        augmentation: `none`; `flip`, left to right in half of the cases; `flip_crop`, also moved by up
-            to an eighth of the size, with reflected borders.
+        augmentation: names of what is done to training images, in order; `augment` says what each is.
+        strength: how much, where 1 is usual.
     """
 
     size: int
@@ -34,7 +34,24 @@ class View:
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    augmentation: str = "none"
+    augmentation: tuple[str, ...] = ()
+    strength: float = 1.0
+
+    @property
+    def still(self) -> View:
+        """The same without augmentation: how images are seen when nothing is learnt from them."""
+        return dataclasses.replace(self, augmentation=(), strength=1.0)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images of a batch are mixed with each other."""
+        return any(name in BATCH for name in self.augmentation)
+
+    @cached_property
+    def _of_images(self) -> list[T.Transform]:
+        # What is erased or moved in from outside has the mean colour, which becomes 0.
+        fill = [float(round(255 * min(max(channel, 0), 1))) for channel in self.mean]
+        return [IMAGE[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
 
     def pixels(self, image: Image.Image) -> Tensor:
         """The part that is the same every time: uint8 `[3, size, size]`."""
@@ -45,18 +62,25 @@ class View:
 
     def augment(self, x_CHW: Tensor, *key: object) -> Tensor:
         """A variant of the uint8 image `x_CHW` that is a function of `key`; draws from no global state."""
-        if self.augmentation == "none":
-            return x_CHW
-        random = torch.Generator().manual_seed(seed_from("augment", *key))
-        if torch.rand((), generator=random) < 0.5:
-            x_CHW = F.horizontal_flip(x_CHW)
-        if self.augmentation == "flip_crop":
-            reach = max(self.size // 8, 1)
-            top, left = torch.randint(0, 2 * reach + 1, (2,), generator=random).tolist()
-            padded_CHW = F.pad(x_CHW, [reach] * 4, padding_mode="reflect")
-            x_CHW = F.crop(padded_CHW, top, left, self.size, self.size)
+        if self._of_images:
+            with drawing_from(seed_from("augment", *key)):
+                for transform in self._of_images:
+                    x_CHW = transform(x_CHW)
         return x_CHW
 
     def normalise(self, x_BCHW: Tensor) -> Tensor:
         """From uint8 `[B, 3, size, size]` to float32 of about zero mean and unit spread."""
         return F.normalize(F.to_dtype(x_BCHW, torch.float32, scale=True), list(self.mean), list(self.std))
+
+    def mix(self, x_BCHW: Tensor, y_B: Tensor, classes: int, *key: object) -> tuple[Tensor, Tensor]:
+        """The normalised images of a batch mixed with each other, as a function of `key`.
+
+        Returns:
+            The images, and int64 labels `[B]` as they were, or where images are mixed each one's shares of the
+            classes, float32 `[B, classes]`.
+        """
+        if not self.mixes:
+            return x_BCHW, y_B
+        ways = [BATCH[name](self.strength, classes) for name in self.augmentation if name in BATCH]
+        with drawing_from(seed_from("mix", *key)):
+            return T.RandomChoice(ways)(x_BCHW, y_B)
