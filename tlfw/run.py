@@ -90,6 +90,8 @@ class _Run:
     def go(self) -> Record:
         began = time.monotonic()
         print(f"{self.name}", flush=True)
+        if fit := self.experiment.backbone.fit(self.plan.image_size):
+            print(f"  weights: {fit}", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -179,7 +181,7 @@ class _Run:
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
         )
-        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors")
+        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", self.model.trunk.note())
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds,
