@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,3 +70,29 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """No network: puts a file where torch keeps what it downloads, and has it published under a name with its hash.
+
+    (backbone's name) -> the whole network with the weights that are in it.
+    """
+
+    def put(name: str) -> Any:
+        import torch
+
+        from tlfw.backbone import Backbone
+
+        whole = Backbone(name=name).build(1000, 224, seed=4)
+        cache = tmp_path / "hub" / "checkpoints"
+        cache.mkdir(parents=True)
+        torch.save(whole.state_dict(), cache / "draft")
+        digest = hashlib.sha256((cache / "draft").read_bytes()).hexdigest()
+        file = (cache / "draft").rename(cache / f"{name}-{digest[:8]}.pth")
+        weights = Backbone(name=name, weights="DEFAULT").published
+        monkeypatch.setattr(weights.value, "url", f"https://download.pytorch.org/models/{file.name}")
+        monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+        return whole
+
+    return put

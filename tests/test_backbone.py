@@ -134,24 +134,54 @@ def test_weights_from_a_file(tmp_path, ending: str) -> None:
     trunk = backbone.trunk(32, seed=0)
     assert torch.equal(trunk.model.conv1[0].weight, whole.conv1[0].weight)
     assert backbone.identity() != Backbone(name="shufflenet_v2_x0_5").identity()
-    with pytest.raises(ConfigError, match=r"weights: .* does not fit resnet18"):
+    with pytest.raises(ConfigError, match=r"weights: they do not fit resnet18 \(.* another architecture"):
         Backbone(name="resnet18", weights=str(path)).trunk(32, seed=0)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path) -> None:
+def test_weights_of_another_stem_or_size_are_told(tmp_path) -> None:
     path = tmp_path / "weights.pth"
-    torch.save({"conv1": nn.Conv2d(1, 1, 1)}, path)
-    with pytest.raises(ConfigError, match="no state_dict that can be read safely"):
-        Backbone(name="resnet18", weights=str(path)).trunk(32, seed=0)
+    torch.save(Backbone(name="resnet18").build(5, 32, seed=0).state_dict(), path)
+    small = Backbone(name="resnet18", stem="small", weights=str(path))
+    with pytest.raises(ConfigError, match=r"conv1.weight is 64x3x7x7, not 64x3x3x3\).*Perhaps .*stem=imagenet"):
+        small.fit(32)
+    note = Backbone(name="resnet18").trunk(32, seed=0).note()
+    safetensors.torch.save_file(Backbone(name="resnet18").build(5, 32, seed=0).state_dict(), path, note)
+    with pytest.raises(ConfigError, match=r"weights of backbone.stem=imagenet, not small. Use backbone.stem=imagenet"):
+        small.fit(32)
+    torch.save(Backbone(name="vit_b_32").build(5, 64, seed=0).state_dict(), path)
+    with pytest.raises(ConfigError, match=r"encoder.pos_embedding is 1x5x768, not 1x2x768\).*another image_size"):
+        Backbone(name="vit_b_32", weights=str(path)).fit(32)
 
 
-def test_published_weights_are_loaded_as_torchvision_caches_them(tmp_path, monkeypatch) -> None:
-    """No network: the test puts a file where torchvision would have put its download."""
+@pytest.mark.parametrize("name", ["mnasnet0_5", "densenet121", "googlenet", "mobilenet_v3_small"])
+def test_weights_come_back_from_a_file_without_versions(tmp_path, name: str) -> None:
+    first = Backbone(name=name).trunk(64, seed=1)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(first.state_dict(), path, first.note())
+    again = Backbone(name=name, weights=str(path)).trunk(64, seed=2)
+    assert all(torch.equal(tensor, again.state_dict()[key]) for key, tensor in first.state_dict().items())
+    again.load_state_dict(safetensors.torch.load_file(path))
+
+
+def test_an_input_that_is_transformed_stays_so_from_run_to_run(tmp_path, published) -> None:
+    published("googlenet")
+    first = Backbone(name="googlenet", weights="DEFAULT").trunk(64, seed=0)
+    path = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(first.state_dict(), path, first.note())
+    assert first.model.transform_input
+    assert Backbone(name="googlenet", weights=str(path)).trunk(64, seed=0).model.transform_input
+    assert not Backbone(name="googlenet").trunk(64, seed=0).model.transform_input
+
+
+def test_a_key_that_looks_like_a_number() -> None:
+    assert Backbone(name="resnet18", weights=123456789012).weights == "123456789012"
+    with pytest.raises(ConfigError, match="give the run's folder"):
+        Backbone(name="resnet18", weights=float("12e45678"))
+
+
+def test_published_weights_are_loaded_as_torchvision_caches_them(published) -> None:
+    whole = published("shufflenet_v2_x0_5")
     backbone = Backbone(name="shufflenet_v2_x0_5", weights="DEFAULT")
-    whole = Backbone(name="shufflenet_v2_x0_5").build(classes=1000, image_size=224, seed=4)
-    name = backbone.published.url.rsplit("/", 1)[1]
-    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-    torch.save(whole.state_dict(), tmp_path / "hub" / "checkpoints" / name)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert torch.equal(backbone.trunk(224, seed=0).model.conv1[0].weight, whole.conv1[0].weight)
     assert backbone.identity() == ["shufflenet_v2_x0_5", "imagenet", "IMAGENET1K_V1"]
+    assert str(backbone.fit(224)).endswith("336 tensors fitted, 2 left (fc.weight, fc.bias)")

@@ -28,7 +28,7 @@ FLOORS = (
         "data.mixture",
         "data",
     ),
-    ("families", "backbone", "model", "freeze", "schedule", "mix"),
+    ("families", "weights", "download", "backbone", "model", "freeze", "schedule", "mix"),
     # verbs
     ("store", "progress", "cost", "evaluate", "features", "learner", "train"),
     # a run

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
+import torch
 
 from tlfw.record import Record
 
@@ -104,6 +107,10 @@ SMOKE = (
 )  # fmt: skip
 def test_wrong_input_is_one_message_before_any_training(cli, tmp_path: Path, wrong: list[str], said: list[str]) -> None:
     (tmp_path / "blocked").write_text("a file where a folder is wanted")
+    refused(cli, wrong, said)
+
+
+def refused(cli, wrong: list[str], said: list[str]) -> None:
     code, out, err = cli(*SMOKE, *wrong)
     assert code == 1
     assert "Traceback" not in out + err
@@ -134,6 +141,69 @@ def test_a_second_time_leaves_nothing_behind(cli, tmp_path: Path) -> None:
     code, out, err = cli(*SMOKE, *small, "seed=0", "-m")
     assert code == 0, err
     assert "1 done (0 trained now, 1 were there), 0 failed" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("tensor.pth", torch.zeros(3), ["holds a Tensor"]),
+        ("list.pt", [torch.zeros(3)], ["holds a list"]),
+        ("nested.bin", {"a": {"b": 1}}, ["holds no tensors, but a"]),
+        ("code.ckpt", {"state_dict": torch.nn.Linear(1, 1)}, ["code.ckpt", "Linear", "save its state_dict"]),
+        ("empty.pth", b"", ["is empty"]),
+        ("pointer.pth", b"version https://git-lfs.github.com/spec/v1", ["git lfs pull"]),
+        ("cut.safetensors", b"\x10\0\0\0\0\0\0\0{", ["is damaged"]),
+        ("cut.pth", b"PK\3\4", ["is damaged"]),
+        ("other.pth", {f"{i}": torch.zeros(1) for i in range(9)}, ["0 tensors fitted, 280 missing", "another arch"]),
+        ("wide.pth", {"model": {"conv1.0.weight": torch.zeros(48, 3, 3, 3)}}, ["conv1.0.weight is 48x3x3x3, not 24"]),
+        ("folder/", None, ["folder", "not a run's"]),
+        ("0123abcd", None, ["no run 0123abcd in", "outputs/runs"]),
+        ("2e5", None, ["200000.0 was read as a number"]),
+    ],
+)
+def test_wrong_weights_are_one_message_before_any_training(
+    cli, tmp_path: Path, name: str, content: object, said: list[str]
+) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        torch.save(content, tmp_path / name)
+    elif name.endswith("/"):
+        (tmp_path / name).mkdir()
+    refused(cli, [f"backbone.weights={name}"], ["backbone.weights: ", *said])
+
+
+def test_published_weights_that_cannot_be_downloaded(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found when a sweep is checked, after one try for all of its jobs that are alike."""
+    asked = []
+
+    def urlopen(request: urllib.request.Request) -> None:
+        asked.append(request.full_url)
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch.hub.urlopen", urlopen)
+    assert cli("backbone.weights=DEFAULT", "--cfg", "job")[0] == 0
+    assert not asked
+    code, out, err = cli("-m", *SMOKE, "backbone.weights=null,DEFAULT", "freeze_policy=full", "seed=0,1")
+    assert code == 1
+    assert "2 of 4 jobs cannot work; nothing was trained." in err
+    assert "steps in" not in out
+    assert out.count("downloading https://") == len(asked) == 1
+    place = str(tmp_path / "cache" / "hub" / "checkpoints")
+    refused(cli, ["backbone.weights=DEFAULT"], ["backbone.weights: IMAGENET1K_V1 ", "no network", *asked, place])
+
+
+def test_a_run_begins_with_what_another_learnt(cli, tmp_path: Path) -> None:
+    given = (*SMOKE, "data_mix=target_only", "freeze_policy=full")
+    assert cli(*given)[0] == 0
+    (first,) = (tmp_path / "outputs" / "runs").iterdir()
+    code, out, err = cli(*given, f"backbone.weights={first.name[-12:]}")
+    assert code == 0, err
+    assert f"  weights: {first.name}: 336 tensors fitted, 2 left (heads.target.0.bias, heads.target.0.weight)\n" in out
+    code, out, err = cli(*given, f"backbone.weights={first}")
+    assert code == 0, err
+    assert "steps in" not in out  # it is the same run
 
 
 def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_all_other_commands_are_known() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(cli, folder, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_run(cli, folder, published, command: str) -> None:
     folder("mine", train=50)
     folder("general", train=50, first=5000)
     arguments = shlex.split(command)[3:]
@@ -37,30 +37,12 @@ def test_commands_run(cli, folder, command: str, monkeypatch: pytest.MonkeyPatch
         assert "freeze_policy" in out
         return
     if "backbone.weights=DEFAULT" in arguments:
-        put_published_weights(tmp_path, monkeypatch)
+        published("resnet18")
     small = [] if "folder" in command else ["source.per_class=10"]
     code, out, err = cli(*arguments, *QUICK, *small)
     assert code == 0, err
     assert "│" in out
     assert "failed" not in out.replace("0 failed", "")
-
-
-def put_published_weights(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where torchvision would put its download."""
-    import torch
-
-    from tlfw.backbone import Backbone
-
-    backbone = Backbone(name="resnet18", weights="DEFAULT")
-    cached = place / "hub" / "checkpoints" / backbone.published.url.rsplit("/", 1)[1]
-    cached.parent.mkdir(parents=True)
-    torch.save(backbone.build(1000, 224, seed=0).state_dict(), cached)
-    monkeypatch.setenv("TORCH_HOME", str(place))
-    monkeypatch.setattr("torch.hub._is_legacy_zip_format", lambda _: False)
-    real = torch.hub.load_state_dict_from_url
-    monkeypatch.setattr(
-        "torchvision.models._api.load_state_dict_from_url", lambda url, **k: real(url, **{**k, "check_hash": False})
-    )
 
 
 def test_the_table_of_groups_names_every_option() -> None:

@@ -292,7 +292,7 @@ def test_balance_changes_what_is_learnt_and_not_how_it_is_measured(tmp_path: Pat
 
 def test_mixing_needs_two_images(tmp_path: Path) -> None:
     adapt = dataclasses.replace(stage("target"), batch_size=1)
-    mix = DataMix(stages={"adapt": adapt}, order=["adapt"])
+    mix = DataMix(stages={"adapt": adapt}, order=["adapt"], full_lr=0.1)
     with pytest.raises(ConfigError, match=r"batch_size: target.augmentation mixes images"):
         experiment(tmp_path, data_mix=mix, target=Tiny(image_size=SIZE, augmentation="mixup")).plan()
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 import operator
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torchvision.models
+from pydantic import BeforeValidator
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from tlfw import families
+from tlfw.download import fetch
 from tlfw.errors import ConfigError, nearest
 from tlfw.families import BACKBONES, Block, Family
 from tlfw.identity import seed_from
 from tlfw.strict import STRICT
+from tlfw.weights import NOTE, Fit, WeightsFile, fit, is_place, locate
 
 LARGEST = 1024
 """The search for a legal image size goes no further, in pixels."""
+
+
+def _key_as_text(value: object) -> object:
+    """A run's key that happens to have no letter was read as a number; with one e, as a power of ten."""
+    if isinstance(value, float):
+        raise ConfigError("weights", f"{value!r} was read as a number.", "If it is a run's key, give the run's folder.")
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,27 +41,30 @@ class Backbone:
     Args:
         name: one of torchvision's classification models.
         weights: null (random) | DEFAULT | the name of one of torchvision's published weights for
-            this model | the path of a `.safetensors` or `.pth` file with a state_dict under
-            torchvision's names.
+            this model | the path of a file (`.safetensors`, `.pth`, `.pt`, `.bin`, `.ckpt`) with a
+            state_dict under torchvision's names | a finished run: its folder, or the first digits
+            of its key, 8 or more.
         stem: `imagenet`, as published; `small`, for small images, in the resnets: a 3x3
             convolution that keeps the size, and no pooling (He et al., 2016, on CIFAR-10).
+        runs: the folder in which a run's key is looked up. Part of no key.
     """
 
     name: str
-    weights: str | None = None
+    weights: Annotated[str | None, BeforeValidator(_key_as_text)] = None
     stem: Literal["imagenet", "small"] = "imagenet"
+    runs: str = "./outputs/runs"
 
     def __post_init__(self) -> None:
         if self.name not in BACKBONES:
             near = " or ".join(nearest(self.name, BACKBONES)) or ", ".join(BACKBONES)
             raise ConfigError("name", f"there is no backbone {self.name!r}.", f"Did you mean {near}?")
-        if self.weights is not None and not self.weights_file:
+        if self.weights is not None and not is_place(self.weights):
             known = torchvision.models.get_model_weights(self.name).__members__
             if self.weights not in known:
                 raise ConfigError(
                     "weights",
                     f"{self.name} has no published weights {self.weights!r}.",
-                    f"Use null, {', '.join(known)}, or the path of a .safetensors or .pth file.",
+                    f"Use null, {', '.join(known)}, the path of a file (.safetensors, .pth), or a run's folder or key.",
                 )
         if self.stem == "small":
             if "resnet" not in self.family.pattern:
@@ -66,28 +79,62 @@ class Backbone:
         return BACKBONES[self.name]
 
     @property
-    def weights_file(self) -> Path | None:
-        """The path that `weights` gives, if it is one."""
-        if self.weights is None or not (self.weights.endswith((".safetensors", ".pth", ".pt")) or "/" in self.weights):
-            return None
-        return Path(self.weights).expanduser()
-
-    @property
     def published(self) -> Any | None:
         """torchvision's weights enum member, or None. Its `transforms()` is the preprocessing that it was made with."""
-        if self.weights is None or self.weights_file:
+        if self.weights is None or is_place(self.weights):
             return None
         return torchvision.models.get_model_weights(self.name)[self.weights]
 
     def identity(self) -> object:
-        """What makes the first weights, the seed apart: a file counts by content, `DEFAULT` by what it stands for."""
-        source: object = self.published and self.published.name
-        if self.weights_file:
-            try:
-                source = hashlib.sha256(self.weights_file.read_bytes()).hexdigest()
-            except OSError as problem:
-                raise _no_file(self.weights_file) from problem
-        return [self.name, self.stem, source]
+        """What makes the first weights, the seed apart: a file counts by content, `DEFAULT` by what it stands for.
+
+        Downloads nothing.
+
+        Raises:
+            ConfigError: there is no such file or run.
+        """
+        if self.weights is None or self.published:
+            return [self.name, self.stem, self.published and self.published.name]
+        return [self.name, self.stem, self._given(self.weights).sha256]
+
+    def _given(self, weights: str) -> WeightsFile:
+        return WeightsFile.at(
+            fetch(self.published) if self.published else locate(weights, Path(self.runs).expanduser())
+        )
+
+    def fit(self, image_size: int) -> Fit | None:
+        """How the given weights fit this backbone, by names and shapes; None: they are random.
+
+        Published weights are downloaded here, if they were not before.
+
+        Raises:
+            ConfigError: they cannot be had or read, or tensors of the trunk are not among them.
+        """
+        if self.weights is None:
+            return None
+        file = self._given(self.weights)
+        for field, change in (("name", "backbone"), ("stem", "backbone.stem")):
+            if (made := file.note.get(field, getattr(self, field))) != getattr(self, field):
+                raise ConfigError(
+                    "weights",
+                    f"{file.title} are weights of {change}={made}, not {getattr(self, field)}.",
+                    f"Use {change}={made}, or other weights.",
+                )
+        found = fit(file, self.shape(image_size).model.state_dict())
+        if not found.whole:
+            raise ConfigError("weights", f"they do not fit {self.name} ({found}).", self._remedy(found))
+        return found
+
+    def _remedy(self, found: Fit) -> str:
+        if not found.fitted:
+            return "These are of another architecture: choose its backbone."
+        if found.missing:
+            return "Give all weights of this architecture, under torchvision's names."
+        if "conv1.weight" in found.misshaped and "resnet" in self.family.pattern:
+            return f"Perhaps they are for backbone.stem={'imagenet' if self.stem == 'small' else 'small'}."
+        if self.family.size_option:
+            return "Perhaps they are for another image_size."
+        return "Give weights of this architecture."
 
     def build(self, classes: int, image_size: int, seed: int) -> nn.Module:
         """A whole torchvision model with random weights that are a function of `seed`; draws from no global state."""
@@ -97,28 +144,21 @@ class Backbone:
             return _with_small_stem(model) if self.stem == "small" else model
 
     def trunk(self, image_size: int, seed: int) -> Trunk:
-        """The backbone with its first weights: random ones, a function of `seed`, or published ones, or a file's."""
+        """The backbone with its first weights: random ones, a function of `seed`, or the given ones.
+
+        Raises:
+            ConfigError: as `fit` does.
+        """
         trunk = Trunk(self, self.build(2, image_size, seed_from("backbone", seed)))
-        if self.weights_file:
-            state, where = _read_state(self.weights_file), f"the file {self.weights_file}"
-        elif self.published:
-            state, where = self.published.get_state_dict(progress=False, check_hash=True), str(self.weights)
-            if hasattr(trunk.model, "transform_input"):
-                setattr(trunk.model, "transform_input", True)  # noqa: B010 as torchvision does: these weights expect another normalisation
-        else:
+        found = self.fit(image_size)
+        if self.weights is None or found is None:
             return trunk
-        left = (*self.family.head, *self.family.auxiliary)
-        own = {
-            name: tensor for name, tensor in state.items() if not name.startswith(tuple(f"{part}." for part in left))
-        }
-        try:
-            trunk.model.load_state_dict(own, strict=True)
-        except RuntimeError as problem:
-            raise ConfigError(
-                "weights",
-                f"{where} does not fit {self.name} at {image_size} px: {problem}",
-                "Use a state_dict of this architecture.",
-            ) from problem
+        file = self._given(self.weights)
+        tensors = file.tensors()
+        trunk.model.load_state_dict({own: tensors[theirs] for own, theirs in found.fitted.items()}, strict=False)
+        if hasattr(trunk.model, "transform_input"):
+            # As torchvision does: its published weights expect another normalisation, and so does what began with them.
+            setattr(trunk.model, "transform_input", bool(self.published) or file.note.get("transform_input", False))  # noqa: B010
         return trunk
 
     def shape(self, image_size: int) -> Trunk:
@@ -185,11 +225,24 @@ class Trunk(nn.Module):
 
     def __init__(self, backbone: Backbone, model: nn.Module) -> None:
         super().__init__()
+        self.backbone = backbone
         self.blocks = backbone.family.blocks(model)
         for path in backbone.family.head:
             model.set_submodule(path, nn.Identity())
         self.model = model
         self.block_of = {name: self._owner(name) for name, _ in self._tensors()}
+
+    def note(self) -> dict[str, str]:
+        """For the header of a safetensors file: whose tensors these are, so that they find back into a trunk.
+
+        One entry: several would be written in an order that changes, and a file's content is its name.
+        """
+        own = {
+            "name": self.backbone.name,
+            "stem": self.backbone.stem,
+            "transform_input": bool(getattr(self.model, "transform_input", False)),
+        }
+        return {NOTE: json.dumps(own)}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.model.named_parameters()
@@ -247,23 +300,3 @@ def _passes(name: str, stem: Literal["imagenet", "small"], image_size: int) -> b
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError):
         return False
     return True
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    """A state_dict from a file, without executing anything in it."""
-    import safetensors.torch
-
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as problem:
-        raise _no_file(path) from problem
-    except Exception as problem:
-        raise ConfigError(
-            "weights", f"{path} is no state_dict that can be read safely ({problem}).", "Save one as .safetensors."
-        ) from problem
-
-
-def _no_file(path: Path) -> ConfigError:
-    return ConfigError("weights", f"there is no file {path.absolute()}.", "Give the path of a state_dict.")

@@ -10,6 +10,7 @@ what was learnt.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import operator
 import re
@@ -311,7 +312,11 @@ def build(name: str, classes: int, image_size: int) -> nn.Module:
     """
     family = BACKBONES[name]
     sized = family.size_option(image_size) if family.size_option else {}
-    return torchvision.models.get_model(name, weights=None, num_classes=classes, **family.options, **sized)
+    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **family.options, **sized)
+    if isinstance(model, torchvision.models.MNASNet):
+        # Its own way of loading refuses tensors that do not come with a version, as those of a safetensors file.
+        model._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, model)
+    return model
 
 
 class _OnMeta(TorchFunctionMode):

@@ -128,6 +128,8 @@ def make_plan(
     with at("backbone"):
         weights_key = digest([backbone.identity(), image_size, seed])
     backbone.check_size(image_size)
+    with at("backbone"):
+        backbone.fit(image_size)
     with at("freeze_policy"):
         freeze_policy.trained_blocks(backbone.block_names())
     divisions, views, content, sums = {}, {}, {}, {}

@@ -95,6 +95,8 @@ class _Run:
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
             print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
+        if fit := self.experiment.backbone.fit(self.plan.image_size):
+            print(f"  weights: {fit}", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -192,7 +194,7 @@ class _Run:
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
         )
-        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors")
+        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", self.model.trunk.note())
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),
