@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment, stage
 from tlfw import run as fold
+from tlfw.backbone import Backbone
 from tlfw.data import ImageArray
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import FreezePolicy
@@ -214,6 +215,17 @@ def test_other_test_images_change_nothing_that_is_learnt(tmp_path: Path) -> None
     other = experiment(tmp_path, target=OtherTest(image_size=SIZE)).plan()
     assert [stage.key for stage in one.stages] == [stage.key for stage in other.stages]
     assert one.key != other.key
+
+
+def test_a_head_may_have_logits_that_no_class_has(tmp_path: Path) -> None:
+    """As the course's: ImageNet's head of 1,000, trained on ten classes."""
+    wide = Backbone(name="shufflenet_v2_x0_5", head_classes=20)
+    target = Tiny(image_size=SIZE, augmentation="mixup", balance="loss")
+    record, _ = fold.run(experiment(tmp_path, backbone=wide, target=target, freeze_policy=FULL), JOB)
+    (path,) = (tmp_path / "outputs" / "runs").glob("*/checkpoint.safetensors")
+    assert safetensors.torch.load_file(path)["heads.target.0.weight"].shape[0] == 20
+    assert record.status == "done"
+    assert experiment(tmp_path).plan().key != experiment(tmp_path, backbone=wide).plan().key
 
 
 def test_random_feature_controls_are_labelled(tmp_path: Path) -> None:

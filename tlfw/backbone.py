@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torchvision.models
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -46,12 +46,15 @@ class Backbone:
             of its key, 8 or more.
         stem: `imagenet`, as published; `small`, for small images, in the resnets: a 3x3
             convolution that keeps the size, and no pooling (He et al., 2016, on CIFAR-10).
+        head_classes: how many classes a head has logits for at least, as where ImageNet's head of 1,000
+            is trained on ten; null: those of its data set.
         runs: the folder in which a run's key is looked up. Part of no key.
     """
 
     name: str
     weights: Annotated[str | None, BeforeValidator(_key_as_text)] = None
     stem: Literal["imagenet", "small"] = "imagenet"
+    head_classes: int | None = Field(default=None, ge=2, le=100_000)
     runs: str = "./outputs/runs"
 
     def __post_init__(self) -> None:
@@ -94,8 +97,8 @@ class Backbone:
             ConfigError: there is no such file or run.
         """
         if self.weights is None or self.published:
-            return [self.name, self.stem, self.published and self.published.name]
-        return [self.name, self.stem, self._given(self.weights).sha256]
+            return [self.name, self.stem, self.head_classes, self.published and self.published.name]
+        return [self.name, self.stem, self.head_classes, self._given(self.weights).sha256]
 
     def _given(self, weights: str) -> WeightsFile:
         return WeightsFile.at(

@@ -55,7 +55,7 @@ class Learner(L.LightningModule):
         self.freezing, self.model, self.start = freezing, freezing.model, start
         self.loss_weight, self.steps, self.seed, self.val_names = loss_weight, steps, seed, list(val_names)
         for name, weight_K in class_weight.items():
-            self.register_buffer(f"class_weight_{name}", weight_K, persistent=False)
+            self.register_buffer(f"class_weight_{name}", self._as_wide(name, weight_K), persistent=False)
         self.make_optimizer, self.make_schedule = optimizer, schedule
         self.val_acc = nn.ModuleDict(
             {name: MulticlassAccuracy(self.model.classes[name], average="micro") for name in val_names}
@@ -106,9 +106,15 @@ class Learner(L.LightningModule):
     def _loss(self, name: str, logits_BK: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy with labels `[B]`, or with shares of the classes `[B, K]`."""
         weight_K = getattr(self, f"class_weight_{name}", None)
+        if y.ndim == 2:
+            y = self._as_wide(name, y)
         if weight_K is None:
             return F.cross_entropy(logits_BK, y)
         return F.cross_entropy(logits_BK, y, weight=weight_K, reduction="sum") / len(y)
+
+    def _as_wide(self, name: str, per_class: Tensor) -> Tensor:
+        """`[..., classes]` with zeros for the logits of a head that no class has."""
+        return F.pad(per_class, (0, self.model.classes[name] - per_class.shape[-1]))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         name = self.val_names[dataloader_idx]

@@ -24,12 +24,14 @@ class Model(nn.Module):
         self.trunk: Trunk = backbone.trunk(image_size, seed).to(memory_format=torch.channels_last)
         self.heads = nn.ModuleDict()
         self.classes: dict[str, int] = {}
+        """Logits of each head."""
 
     def add_head(self, name: str, classes: int) -> None:
         """Give data set `name` a fresh head, unless it has one. The new weights are a function of (seed, name)."""
         if name not in self.heads:
-            self.heads[name] = self.backbone.head(classes, self.image_size, seed_from("head", self.seed, name))
-            self.classes[name] = classes
+            self.classes[name] = max(classes, self.backbone.head_classes or 0)
+            seed = seed_from("head", self.seed, name)
+            self.heads[name] = self.backbone.head(self.classes[name], self.image_size, seed)
 
     def forward(self, x: Tensor, head: str, start: int = 0) -> Tensor:
         """Logits `[B, classes]` of one head for inputs of block `start` (`x_BCHW` for the first)."""

@@ -241,13 +241,6 @@ MAKE: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's checksums are not asked for: the files here are not the real ones."""
-    for name in ("cifar", "mnist", "svhn", "stl10", "flowers102", "caltech", "places365", "imagenet", "utils", "usps"):
-        monkeypatch.setattr(f"torchvision.datasets.{name}.check_integrity", lambda *_, **__: True, raising=False)
-
-
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", MAKE)
 def test_splits_labels_and_classes_are_found(tmp_path: Path, name: str) -> None:
