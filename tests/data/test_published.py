@@ -55,8 +55,9 @@ def idx(path: Path, array: np.ndarray) -> None:
 
 def cifar(root: Path, folder: str, batches: list[str], meta: str, key: str, names: str) -> None:
     (root / folder).mkdir(parents=True)
-    for name in batches:
-        (root / folder / name).write_bytes(pickle.dumps({"data": np.zeros((N, 3072), np.uint8), key: labels()}))
+    for i, name in enumerate(batches):
+        pixels = np.random.default_rng(i).integers(256, size=(N, 3072), dtype=np.uint8)
+        (root / folder / name).write_bytes(pickle.dumps({"data": pixels, key: labels()}))
     (root / folder / meta).write_bytes(pickle.dumps({names: [f"c{i}" for i in range(10)]}))
 
 
