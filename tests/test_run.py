@@ -38,7 +38,9 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     record, there = fold.run(experiment(tmp_path), dataclasses.replace(JOB, folder=hydra))
     assert not there
     (folder,) = (tmp_path / "outputs" / "runs").glob("m-f-b-s0-*")
-    assert {p.name for p in folder.iterdir()} == {"record.json", "predictions.npz", "checkpoint.safetensors", ".hydra"}
+    assert {p.name for p in folder.iterdir()} == {
+        "record.json", "predictions.npz", "checkpoint.safetensors", "model.json", ".hydra"
+    }  # fmt: skip
     assert Record.read(folder) == record
     assert record.status == "done"
     assert record.paradigm == {"data_mix": "m", "freeze_policy": "f"}
