@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -96,3 +97,18 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         return whole
 
     return put
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run, moved away from all that made it. Not to be changed."""
+    from tests.test_run import JOB
+    from tests.tiny import FULL, experiment
+    from tlfw.run import run
+
+    place = tmp_path_factory.mktemp("made")
+    run(experiment(place / "here", freeze_policy=FULL), JOB)
+    (folder,) = (place / "here" / "outputs" / "runs").glob("m-f-b-s0-*")
+    shutil.move(folder, place / "elsewhere")
+    shutil.rmtree(place / "here")
+    return place / "elsewhere"

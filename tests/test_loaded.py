@@ -19,7 +19,7 @@ from torch import nn
 import tlfw
 from tests.test_record import RECORD
 from tests.test_run import JOB
-from tests.tiny import FAMILIES_AT_32, FULL, SIZE, Tiny, experiment
+from tests.tiny import FAMILIES_AT_32, SIZE, Tiny, experiment
 from tlfw import run as fold
 from tlfw.backbone import Backbone
 from tlfw.data import View
@@ -32,17 +32,6 @@ NAMES = [*FAMILIES_AT_32, "alexnet", "resnet18"]
 LARGE = ("vgg11_bn", "alexnet", "vit_b_16")
 CLASSES = {"source": ("x", "y"), "target": ("ant", "bee", "cow", "dog", "elk")}
 STILL = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that was trained, moved away from all that made it."""
-    place = tmp_path_factory.mktemp("made")
-    fold.run(experiment(place / "here", freeze_policy=FULL), JOB)
-    (folder,) = (place / "here" / "outputs" / "runs").glob("m-f-b-s0-*")
-    shutil.move(folder, place / "elsewhere")
-    shutil.rmtree(place / "here")
-    return place / "elsewhere"
 
 
 @pytest.fixture
