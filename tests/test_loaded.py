@@ -144,7 +144,10 @@ def damage(file: str, change: dict[str, object] | None) -> object:
         (shutil.rmtree, "there is no folder"),
         (damage("record.json", None), "no finished run"),
         (damage("record.json", {}), "is not a record that this tlfw can read"),
-        (damage("record.json", {"status": "failed", "error": "the loss became nan"}), r"failed \(the loss became nan"),
+        (
+            damage("record.json", {"status": "failed", "error": "the loss became nan"}),
+            r"not done \(failed: the loss became nan",
+        ),
         (damage("model.json", None), r"model\.json is missing"),
         (damage("model.json", {}), r"model\.json is damaged"),
         (damage("model.json", {"schema": 99}), r"model\.json has schema 99, where this tlfw reads 1"),

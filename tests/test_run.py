@@ -73,7 +73,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
 
 
-@pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors"])
+@pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors", "model.json"])
 def test_results_that_are_gone_are_made_again(tmp_path: Path, name: str) -> None:
     first, _ = fold.run(experiment(tmp_path), JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob(f"*/{name}")

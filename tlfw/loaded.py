@@ -66,9 +66,7 @@ class Blueprint:
             text = path.read_text(encoding="utf-8")
             schema = json.loads(text)["schema"]
         except FileNotFoundError as problem:
-            raise ConfigError(
-                "run", f"{path} is missing.", "Copy it too, or run the same command again."
-            ) from problem
+            raise ConfigError("run", f"{path} is missing.", "Copy it too, or run the same command again.") from problem
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise _damaged(path, problem) from problem
         if schema != SCHEMA:
@@ -188,7 +186,9 @@ def _folder(run: Path) -> Path:
         raise ConfigError("run", f"{problem}.", "Use the tlfw that wrote it, or copy it again.") from problem
     if record.status != "done":
         raise ConfigError(
-            "run", f"the run in {folder.absolute()} failed ({record.error}).", "Give one that is done; mend this one."
+            "run",
+            f"the run in {folder.absolute()} is not done ({record.status}: {record.error}).",
+            "Run the same command again to finish it, or give another.",
         )
     return folder
 

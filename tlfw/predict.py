@@ -6,9 +6,8 @@ import argparse
 import csv
 import io
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.images import UNREADABLE, open_image
+from tlfw.data.sets import image_files
 from tlfw.errors import ConfigError
 from tlfw.loaded import LoadedModel, load
 from tlfw.progress import counting
@@ -35,7 +35,7 @@ def find_images(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise ConfigError("images", f"there is no file or folder {place}.", "Give images, or folders of images.")
-        found.update(dict.fromkeys(_below(place) if place.is_dir() else [place]))
+        found.update(dict.fromkeys(image_files(place) if place.is_dir() else [place]))
     if not found:
         raise ConfigError(
             "images",
@@ -43,21 +43,6 @@ def find_images(places: Sequence[Path]) -> list[Path]:
             f"These endings are read: {', '.join(IMG_EXTENSIONS)}.",
         )
     return list(found)
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Images in a folder, in the order of their names. Links are followed, as in training, but not round in circles."""
-    seen = set()
-    for here, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(here)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
-                yield Path(here, name)
 
 
 def predict(
