@@ -59,7 +59,7 @@ def same(loaded: LoadedModel, exported: Callable[[torch.Tensor], torch.Tensor]) 
 def test_onnx_of_a_run(made: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert told(made, "--format", "onnx") is None
-    assert "elsewhere.onnx and elsewhere.onnx.json: logits as the run's" in capsys.readouterr().out
+    assert "elsewhere.onnx and elsewhere.onnx.json: logits differ from the run's by" in capsys.readouterr().out
     assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere.onnx", "elsewhere.onnx.json"]
     same(load(made), lambda x_BCHW: onnx_logits(Path("elsewhere.onnx"), x_BCHW))
     said = json.loads(Path("elsewhere.onnx.json").read_text())

@@ -70,7 +70,7 @@ def test_a_run_is_used(ready: Path, command: str, capsys: pytest.CaptureFixture[
     made = {path.suffix for path in set(ready.iterdir()) - before}
     assert made
     assert made <= {".csv", ".json", ".onnx", ".safetensors", ".pt"}
-    assert "logits as the run's" in capsys.readouterr().out or "predict" in command
+    assert "logits differ from the run's by" in capsys.readouterr().out or "predict" in command
 
 
 def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,7 +231,7 @@ def main(given: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was written")
     gap = said["check"]["largest_relative_difference"]
-    print(f"{out} and {out}.json: logits as the run's, within {gap:.1g} of the largest")
+    print(f"{out} and {out}.json: logits differ from the run's by {gap:.1g} of the largest, at the most")
 
 
 if __name__ == "__main__":
