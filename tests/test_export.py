@@ -120,6 +120,7 @@ def test_a_stem_for_small_images_is_said(tmp_path: Path) -> None:
 
 def test_mnasnets_need_of_a_version_is_said(tmp_path: Path) -> None:
     loaded = load(leave_untrained(tmp_path, "mnasnet0_5"))
+    export(loaded, "torchscript", tmp_path / "a.pt")
     said = export(loaded, "safetensors", tmp_path / "a.safetensors")
     assert "state._metadata = model.state_dict()._metadata" in said["backbone"]["note"]
     model = torchvision.models.get_model("mnasnet0_5", num_classes=5)

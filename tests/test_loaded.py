@@ -24,9 +24,10 @@ from tlfw import run as fold
 from tlfw.backbone import Backbone
 from tlfw.data import View
 from tlfw.errors import ConfigError
-from tlfw.loaded import CHECKPOINT, leave, load
+from tlfw.loaded import leave, load
 from tlfw.model import Model
 from tlfw.train import weights_of
+from tlfw.weights import CHECKPOINT
 
 NAMES = [*FAMILIES_AT_32, "alexnet", "resnet18"]
 LARGE = ("vgg11_bn", "alexnet", "vit_b_16")

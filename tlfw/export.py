@@ -19,11 +19,10 @@ import torchvision
 from torch import Tensor
 
 import tlfw
-from tlfw.backbone import Backbone
 from tlfw.errors import ConfigError
-from tlfw.families import load_tensors
-from tlfw.loaded import CHECKPOINT, Blueprint, LoadedModel, load
+from tlfw.loaded import Blueprint, LoadedModel, load
 from tlfw.record import replace_text
+from tlfw.weights import CHECKPOINT
 
 SCHEMA = 1
 INPUT, OUTPUT = "x_BCHW", "logits_BK"
@@ -83,13 +82,8 @@ def write_safetensors(loaded: LoadedModel, file: Path) -> Callable[[Tensor], Ten
     """The tensors alone, under torchvision's names."""
     state = {name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, file, metadata={"format": "pt"})
-    blueprint = loaded.blueprint
-    if blueprint.stem == "small":
-        backbone = Backbone(name=blueprint.backbone, stem=blueprint.stem)
-        model = backbone.build(len(loaded.classes), loaded.transform.size, seed=0)
-    else:
-        model = torchvision.models.get_model(blueprint.backbone, weights=None, **blueprint.torchvision_options)
-    load_tensors(model, safetensors.torch.load_file(file))
+    model = loaded.blueprint.architecture()
+    model.load_state_dict(safetensors.torch.load_file(file), strict=True)
     return model.eval()
 
 

@@ -84,22 +84,30 @@ class Blueprint:
         made = families.options(self.backbone, len(self.classes[HEAD]), self.view.size)
         return {**made, "transform_input": True} if self.transform_input else made
 
+    def architecture(self) -> nn.Module:
+        """The whole torchvision model with the target's number of classes and random weights; downloads nothing.
+
+        Raises:
+            ConfigError: there is no such backbone.
+        """
+        with at("backbone"):
+            backbone = Backbone(name=self.backbone, stem=self.stem)
+        model = backbone.build(len(self.classes[HEAD]), self.view.size, seed=0)
+        if self.transform_input:
+            setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
+        return model
+
     def classifier(self, state: dict[str, Tensor]) -> nn.Module:
-        """The whole torchvision model with the target's head, in evaluation mode; downloads nothing.
+        """The same with a run's weights, in evaluation mode.
 
         Args:
             state: a run's checkpoint.
 
         Raises:
-            ConfigError: there is no such backbone.
-            RuntimeError: the checkpoint is of another model.
+            RuntimeError: it is of another model.
         """
-        with at("backbone"):
-            backbone = Backbone(name=self.backbone, stem=self.stem)
-        model = backbone.build(len(self.classes[HEAD]), self.view.size, seed=0)
-        model.load_state_dict(_under_torchvisions_names(state, backbone.family.head), strict=True)
-        if self.transform_input:
-            setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
+        model = self.architecture()
+        model.load_state_dict(_under_torchvisions_names(state, families.BACKBONES[self.backbone].head), strict=True)
         return model.to(memory_format=torch.channels_last).eval()
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from tlfw.data.images import UNREADABLE, open_image
+from tlfw.data.images import open_image
 from tlfw.data.sets import image_files
 from tlfw.errors import ConfigError
 from tlfw.loaded import LoadedModel, load
@@ -67,7 +67,9 @@ def predict(
             for file in batch:
                 try:
                     images[file] = loaded.transform(open_image(file))
-                except UNREADABLE as problem:
+                except MemoryError:  # says nothing about the image
+                    raise
+                except Exception as problem:  # Pillow raises many kinds for what it cannot read
                     unreadable.append((file, problem))
             if images:
                 logits_BK = model(torch.stack(list(images.values())).to(device))
