@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -103,3 +104,18 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchvision's checksums are not asked for: the files here are not the real ones."""
     for name in ("cifar", "mnist", "svhn", "stl10", "flowers102", "caltech", "places365", "imagenet", "utils", "usps"):
         monkeypatch.setattr(f"torchvision.datasets.{name}.check_integrity", lambda *_, **__: True, raising=False)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small run, moved away from all that made it. Not to be changed."""
+    from tests.test_run import JOB
+    from tests.tiny import FULL, experiment
+    from tlfw.run import run
+
+    place = tmp_path_factory.mktemp("made")
+    run(experiment(place / "here", freeze_policy=FULL), JOB)
+    (folder,) = (place / "here" / "outputs" / "runs").glob("m-f-b-s0-*")
+    shutil.move(folder, place / "elsewhere")
+    shutil.rmtree(place / "here")
+    return place / "elsewhere"

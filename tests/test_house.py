@@ -30,11 +30,11 @@ FLOORS = (
     ),
     ("families", "weights", "download", "backbone", "model", "freeze", "schedule", "mix"),
     # verbs
-    ("store", "progress", "cost", "evaluate", "features", "learner", "train"),
+    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train"),
     # a run
     ("tracking", "plan", "experiment", "run"),
     # doors
-    ("typed", "explain", "table", "sweep", "__main__"),
+    ("typed", "explain", "table", "sweep", "predict", "export", "__main__"),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import paint
 from tlfw import CONF
+from tlfw.export import FORMATS
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
-COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw")]
-OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS]
+COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
+USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES]
 QUICK = ("trainer=smoke", "tracking=disabled", "image_size=32")
 
 
@@ -43,6 +49,38 @@ def test_commands_run(cli, folder, published, command: str) -> None:
     assert code == 0, err
     assert "│" in out
     assert "failed" not in out.replace("0 failed", "")
+
+
+@pytest.fixture
+def ready(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a run and photos under the names that the README uses."""
+    shutil.copytree(made, tmp_path / "outputs" / "runs" / "NAME-KEY")
+    (tmp_path / "photos").mkdir()
+    for i, file in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.png")):
+        paint(i, i).save(tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", [pytest.param(line, marks=[pytest.mark.slow] * ("onnx" in line)) for line in USES])
+def test_a_run_is_used(ready: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(ready.iterdir())
+    module, *arguments = shlex.split(command)[2:]
+    importlib.import_module(module).main(arguments)
+    made = {path.suffix for path in set(ready.iterdir()) - before}
+    assert made
+    assert made <= {".csv", ".json", ".onnx", ".safetensors", ".pt"}
+    assert "logits differ from the run's by" in capsys.readouterr().out or "predict" in command
+
+
+def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (snippet,) = SNIPPETS
+    exec(snippet, {})
+    assert capsys.readouterr().out in ("c0\n", "c1\n", "c2\n")
+
+
+def test_every_use_is_shown() -> None:
+    assert {re.search(r"--format (\w+)", line)[1] for line in USES if "export" in line} == set(FORMATS)
 
 
 def test_the_table_of_groups_names_every_option() -> None:

@@ -39,7 +39,9 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     record, there = fold.run(experiment(tmp_path), dataclasses.replace(JOB, folder=hydra))
     assert not there
     (folder,) = (tmp_path / "outputs" / "runs").glob("m-f-b-s0-*")
-    assert {p.name for p in folder.iterdir()} == {"record.json", "predictions.npz", "checkpoint.safetensors", ".hydra"}
+    assert {p.name for p in folder.iterdir()} == {
+        "record.json", "predictions.npz", "checkpoint.safetensors", "model.json", ".hydra"
+    }  # fmt: skip
     assert Record.read(folder) == record
     assert record.status == "done"
     assert record.paradigm == {"data_mix": "m", "freeze_policy": "f"}
@@ -72,7 +74,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
 
 
-@pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors"])
+@pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors", "model.json"])
 def test_results_that_are_gone_are_made_again(tmp_path: Path, name: str) -> None:
     first, _ = fold.run(experiment(tmp_path), JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob(f"*/{name}")

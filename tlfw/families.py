@@ -310,13 +310,18 @@ def build(name: str, classes: int, image_size: int) -> nn.Module:
     Raises:
         ValueError, RuntimeError, AssertionError: the architecture cannot be built for that size.
     """
-    family = BACKBONES[name]
-    sized = family.size_option(image_size) if family.size_option else {}
-    model = torchvision.models.get_model(name, weights=None, num_classes=classes, **family.options, **sized)
+    model = torchvision.models.get_model(name, weights=None, **options(name, classes, image_size))
     if isinstance(model, torchvision.models.MNASNet):
         # Its own way of loading refuses tensors that do not come with a version, as those of a safetensors file.
         model._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, model)
     return model
+
+
+def options(name: str, classes: int, image_size: int) -> dict[str, Any]:
+    """What `torchvision.models.get_model` is called with for a model without auxiliary heads."""
+    family = BACKBONES[name]
+    sized = family.size_option(image_size) if family.size_option else {}
+    return {"num_classes": classes, **family.options, **sized}
 
 
 class _OnMeta(TorchFunctionMode):

@@ -1,8 +1,10 @@
-"""What a person sees while a stage trains: a bar on a terminal, plain lines elsewhere."""
+"""What a person sees while something takes long: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning as L
@@ -11,6 +13,43 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 PLAIN_SECONDS = 15.0
 """Between two plain lines of one stage."""
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[told]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+@contextlib.contextmanager
+def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Follow work on `total` images: -> a function that is told how many more are done."""
+    console, began = Console(), time.monotonic()
+    done, said = 0, began
+    bar = _bar(console) if console.is_terminal else None
+    task = bar.add_task(title, total=total, told="") if bar else None
+
+    def advance(count: int) -> None:
+        nonlocal done, said
+        done += count
+        now = time.monotonic()
+        rate = done / max(now - began, 1e-9)
+        if bar is not None and task is not None:
+            bar.update(task, completed=done, told=f"{rate:.0f} images/s")
+        elif now - said > PLAIN_SECONDS:
+            said = now
+            left = (total - done) / max(rate, 1e-9)
+            print(f"  {title}: image {done}/{total}, {rate:.0f} images/s, {left:.0f} s left", flush=True)
+
+    with bar or contextlib.nullcontext():
+        yield advance
 
 
 class StageProgress(L.Callback):
@@ -34,16 +73,7 @@ class StageProgress(L.Callback):
             return
         console = Console()
         if console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TextColumn("{task.fields[told]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                console=console,
-                transient=True,
-            )
+            self._bar = _bar(console)
             self._bar.start()
             self._task = self._bar.add_task(self.title, total=self.steps, completed=trainer.global_step, told="")
 

@@ -88,9 +88,9 @@ class Record:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write `text` to `path` so that no reader ever sees half of it."""
+    """Write `text` to `path` so that no reader ever sees half of it. In UTF-8, but for file names that are in none."""
     with replacing(path) as draft:
-        draft.write_text(text)
+        draft.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 @contextlib.contextmanager

@@ -25,15 +25,17 @@ from tlfw.evaluate import PREDICTIONS, examine, save_predictions, validate
 from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
+from tlfw.loaded import FILE as BLUEPRINT
+from tlfw.loaded import leave
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
 from tlfw.record import Record, Status, replacing
 from tlfw.store import read_json
 from tlfw.tracking import Tracked
 from tlfw.train import Lesson, train, weights_of
+from tlfw.weights import CHECKPOINT
 
 STAGES = "stages"
-CHECKPOINT = "checkpoint.safetensors"
 PROBE_IMAGES = 8
 
 
@@ -318,6 +320,13 @@ class _Run:
             assert place is not None
             with replacing(self.folder / CHECKPOINT) as draft:
                 shutil.copyfile(place / "weights.safetensors", draft)
+            leave(
+                self.folder,
+                self.model,
+                run_id=self.plan.key,
+                classes={name: self.plan.divisions[name].classes for name in self.model.heads},
+                view=self.plan.still_view("target"),
+            )
         record.write(self.folder)
 
 
@@ -328,7 +337,8 @@ def find_record(runs: Path, key: str) -> Record | None:
             record = Record.read(path)
         except ValueError:
             continue
-        gone = record.status == "done" and not all((path.parent / name).is_file() for name in (PREDICTIONS, CHECKPOINT))
+        left = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
+        gone = record.status == "done" and not all((path.parent / name).is_file() for name in left)
         if record.run_id == key and not gone:
             return record
     return None

@@ -36,7 +36,7 @@ class Store:
         folder = self._place(kind, key)
         try:
             sums = json.loads((folder / DONE).read_text())["sha256"]
-            if all(_sum(folder / name) == total for name, total in sums.items()):
+            if all(checksum(folder / name) == total for name, total in sums.items()):
                 return folder
         except (OSError, ValueError, KeyError):
             if not folder.exists():
@@ -68,7 +68,7 @@ class Store:
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir()
             make(draft)
-            sums = {str(p.relative_to(draft)): _sum(p) for p in sorted(draft.rglob("*")) if p.is_file()}
+            sums = {str(p.relative_to(draft)): checksum(p) for p in sorted(draft.rglob("*")) if p.is_file()}
             replace_text(draft / DONE, json.dumps({"sha256": sums}, indent=1))
             shutil.rmtree(place, ignore_errors=True)
             draft.rename(place)
@@ -94,6 +94,7 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def _sum(path: Path) -> str:
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,7 +64,7 @@ def test_content_is_named_by_the_files_and_not_by_where_they_lie(folder, tmp_pat
 def test_files_are_read_once_for_their_digest(folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("one")
     before = named(ImageFolder(root=str(root)).divide().train, tmp_path / "m")
-    monkeypatch.setattr("tlfw.data.images._decode", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
     assert named(ImageFolder(root=str(root)).divide().train, tmp_path / "m") == before
 
 
@@ -234,10 +234,10 @@ def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
     with monkeypatch.context() as unchanged:
-        unchanged.setattr("tlfw.data.images._decode", lambda path: pytest.fail(f"opened {path}"))
+        unchanged.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
         unchanged.setattr("PIL.__version__", "0")
-        unchanged.setattr("tlfw.data.images._decode", lambda path: None)
+        unchanged.setattr("tlfw.data.images.open_image", lambda path: None)
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
     paint(0, 3).save(root / "train/class0/3.png")
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
@@ -260,7 +260,7 @@ def test_a_file_that_the_system_does_not_open_is_never_left_out(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     with pytest.raises(ConfigError, match=r"0.png \(.*No such file"):
         skipping.divide(manifests=tmp_path / "m")
-    monkeypatch.setattr("tlfw.data.images._decode", lambda path: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(MemoryError):
         ImageFolder(root=str(folder("more")), skip_unreadable=True).divide(manifests=tmp_path / "m")
 

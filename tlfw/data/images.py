@@ -114,7 +114,7 @@ class ImageFiles:
         self.classes = tuple(classes)
 
     def open(self, index: int) -> Image.Image:
-        return _decode(self.root / self.names[index])
+        return open_image(self.root / self.names[index])
 
     def called(self, index: int) -> str:
         return str(self.root / self.names[index])
@@ -171,7 +171,7 @@ class ImageFiles:
 
     def _look(self, name: str) -> list[str | None]:
         try:
-            _decode(self.root / name)
+            open_image(self.root / name)
             return [hashlib.sha256((self.root / name).read_bytes()).hexdigest()]
         except MemoryError:  # says nothing about the image
             raise
@@ -191,14 +191,26 @@ def first_three(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _decode(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
+    """The image in a file, as `as_seen`. Pillow raises many kinds of exceptions where it is none, or a damaged one."""
     with warnings.catch_warnings():
         # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
         warnings.simplefilter("ignore")
         with Image.open(path) as file:
-            image: Image.Image = ImageOps.exif_transpose(file)
-            if image.mode == "F":
-                raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
-            if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
-                image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-            return image.convert("RGB")
+            return as_seen(file)
+
+
+def as_seen(image: Image.Image) -> Image.Image:
+    """An image of any mode as people see it: upright and in RGB. What is so already stays as it is.
+
+    Raises:
+        ValueError: it cannot be known what is white in it.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
+        if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
+            image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+        return image.convert("RGB")

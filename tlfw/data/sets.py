@@ -249,7 +249,7 @@ class ImageFolder(DataSet):
                 f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
                 "Use the same class folders in each split.",
             )
-        found = [(path, label) for label, name in enumerate(classes) for path in _image_files(folder / name)]
+        found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
         counts = Counter(label for _, label in found)
         if not found or (split == "train" and len(counts) < len(classes)):
             empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
@@ -300,7 +300,7 @@ class NoData(DataSet):
         raise ConfigError("", "there is none, but the data mix trains on it.", "Choose one of the group data.")
 
 
-def _image_files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
     """All images below a folder, sorted, as torchvision's ImageFolder finds them, links followed.
 
     What begins with a dot is a system's own note beside the images, whatever its ending says; a

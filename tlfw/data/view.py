@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from tlfw.data.augment import BATCH, IMAGE, drawing_from
+from tlfw.data.images import as_seen
 from tlfw.identity import seed_from
 
 
@@ -53,6 +54,10 @@ class View:
         fill = [float(round(255 * min(max(channel, 0), 1))) for channel in self.mean]
         return [IMAGE[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
 
+    def __call__(self, image: Image.Image) -> Tensor:
+        """What a backbone takes of a picture of any mode when nothing is learnt from it: float32 `[3, size, size]`."""
+        return self.normalise(self.pixels(as_seen(image)))
+
     def pixels(self, image: Image.Image) -> Tensor:
         """The part that is the same every time: uint8 `[3, size, size]`."""
         if image.size != (self.size, self.size) or self.resize != self.size:
@@ -69,7 +74,7 @@ class View:
         return x_CHW
 
     def normalise(self, x_BCHW: Tensor) -> Tensor:
-        """From uint8 `[B, 3, size, size]` to float32 of about zero mean and unit spread."""
+        """From uint8 `[..., 3, size, size]` to float32 of about zero mean and unit spread."""
         return F.normalize(F.to_dtype(x_BCHW, torch.float32, scale=True), list(self.mean), list(self.std))
 
     def mix(self, x_BCHW: Tensor, y_B: Tensor, classes: int, *key: object) -> tuple[Tensor, Tensor]:

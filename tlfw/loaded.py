@@ -1,0 +1,222 @@
+"""A run's model, rebuilt from the run's folder alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import TypeAdapter
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from tlfw import families
+from tlfw.backbone import Backbone
+from tlfw.data import View
+from tlfw.errors import ConfigError, at
+from tlfw.model import Model
+from tlfw.record import FILE as RECORD
+from tlfw.record import Record, replace_text
+from tlfw.store import checksum
+from tlfw.strict import STRICT
+from tlfw.weights import CHECKPOINT
+
+SCHEMA = 1
+FILE = "model.json"
+HEAD = "target"
+"""The head that is rebuilt."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Blueprint:
+    """What rebuilding a run's model takes beside its weights: `model.json`.
+
+    Args:
+        run_id: as in the record.
+        backbone, stem: as in `Backbone`.
+        transform_input: whether images are renormalised inside the model, as torchvision's published
+            weights of two architectures expect.
+        classes: data set -> its classes' names, in the order of their head's logits.
+        view: how the target's images are seen when nothing is learnt from them.
+        checkpoint_sha256: of the file beside it.
+    """
+
+    run_id: str
+    backbone: str
+    stem: Literal["imagenet", "small"]
+    transform_input: bool
+    classes: dict[str, tuple[str, ...]]
+    view: View
+    checkpoint_sha256: str
+    schema: int = SCHEMA
+
+    @classmethod
+    def read(cls, folder: Path) -> Blueprint:
+        """The blueprint in a run's folder.
+
+        Raises:
+            ConfigError: it is missing, damaged or of another schema.
+        """
+        path = folder / FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+            schema = json.loads(text)["schema"]
+        except FileNotFoundError as problem:
+            raise ConfigError("run", f"{path} is missing.", "Copy it too, or run the same command again.") from problem
+        except (OSError, ValueError, KeyError, TypeError) as problem:
+            raise _damaged(path, problem) from problem
+        if schema != SCHEMA:
+            raise ConfigError(
+                "run", f"{path} has schema {schema!r}, where this tlfw reads {SCHEMA}.", "Use the tlfw that wrote it."
+            )
+        try:
+            return _BLUEPRINT.validate_json(text)
+        except ValueError as problem:
+            raise _damaged(path, problem) from problem
+
+    @property
+    def torchvision_options(self) -> dict[str, Any]:
+        """What `torchvision.models.get_model` is called with to make this architecture, but for its stem."""
+        made = families.options(self.backbone, len(self.classes[HEAD]), self.view.size)
+        return {**made, "transform_input": True} if self.transform_input else made
+
+    def architecture(self) -> nn.Module:
+        """The whole torchvision model with the target's number of classes and random weights; downloads nothing.
+
+        Raises:
+            ConfigError: there is no such backbone.
+        """
+        with at("backbone"):
+            backbone = Backbone(name=self.backbone, stem=self.stem)
+        model = backbone.build(len(self.classes[HEAD]), self.view.size, seed=0)
+        if self.transform_input:
+            setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
+        return model
+
+    def classifier(self, state: dict[str, Tensor]) -> nn.Module:
+        """The same with a run's weights, in evaluation mode.
+
+        Args:
+            state: a run's checkpoint.
+
+        Raises:
+            RuntimeError: it is of another model.
+        """
+        model = self.architecture()
+        model.load_state_dict(_under_torchvisions_names(state, families.BACKBONES[self.backbone].head), strict=True)
+        return model.to(memory_format=torch.channels_last).eval()
+
+
+_BLUEPRINT = TypeAdapter(Blueprint)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A trained classifier and all that is needed to use it.
+
+    Attributes:
+        model: `x_BCHW` float32 -> logits `[B, classes]`; torchvision's own, in evaluation mode on the CPU.
+        transform: a PIL image of any mode -> float32 `[3, size, size]`, as the run's test images were seen.
+        classes: the classes' names, in the order of the logits.
+        blueprint: what it was rebuilt from.
+    """
+
+    model: nn.Module
+    transform: View
+    classes: tuple[str, ...]
+    blueprint: Blueprint
+
+
+def load(run: str | os.PathLike[str]) -> LoadedModel:
+    """Rebuild the model of a finished run. Its folder is enough, wherever it was copied to.
+
+    Args:
+        run: the run's folder, `outputs/runs/NAME-KEY`, or the `record.json` in it.
+
+    Raises:
+        ConfigError: there is no such run, it failed, or a file of it is missing or damaged.
+    """
+    folder = _folder(Path(run).expanduser())
+    blueprint = Blueprint.read(folder)
+    path = folder / CHECKPOINT
+    try:
+        whole = checksum(path) == blueprint.checkpoint_sha256
+    except OSError as problem:
+        raise ConfigError("run", f"{path} cannot be read ({problem}).", "Copy it too.") from problem
+    if not whole:
+        raise ConfigError(
+            "run",
+            f"{path} is damaged: its checksum is not the one in {FILE}.",
+            "Copy it again, or make the run again with force=true.",
+        )
+    try:
+        model = blueprint.classifier(safetensors.torch.load_file(path))
+    except RuntimeError as problem:
+        raise ConfigError("run", f"{path} does not fit {FILE}: {problem}", "Use files of one run.") from problem
+    return LoadedModel(model=model, transform=blueprint.view, classes=blueprint.classes[HEAD], blueprint=blueprint)
+
+
+def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[str, ...]], view: View) -> None:
+    """Put `model.json` beside the checkpoint in a run's folder.
+
+    Args:
+        model: whose weights the checkpoint holds.
+        classes: data set -> its classes' names; at least the target's.
+        view: how the target's images are seen when nothing is learnt from them.
+    """
+    blueprint = Blueprint(
+        run_id=run_id,
+        backbone=model.backbone.name,
+        stem=model.backbone.stem,
+        transform_input=bool(getattr(model.trunk.model, "transform_input", False)),
+        classes=classes,
+        view=view,
+        checkpoint_sha256=checksum(folder / CHECKPOINT),
+    )
+    replace_text(folder / FILE, json.dumps(dataclasses.asdict(blueprint), indent=1) + "\n")
+
+
+def _folder(run: Path) -> Path:
+    """The folder of a run that is done."""
+    folder = run.parent if run.name == RECORD else run
+    remedy = "Give a run's folder, outputs/runs/NAME-KEY, or the record.json in it."
+    if not folder.is_dir():
+        raise ConfigError("run", f"there is no folder {folder.absolute()}.", remedy)
+    try:
+        record = Record.read(folder)
+    except FileNotFoundError as problem:
+        raise ConfigError("run", f"{folder.absolute()} has no {RECORD}, so it is no finished run.", remedy) from problem
+    except (OSError, ValueError) as problem:
+        raise ConfigError("run", f"{problem}.", "Use the tlfw that wrote it, or copy it again.") from problem
+    if record.status != "done":
+        raise ConfigError(
+            "run",
+            f"the run in {folder.absolute()} is not done ({record.status}: {record.error}).",
+            "Run the same command again to finish it, or give another.",
+        )
+    return folder
+
+
+def _under_torchvisions_names(state: dict[str, Tensor], head: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of the trunk and of the target's head as torchvision calls them.
+
+    Args:
+        head: paths of the submodules that make the head, in order.
+    """
+    names = {"trunk.model.": "", **{f"heads.{HEAD}.{i}.": f"{path}." for i, path in enumerate(head)}}
+    return {
+        own + name.removeprefix(start): tensor
+        for start, own in names.items()
+        for name, tensor in state.items()
+        if name.startswith(start)
+    }
+
+
+def _damaged(path: Path, problem: Exception) -> ConfigError:
+    return ConfigError(
+        "run", f"{path} is damaged ({problem}).", "Copy it again, or make the run again with force=true."
+    )

@@ -1,0 +1,155 @@
+"""`python -m tlfw.predict`: a run's model says what is on your images."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from tlfw.data.images import open_image
+from tlfw.data.sets import image_files
+from tlfw.errors import ConfigError
+from tlfw.loaded import LoadedModel, load
+from tlfw.progress import counting
+from tlfw.record import replace_text
+
+
+def find_images(places: Sequence[Path]) -> list[Path]:
+    """Image files by their endings in folders, searched recursively, and files that are named themselves; each once.
+
+    In folders, what begins with a dot is left out.
+
+    Raises:
+        ConfigError: a place does not exist, or there is no image.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if not place.exists():
+            raise ConfigError("images", f"there is no file or folder {place}.", "Give images, or folders of images.")
+        found.update(dict.fromkeys(image_files(place) if place.is_dir() else [place]))
+    if not found:
+        raise ConfigError(
+            "images",
+            f"no image is in {', '.join(map(str, places))}.",
+            f"These endings are read: {', '.join(IMG_EXTENSIONS)}.",
+        )
+    return list(found)
+
+
+def predict(
+    loaded: LoadedModel, files: Sequence[Path], *, batch_size: int = 64, device: str = "cpu", top: int = 5
+) -> tuple[list[dict[str, Any]], list[tuple[Path, Exception]]]:
+    """What the model says of image files, which are opened a batch at a time.
+
+    Args:
+        top: how many classes a row has at the most.
+
+    Returns:
+        A row for each readable file, in their order: `file`, `label` and its `probability` in [0, 1], and
+        `top`, the likeliest classes with their probabilities, the best first. And the others, with what was wrong.
+    """
+    model = loaded.model.to(device)
+    rows: list[dict[str, Any]] = []
+    unreadable: list[tuple[Path, Exception]] = []
+    with counting("predict", len(files)) as advance, torch.inference_mode():
+        for first in range(0, len(files), batch_size):
+            batch = files[first : first + batch_size]
+            images: dict[Path, Tensor] = {}
+            for file in batch:
+                try:
+                    images[file] = loaded.transform(open_image(file))
+                except MemoryError:  # says nothing about the image
+                    raise
+                except Exception as problem:  # Pillow raises many kinds for what it cannot read
+                    unreadable.append((file, problem))
+            if images:
+                logits_BK = model(torch.stack(list(images.values())).to(device))
+                best = logits_BK.float().softmax(1).topk(min(top, len(loaded.classes)))
+                for file, shares, labels in zip(images, best.values.tolist(), best.indices.tolist(), strict=True):
+                    likely = [
+                        {"label": loaded.classes[label], "probability": share}
+                        for label, share in zip(labels, shares, strict=True)
+                    ]
+                    rows.append({"file": str(file), **likely[0], "top": likely})
+            advance(len(batch))
+    return rows, unreadable
+
+
+def as_json(rows: Sequence[dict[str, Any]], top: int) -> str:
+    """A list of rows."""
+    return json.dumps(rows, indent=1) + "\n"
+
+
+def as_csv(rows: Sequence[dict[str, Any]], top: int) -> str:
+    """`file,label,probability` and from the second-best class on `label_2,probability_2,…`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    more = [f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "probability")]
+    writer.writerow(["file", "label", "probability", *more])
+    for row in rows:
+        writer.writerow([row["file"], *(value for likely in row["top"] for value in likely.values())])
+    return text.getvalue()
+
+
+FORMATS = {".csv": as_csv, ".json": as_json}
+
+
+def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tlfw.predict", description=__doc__)
+    parser.add_argument("run", metavar="RUN", help="a run's folder, outputs/runs/NAME-KEY, or its record.json")
+    parser.add_argument("images", metavar="IMAGES", nargs="+", type=Path, help="images, or folders to search for them")
+    parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a .csv or .json (%(default)s)")
+    parser.add_argument("--batch-size", type=int, default=64, help="images at a time (%(default)s)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(%(default)s)")
+    parser.add_argument("--top", type=int, default=5, help="classes a row, at the most (%(default)s)")
+    return parser.parse_args(given)
+
+
+def _checked(chosen: argparse.Namespace) -> argparse.Namespace:
+    """Everything that can be wrong before anything is opened."""
+    if chosen.out.suffix.lower() not in FORMATS:
+        raise ConfigError("--out", f"{chosen.out} ends in {chosen.out.suffix!r}.", "Use .csv or .json.")
+    if chosen.out.is_dir() or not chosen.out.absolute().parent.is_dir():
+        raise ConfigError("--out", f"{chosen.out} cannot be written.", "Give a file in a folder that exists.")
+    for name in ("batch_size", "top"):
+        if (value := getattr(chosen, name)) < 1:
+            raise ConfigError(f"--{name.replace('_', '-')}", f"it is {value}.", "Use 1 or more.")
+    if chosen.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device", "torch finds no CUDA device here.", "Use cpu or auto.")
+    return chosen
+
+
+def main(given: Sequence[str] | None = None) -> None:
+    """Predict, write, and name what could not be read."""
+    chosen = _arguments(given)
+    try:
+        _checked(chosen)
+        files = find_images(chosen.images)
+        loaded = load(chosen.run)
+        device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
+        rows, unreadable = predict(loaded, files, batch_size=chosen.batch_size, device=device, top=chosen.top)
+        write = FORMATS[chosen.out.suffix.lower()]
+        replace_text(chosen.out, write(rows, min(chosen.top, len(loaded.classes))))
+    except (ConfigError, OSError) as problem:
+        sys.exit(str(problem))
+    except torch.OutOfMemoryError:
+        sys.exit(f"--batch-size: {chosen.batch_size} images at a time are too many for this device. Use fewer.")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; nothing was written")
+    print(f"{len(rows)} images, {len(loaded.classes)} classes: {chosen.out}")
+    if unreadable:
+        listed = "\n".join(f"  {file}: {problem}" for file, problem in unreadable)
+        sys.exit(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
+
+
+if __name__ == "__main__":
+    main()
