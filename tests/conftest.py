@@ -83,15 +83,15 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def put(name: str) -> Any:
         import torch
 
-        from tlfw.backbone import Backbone
+        from tlfw.zoo import TorchvisionBackbone
 
-        whole = Backbone(name=name).build(1000, 224, seed=4)
+        whole = TorchvisionBackbone(name=name).build(1000, 224, seed=4)
         cache = tmp_path / "hub" / "checkpoints"
         cache.mkdir(parents=True)
         torch.save(whole.state_dict(), cache / "draft")
         digest = hashlib.sha256((cache / "draft").read_bytes()).hexdigest()
         file = (cache / "draft").rename(cache / f"{name}-{digest[:8]}.pth")
-        weights = Backbone(name=name, weights="DEFAULT").published
+        weights = TorchvisionBackbone(name=name, weights="DEFAULT").published
         monkeypatch.setattr(weights.value, "url", f"https://download.pytorch.org/models/{file.name}")
         monkeypatch.setenv("TORCH_HOME", str(tmp_path))
         return whole

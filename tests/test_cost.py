@@ -7,14 +7,14 @@ import sys
 import torch
 
 from tests.tiny import FULL, LAST_LAYER
-from tlfw.backbone import Backbone
 from tlfw.cost import flops_per_image, peak_memory_bytes, stage_flops, start_measuring_memory
 from tlfw.freeze import Freezing
 from tlfw.model import Model
+from tlfw.zoo import TorchvisionBackbone
 
 
 def model() -> Model:
-    made = Model(Backbone(name="resnet18"), 64, seed=0)
+    made = Model(TorchvisionBackbone(name="resnet18"), 64, seed=0)
     made.add_head("target", 10)
     return made
 

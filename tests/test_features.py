@@ -12,16 +12,16 @@ import torch
 from tests.test_train import DIVISION, SIZE, TRAIN, VIEW
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, MIXES, TRAINER, Tiny, experiment
 from tlfw import run as fold
-from tlfw.backbone import Backbone
 from tlfw.data import Pixels
 from tlfw.features import stored, stored_blocks
 from tlfw.freeze import FreezePolicy
 from tlfw.model import Model
 from tlfw.run import Job
 from tlfw.store import Store
+from tlfw.zoo import TorchvisionBackbone
 
 JOB = Job(choices={}, config={}, folder=None, sweep=None)
-SMALL = Backbone(name="shufflenet_v2_x0_5")
+SMALL = TorchvisionBackbone(name="shufflenet_v2_x0_5")
 
 
 def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
@@ -36,13 +36,13 @@ def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
 
 
 def test_only_features_that_take_little_are_stored() -> None:
-    assert stored_blocks(LAST_LAYERS, Backbone(name="resnet18"), 224, [VIEW]) == 0
-    assert stored_blocks(LAST_LAYER, Backbone(name="resnet18"), 224, [VIEW]) == 5
+    assert stored_blocks(LAST_LAYERS, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 0
+    assert stored_blocks(LAST_LAYER, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 5
 
 
 @pytest.mark.parametrize("name", FAMILIES_AT_32)
 def test_features_are_what_the_blocks_say(tmp_path: Path, name: str) -> None:
-    model = Model(Backbone(name=name), SIZE, seed=0)
+    model = Model(TorchvisionBackbone(name=name), SIZE, seed=0)
     model.add_head("target", 3)
     cut = len(model.trunk.blocks) - 1
     features = stored(Store(tmp_path), TRAINER, model, TRAIN, cut, "k")

@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from tlfw.backbone import Backbone
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy, Freezing
 from tlfw.model import Model
+from tlfw.zoo import TorchvisionBackbone
 
 
 def model(name: str = "shufflenet_v2_x0_5") -> Model:
-    made = Model(Backbone(name=name), 32, seed=0)
+    made = Model(TorchvisionBackbone(name=name), 32, seed=0)
     made.add_head("source", 4)
     made.add_head("target", 3)
     return made
@@ -79,7 +79,7 @@ def test_rates_are_the_policys_own() -> None:
 
 def test_more_blocks_than_there_are() -> None:
     with pytest.raises(ConfigError, match=r"n: 6 blocks .* has 5: stem, .* Use at most 5"):
-        FreezePolicy(n=6, lr_head=1.0, lr_backbone=1.0).trained_blocks(Backbone(name="resnet18").block_names())
+        FreezePolicy(n=6, lr_head=1.0, lr_backbone=1.0).trained_blocks(("stem", "1", "2", "3", "4"))
 
 
 @pytest.mark.parametrize(("n", "rate"), [(0, 0.1), (1, None), ("all", None)])

@@ -28,7 +28,7 @@ FLOORS = (
         "data.mixture",
         "data",
     ),
-    ("families", "weights", "download", "backbone", "model", "freeze", "schedule", "mix"),
+    ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs
     ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train"),
     # a run

@@ -21,13 +21,13 @@ from tests.test_record import RECORD
 from tests.test_run import JOB
 from tests.tiny import FAMILIES_AT_32, SIZE, Tiny, experiment
 from tlfw import run as fold
-from tlfw.backbone import Backbone
 from tlfw.data import View
 from tlfw.errors import ConfigError
 from tlfw.loaded import leave, load
 from tlfw.model import Model
 from tlfw.train import weights_of
 from tlfw.weights import CHECKPOINT
+from tlfw.zoo import TorchvisionBackbone
 
 NAMES = [*FAMILIES_AT_32, "alexnet", "resnet18"]
 LARGE = ("vgg11_bn", "alexnet", "vit_b_16")
@@ -41,9 +41,12 @@ def copy(made: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made, tmp_path / "copy"))
 
 
+RECIPE = TorchvisionBackbone(name="shufflenet_v2_x0_5").recipe()
+
+
 def untrained(name: str, size: int = SIZE, stem: str = "imagenet", transform_input: bool = False) -> Model:
     """A model whose logits tell images apart: random weights, statistics of a batch."""
-    model = Model(Backbone(name=name, stem=stem), size, seed=0)
+    model = Model(TorchvisionBackbone(name=name, stem=stem), size, seed=0)
     for head, classes in CLASSES.items():
         model.add_head(head, len(classes))
     if transform_input:
@@ -153,7 +156,10 @@ def damage(file: str, change: dict[str, object] | None) -> object:
         (damage("model.json", {}), r"model\.json is damaged"),
         (damage("model.json", {"schema": 99}), r"model\.json has schema 99, where this tlfw reads 1"),
         (damage("model.json", {"classes": 3}), r"model\.json is damaged"),
-        (damage("model.json", {"backbone": "resnet17"}), "no backbone 'resnet17'"),
+        (damage("model.json", {"backbone": RECIPE | {"name": "resnet17"}}), "no backbone 'resnet17'"),
+        (damage("model.json", {"backbone": RECIPE | {"class": "os.system"}}), "os.system cannot be used here"),
+        (damage("model.json", {"backbone": RECIPE | {"class": "mine.Net"}}), "mine.Net cannot be used here .*Python"),
+        (damage("model.json", {"backbone": RECIPE | {"depth": 3}}), "does not take it: depth: "),
         (damage("model.json", {"backbone": "resnet18"}), r"checkpoint\.safetensors does not fit model\.json"),
         (damage("checkpoint.safetensors", None), r"checkpoint\.safetensors cannot be read"),
         (damage("checkpoint.safetensors", {}), r"checkpoint\.safetensors is damaged"),

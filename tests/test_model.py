@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from tlfw.backbone import Backbone
 from tlfw.model import Model
+from tlfw.zoo import TorchvisionBackbone
 
 
 def test_heads_are_functions_of_seed_and_name() -> None:
-    one, two = (Model(Backbone(name="shufflenet_v2_x0_5"), 32, seed=3) for _ in range(2))
+    one, two = (Model(TorchvisionBackbone(name="shufflenet_v2_x0_5"), 32, seed=3) for _ in range(2))
     one.add_head("source", 4)
     one.add_head("target", 4)
     two.add_head("target", 4)  # alone, and the same
@@ -22,7 +22,7 @@ def test_heads_are_functions_of_seed_and_name() -> None:
 
 def test_each_head_gets_its_own_images_from_one_pass() -> None:
     for name in ("shufflenet_v2_x0_5", "efficientnet_b0", "squeezenet1_1"):
-        net = Model(Backbone(name=name), 32, seed=0)
+        net = Model(TorchvisionBackbone(name=name), 32, seed=0)
         net.add_head("source", 4)
         net.add_head("target", 3)
         batch = {"source": torch.randn(5, 3, 32, 32), "target": torch.randn(2, 3, 32, 32)}

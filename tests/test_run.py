@@ -16,7 +16,6 @@ from pydantic.dataclasses import dataclass
 
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment, stage
 from tlfw import run as fold
-from tlfw.backbone import Backbone
 from tlfw.data import ImageArray
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import FreezePolicy
@@ -24,6 +23,7 @@ from tlfw.mix import DataMix
 from tlfw.record import Record
 from tlfw.run import Job
 from tlfw.strict import STRICT
+from tlfw.zoo import TorchvisionBackbone
 
 JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
 
@@ -221,7 +221,7 @@ def test_other_test_images_change_nothing_that_is_learnt(tmp_path: Path) -> None
 
 def test_a_head_may_have_logits_that_no_class_has(tmp_path: Path) -> None:
     """As the course's: ImageNet's head of 1,000, trained on ten classes."""
-    wide = Backbone(name="shufflenet_v2_x0_5", head_classes=20)
+    wide = TorchvisionBackbone(name="shufflenet_v2_x0_5", head_classes=20)
     target = Tiny(image_size=SIZE, augmentation="mixup", balance="loss")
     record, _ = fold.run(experiment(tmp_path, backbone=wide, target=target, freeze_policy=FULL), JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob("*/checkpoint.safetensors")

@@ -14,13 +14,13 @@ from torch import nn
 
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw import schedule
-from tlfw.backbone import Backbone
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
 from tlfw.freeze import FreezePolicy, Freezing
 from tlfw.learner import Learner
 from tlfw.model import Model
 from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
+from tlfw.zoo import TorchvisionBackbone
 
 VIEW = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 DIVISION = Tiny().divide()
@@ -28,7 +28,7 @@ TRAIN, VAL = Pixels(DIVISION.train, VIEW), Pixels(DIVISION.val, VIEW)
 
 
 def model(name: str = "shufflenet_v2_x0_5") -> Model:
-    made = Model(Backbone(name=name), SIZE, seed=0)
+    made = Model(TorchvisionBackbone(name=name), SIZE, seed=0)
     made.add_head("source", 4)
     made.add_head("target", 3)
     return made

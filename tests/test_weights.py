@@ -229,13 +229,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 def test_weights_are_checked_in_planning_and_said_once_in_a_run(tmp_path: Path, capsys, monkeypatch) -> None:
     from tests.test_run import JOB
-    from tlfw.backbone import Backbone
     from tlfw.run import run
+    from tlfw.zoo import TorchvisionBackbone
 
     (tmp_path / "first").mkdir()
     first, _ = run(experiment(tmp_path / "first"), JOB)
     runs = tmp_path / "first" / "outputs" / "runs"
-    given = Backbone(name="shufflenet_v2_x0_5", weights=first.run_id[:12], runs=str(runs))
+    given = TorchvisionBackbone(name="shufflenet_v2_x0_5", weights=first.run_id[:12], runs=str(runs))
     capsys.readouterr()
     second = experiment(tmp_path / "second", backbone=given)
     plan = second.plan()
@@ -247,11 +247,14 @@ def test_weights_are_checked_in_planning_and_said_once_in_a_run(tmp_path: Path, 
     (folder,) = runs.glob(f"*-{first.run_id[:12]}")
     assert f"  weights: {folder.name}: 336 tensors fitted, 4 left (heads.source.0.bias, heads.source.0.weight, " in out
     moved = shutil.copy(folder / CHECKPOINT, tmp_path / "mine.safetensors")
-    again = experiment(tmp_path, backbone=Backbone(name="shufflenet_v2_x0_5", weights=str(moved)))
+    again = experiment(tmp_path, backbone=TorchvisionBackbone(name="shufflenet_v2_x0_5", weights=str(moved)))
     assert again.plan().key == plan.key  # it is the content that counts
     for wrong, said in (
-        (Backbone(name="resnet18", weights=str(folder)), "weights of backbone=shufflenet_v2_x0_5, not resnet18"),
-        (Backbone(name="shufflenet_v2_x0_5", weights=str(tmp_path / "no.pth")), "no file"),
+        (
+            TorchvisionBackbone(name="resnet18", weights=str(folder)),
+            "of backbone=shufflenet_v2_x0_5, not resnet18",
+        ),
+        (TorchvisionBackbone(name="shufflenet_v2_x0_5", weights=str(tmp_path / "no.pth")), "no file"),
     ):
         with pytest.raises(ConfigError, match=said) as caught:
             experiment(tmp_path, backbone=wrong).plan()

@@ -13,13 +13,13 @@ from pydantic.dataclasses import dataclass
 
 from tests.conftest import paint
 from tlfw import schedule
-from tlfw.backbone import Backbone
 from tlfw.data import DataSet, ImageArray, Images
 from tlfw.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
 from tlfw.freeze import FreezePolicy
 from tlfw.mix import Budget, DataMix, Stage
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
+from tlfw.zoo import TorchvisionBackbone
 
 SIZE = 32
 FAMILIES_AT_32 = (
@@ -84,7 +84,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "name": "tiny",
         "seed": 0,
         "image_size": SIZE,
-        "backbone": Backbone(name="shufflenet_v2_x0_5"),
+        "backbone": TorchvisionBackbone(name="shufflenet_v2_x0_5"),
         "source": Tiny(classes=4, first=500, image_size=SIZE),
         "target": Tiny(image_size=SIZE),
         "data_mix": MIXES["pretrain_finetune"],

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import importlib
 import json
 import operator
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
-import torchvision.models
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from tlfw import families
-from tlfw.download import fetch
-from tlfw.errors import ConfigError, nearest
-from tlfw.families import BACKBONES, Block, Family
-from tlfw.identity import seed_from
+from tlfw.errors import ConfigError
+from tlfw.families import Block, Family, on_meta
+from tlfw.identity import canonical, seed_from
 from tlfw.strict import STRICT
-from tlfw.weights import NOTE, Fit, WeightsFile, fit, is_place, locate
+from tlfw.weights import NOTE, Fit, WeightsFile, fit, locate
 
 LARGEST = 1024
 """The search for a legal image size goes no further, in pixels."""
@@ -36,57 +35,42 @@ def _key_as_text(value: object) -> object:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Backbone:
-    """A torchvision architecture and where its first weights come from.
+    """An architecture and where its first weights come from; a subclass says which, by `make` and `family`.
 
     Args:
-        name: one of torchvision's classification models.
-        weights: null (random) | DEFAULT | the name of one of torchvision's published weights for
-            this model | the path of a file (`.safetensors`, `.pth`, `.pt`, `.bin`, `.ckpt`) with a
-            state_dict under torchvision's names | a finished run: its folder, or the first digits
-            of its key, 8 or more.
-        stem: `imagenet`, as published; `small`, for small images, in the resnets: a 3x3
-            convolution that keeps the size, and no pooling (He et al., 2016, on CIFAR-10).
+        name: the architecture's.
+        weights: null (random) | the path of a file (`.safetensors`, `.pth`, `.pt`, `.bin`, `.ckpt`)
+            with a state_dict of the whole classifier | a finished run: its folder, or the first
+            digits of its key, 8 or more.
         head_classes: how many classes a head has logits for at least, as where ImageNet's head of 1,000
             is trained on ten; null: those of its data set.
         runs: the folder in which a run's key is looked up. Part of no key.
     """
 
-    name: str
+    name: str = Field(min_length=1)
     weights: Annotated[str | None, BeforeValidator(_key_as_text)] = None
-    stem: Literal["imagenet", "small"] = "imagenet"
     head_classes: int | None = Field(default=None, ge=2, le=100_000)
     runs: str = "./outputs/runs"
 
-    def __post_init__(self) -> None:
-        if self.name not in BACKBONES:
-            near = " or ".join(nearest(self.name, BACKBONES)) or ", ".join(BACKBONES)
-            raise ConfigError("name", f"there is no backbone {self.name!r}.", f"Did you mean {near}?")
-        if self.weights is not None and not is_place(self.weights):
-            known = torchvision.models.get_model_weights(self.name).__members__
-            if self.weights not in known:
-                raise ConfigError(
-                    "weights",
-                    f"{self.name} has no published weights {self.weights!r}.",
-                    f"Use null, {', '.join(known)}, the path of a file (.safetensors, .pth), or a run's folder or key.",
-                )
-        if self.stem == "small":
-            if "resnet" not in self.family.pattern:
-                raise ConfigError("stem", f"{self.name} has no stem for small images.", "Use imagenet, or a resnet.")
-            if self.published:
-                raise ConfigError(
-                    "stem", f"{self.weights} was trained with another stem.", "Use imagenet, or weights=null."
-                )
-
     @property
     def family(self) -> Family:
-        return BACKBONES[self.name]
+        """How the classifier that `make` makes divides into blocks and a head."""
+        raise NotImplementedError
+
+    def make(self, classes: int, image_size: int) -> nn.Module:
+        """The whole classifier, `x_BCHW` -> logits `[B, classes]`, with random weights from torch's own generator."""
+        raise NotImplementedError
 
     @property
     def published(self) -> Any | None:
-        """torchvision's weights enum member, or None. Its `transforms()` is the preprocessing that it was made with."""
-        if self.weights is None or is_place(self.weights):
-            return None
-        return torchvision.models.get_model_weights(self.name)[self.weights]
+        """A member of torchvision's weights enums, or None. Its `transforms()` says how its images were seen."""
+        return None
+
+    def recipe(self) -> dict[str, Any]:
+        """What `remade` makes the same architecture of, as plain types."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        kept = {name: value for name, value in fields.items() if name not in ("weights", "head_classes", "runs")}
+        return {"class": f"{type(self).__module__}.{type(self).__qualname__}", **kept}
 
     def identity(self) -> object:
         """What makes the first weights, the seed apart: a file counts by content, `DEFAULT` by what it stands for.
@@ -96,14 +80,13 @@ class Backbone:
         Raises:
             ConfigError: there is no such file or run.
         """
-        if self.weights is None or self.published:
-            return [self.name, self.stem, self.head_classes, self.published and self.published.name]
-        return [self.name, self.stem, self.head_classes, self._given(self.weights).sha256]
+        architecture = [canonical(type(self)), self.recipe(), self.head_classes]
+        if self.weights is None:
+            return [*architecture, None]
+        return [*architecture, self.published.name if self.published else self._given(self.weights).sha256]
 
     def _given(self, weights: str) -> WeightsFile:
-        return WeightsFile.at(
-            fetch(self.published) if self.published else locate(weights, Path(self.runs).expanduser())
-        )
+        return WeightsFile.at(locate(weights, Path(self.runs).expanduser()))
 
     def fit(self, image_size: int) -> Fit | None:
         """How the given weights fit this backbone, by names and shapes; None: they are random.
@@ -116,11 +99,12 @@ class Backbone:
         if self.weights is None:
             return None
         file = self._given(self.weights)
-        for field, change in (("name", "backbone"), ("stem", "backbone.stem")):
-            if (made := file.note.get(field, getattr(self, field))) != getattr(self, field):
+        for field, own in self.recipe().items():
+            change = {"name": "backbone", "class": "backbone._target_"}.get(field, f"backbone.{field}")
+            if (made := file.note.get(field, own)) != own:
                 raise ConfigError(
                     "weights",
-                    f"{file.title} are weights of {change}={made}, not {getattr(self, field)}.",
+                    f"{file.title} are weights of {change}={made}, not {own}.",
                     f"Use {change}={made}, or other weights.",
                 )
         found = fit(file, self.shape(image_size).model.state_dict())
@@ -132,19 +116,16 @@ class Backbone:
         if not found.fitted:
             return "These are of another architecture: choose its backbone."
         if found.missing:
-            return "Give all weights of this architecture, under torchvision's names."
-        if "conv1.weight" in found.misshaped and "resnet" in self.family.pattern:
-            return f"Perhaps they are for backbone.stem={'imagenet' if self.stem == 'small' else 'small'}."
+            return "Give all weights of this architecture, under its own names."
         if self.family.size_option:
             return "Perhaps they are for another image_size."
         return "Give weights of this architecture."
 
     def build(self, classes: int, image_size: int, seed: int) -> nn.Module:
-        """A whole torchvision model with random weights that are a function of `seed`; draws from no global state."""
+        """The whole classifier with random weights that are a function of `seed`; draws from no global state."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = families.build(self.name, classes, image_size)
-            return _with_small_stem(model) if self.stem == "small" else model
+            return self.make(classes, image_size)
 
     def trunk(self, image_size: int, seed: int) -> Trunk:
         """The backbone with its first weights: random ones, a function of `seed`, or the given ones.
@@ -166,18 +147,22 @@ class Backbone:
 
     def shape(self, image_size: int) -> Trunk:
         """The trunk on torch's meta device: what its blocks are and give, without data."""
-        model = families.ghost(self.name, 2, image_size)
-        return Trunk(self, _with_small_stem(model).to("meta") if self.stem == "small" else model).eval()
+        return Trunk(self, on_meta(lambda: self.make(2, image_size))).eval()
 
     def head(self, classes: int, image_size: int, seed: int) -> nn.Module:
-        """A fresh head with torchvision's own final structure and initialisation: features -> logits `[B, classes]`."""
+        """A fresh head, of the classifier's own structure and initialisation: features -> logits `[B, classes]`."""
         model = self.build(classes, image_size, seed)
         parts = [model.get_submodule(path) for path in self.family.head]
         return nn.Sequential(*parts, *(make() for make in self.family.after_head))
 
     def block_names(self) -> tuple[str, ...]:
         """The blocks' names, stem first. Builds no weights."""
-        return _block_names(self.name)
+        return _block_names(self._plain)
+
+    @property
+    def _plain(self) -> Backbone:
+        """The architecture alone."""
+        return dataclasses.replace(self, weights=None, head_classes=None, runs="")
 
     def check_size(self, image_size: int) -> None:
         """Try a forward pass without data or weights.
@@ -185,19 +170,14 @@ class Backbone:
         Raises:
             ConfigError: images of that size cannot pass; names the nearest legal size.
         """
-        if _passes(self.name, self.stem, image_size):
-            if self.published and self.family.size_option and image_size != self.published.meta["min_size"][0]:
-                legal = self.published.meta["min_size"][0]
-                raise ConfigError(
-                    "image_size", f"{self.weights} was made for {legal} px, not {image_size}.", f"Use {legal}."
-                )
+        if _passes(self._plain, image_size):
             return
         around = (size for step in range(1, LARGEST) for size in (image_size - step, image_size + step) if size > 0)
-        legal = next(size for size in around if _passes(self.name, self.stem, size))
+        legal = next((size for size in around if _passes(self._plain, size)), None)
         raise ConfigError(
             "image_size",
             f"{self.name} cannot take images of {image_size} px.",
-            f"The nearest that it can take is {legal}.",
+            f"The nearest that it can take is {legal}." if legal else "Look at its make and family: no size passes.",
         )
 
     def check_single_images(self, image_size: int, frozen: int) -> None:
@@ -219,11 +199,36 @@ class Backbone:
             ) from problem
 
 
+def remade(recipe: Mapping[str, Any]) -> Backbone:
+    """The backbone of a `Backbone.recipe`, with random weights.
+
+    Raises:
+        ConfigError: its class cannot be had here, or is not one of a backbone.
+    """
+    module, _, name = recipe["class"].rpartition(".")
+    try:
+        kind = operator.attrgetter(name)(importlib.import_module(module))
+        if not (isinstance(kind, type) and issubclass(kind, Backbone)):
+            raise TypeError("it is no Backbone")
+        return kind(**{field: value for field, value in recipe.items() if field != "class"})
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        raise ConfigError(
+            "backbone",
+            f"{recipe['class']} does not take it: {first['loc'][-1]}: {first['msg']}.",
+            "Use its own recipe.",
+        ) from problem
+    except (ImportError, AttributeError, TypeError) as problem:
+        raise ConfigError(
+            "backbone", f"{recipe['class']} cannot be used here ({problem}).", "Put its module where Python finds it."
+        ) from problem
+
+
 class Trunk(nn.Module):
     """A backbone's tensors and its forward pass, in blocks.
 
     Args:
-        model: a torchvision model; its head is taken off.
+        model: a whole classifier; its head is taken off.
     """
 
     def __init__(self, backbone: Backbone, model: nn.Module) -> None:
@@ -240,11 +245,7 @@ class Trunk(nn.Module):
 
         One entry: several would be written in an order that changes, and a file's content is its name.
         """
-        own = {
-            "name": self.backbone.name,
-            "stem": self.backbone.stem,
-            "transform_input": bool(getattr(self.model, "transform_input", False)),
-        }
+        own = {**self.backbone.recipe(), "transform_input": bool(getattr(self.model, "transform_input", False))}
         return {NOTE: json.dumps(own)}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -279,26 +280,16 @@ class Trunk(nn.Module):
                 yield from part.modules()
 
 
-def _with_small_stem(model: Any) -> nn.Module:
-    model.conv1 = nn.Conv2d(3, model.conv1.out_channels, kernel_size=3, padding=1, bias=False)
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-    model.maxpool = nn.Identity()
-    return model
+@functools.cache
+def _block_names(backbone: Backbone) -> tuple[str, ...]:
+    model = on_meta(lambda: backbone.make(2, backbone.family.usual_size))
+    return tuple(block.name for block in backbone.family.blocks(model))
 
 
-@cache
-def _block_names(name: str) -> tuple[str, ...]:
-    return tuple(block.name for block in BACKBONES[name].blocks(families.ghost(name, 2, _a_size(name))))
-
-
-def _a_size(name: str) -> int:
-    return 224 if BACKBONES[name].size_option else 64
-
-
-@cache
-def _passes(name: str, stem: Literal["imagenet", "small"], image_size: int) -> bool:
+@functools.cache
+def _passes(backbone: Backbone, image_size: int) -> bool:
     try:
-        trunk = Backbone(name=name, stem=stem).shape(image_size)
+        trunk = backbone.shape(image_size)
         trunk(torch.empty(2, 3, image_size, image_size, device="meta"))
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError):
         return False

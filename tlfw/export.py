@@ -19,10 +19,12 @@ import torchvision
 from torch import Tensor
 
 import tlfw
+from tlfw import families
 from tlfw.errors import ConfigError
-from tlfw.loaded import Blueprint, LoadedModel, load
+from tlfw.loaded import HEAD, Blueprint, LoadedModel, load
 from tlfw.record import replace_text
 from tlfw.weights import CHECKPOINT
+from tlfw.zoo import TorchvisionBackbone
 
 SCHEMA = 1
 INPUT, OUTPUT = "x_BCHW", "logits_BK"
@@ -36,6 +38,8 @@ ONE_FILE_BYTES = 2**31 - 2**24
 
 SMALL_STEM = "not torchvision's own stem: conv1 is Conv2d(3, …, 3, padding=1, bias=False), and maxpool is Identity()"
 MNASNET = "MNASNet wants a version: state = OrderedDict(load_file(…)); state._metadata = model.state_dict()._metadata"
+
+TORCHVISION = f"{TorchvisionBackbone.__module__}.{TorchvisionBackbone.__qualname__}"
 
 Write = Callable[[LoadedModel, Path], Callable[[Tensor], Tensor]]
 """Writes a model to a file, and returns how that file's model is called: `x_BCHW` -> logits `[B, K]`."""
@@ -162,23 +166,23 @@ def facts(loaded: LoadedModel, form: str, file: str, gap: float) -> dict[str, An
         },
         "inputs": [{"name": INPUT, "dtype": "float32", "shape": ["B", 3, size, size]}],
         "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": ["B", classes], "softmax": "not applied"}],
-        "backbone": {
-            "name": blueprint.backbone,
-            "stem": blueprint.stem,
-            "torchvision_options": blueprint.torchvision_options,
-            "note": _note(blueprint),
-        },
+        "backbone": {**blueprint.backbone, **_in_torchvision(blueprint)},
         "check": {"batch_sizes": list(CHECKED_BATCHES), "largest_relative_difference": gap, "tolerance": TOLERANCE},
         "run_id": blueprint.run_id,
         "versions": {"tlfw": tlfw.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
     }
 
 
-def _note(blueprint: Blueprint) -> str | None:
-    """How the tensors get into torchvision's model, where that is not what anyone would try first."""
-    if blueprint.stem == "small":
-        return SMALL_STEM
-    return MNASNET if blueprint.backbone.startswith("mnasnet") else None
+def _in_torchvision(blueprint: Blueprint) -> dict[str, Any]:
+    """How to make the model with torchvision, and what nobody would try first to get the tensors into it."""
+    if blueprint.backbone["class"] != TORCHVISION:
+        return {}
+    name, stem = blueprint.backbone["name"], blueprint.backbone["stem"]
+    made = families.options(name, len(blueprint.classes[HEAD]), blueprint.view.size)
+    return {
+        "torchvision_options": {**made, "transform_input": True} if blueprint.transform_input else made,
+        "note": SMALL_STEM if stem == "small" else MNASNET if name.startswith("mnasnet") else None,
+    }
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

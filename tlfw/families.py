@@ -60,7 +60,6 @@ class Family:
         after_head: modules without parameters that torchvision's forward applies to the head's output.
         options: what building takes beside the number of classes.
         size_option: building's name for the image size, where it is fixed then; from the size in pixels.
-        auxiliary: paths of training-only side heads, which are not built and not loaded.
     """
 
     pattern: str
@@ -69,7 +68,11 @@ class Family:
     after_head: tuple[type[nn.Module], ...] = ()
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     size_option: Callable[[int], dict[str, Any]] | None = None
-    auxiliary: tuple[str, ...] = ()
+
+    @property
+    def usual_size(self) -> int:
+        """An image size in pixels that every model of the family can be built for."""
+        return 224 if self.size_option else 64
 
 
 def _flatten(_: Any, x_BC11: Tensor) -> Tensor:
@@ -225,7 +228,6 @@ FAMILIES: tuple[Family, ...] = (
         _inception,
         ("dropout", "fc"),
         options={"aux_logits": False, "init_weights": True},
-        auxiliary=("aux1", "aux2", "AuxLogits"),
     ),
     Family(
         "shufflenet",
@@ -334,8 +336,8 @@ class _OnMeta(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def ghost(name: str, classes: int, image_size: int) -> nn.Module:
-    """The same model on torch's meta device: shapes and names, no data, built in milliseconds."""
+def on_meta(make: Callable[[], nn.Module]) -> nn.Module:
+    """A model on torch's meta device: shapes and names, no data, built in milliseconds."""
     with _OnMeta():
-        model = build(name, classes, image_size)
+        model = make()
     return model.to("meta").eval()

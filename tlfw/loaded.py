@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -14,10 +14,9 @@ from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from tlfw import families
-from tlfw.backbone import Backbone
+from tlfw.backbone import remade
 from tlfw.data import View
-from tlfw.errors import ConfigError, at
+from tlfw.errors import ConfigError
 from tlfw.model import Model
 from tlfw.record import FILE as RECORD
 from tlfw.record import Record, replace_text
@@ -37,17 +36,17 @@ class Blueprint:
 
     Args:
         run_id: as in the record.
-        backbone, stem: as in `Backbone`.
+        backbone: a `Backbone.recipe`.
         transform_input: whether images are renormalised inside the model, as torchvision's published
             weights of two architectures expect.
-        classes: data set -> its classes' names, in the order of their head's logits.
+        classes: data set -> its classes' names, in the order of their head's logits; those that no class
+            has are called `unused 10` and so on.
         view: how the target's images are seen when nothing is learnt from them.
         checkpoint_sha256: of the file beside it.
     """
 
     run_id: str
-    backbone: str
-    stem: Literal["imagenet", "small"]
+    backbone: dict[str, Any]
     transform_input: bool
     classes: dict[str, tuple[str, ...]]
     view: View
@@ -78,21 +77,13 @@ class Blueprint:
         except ValueError as problem:
             raise _damaged(path, problem) from problem
 
-    @property
-    def torchvision_options(self) -> dict[str, Any]:
-        """What `torchvision.models.get_model` is called with to make this architecture, but for its stem."""
-        made = families.options(self.backbone, len(self.classes[HEAD]), self.view.size)
-        return {**made, "transform_input": True} if self.transform_input else made
-
     def architecture(self) -> nn.Module:
-        """The whole torchvision model with the target's number of classes and random weights; downloads nothing.
+        """The whole classifier with the target's number of logits and random weights; downloads nothing.
 
         Raises:
-            ConfigError: there is no such backbone.
+            ConfigError: there is no such backbone here.
         """
-        with at("backbone"):
-            backbone = Backbone(name=self.backbone, stem=self.stem)
-        model = backbone.build(len(self.classes[HEAD]), self.view.size, seed=0)
+        model = remade(self.backbone).build(len(self.classes[HEAD]), self.view.size, seed=0)
         if self.transform_input:
             setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
         return model
@@ -107,7 +98,7 @@ class Blueprint:
             RuntimeError: it is of another model.
         """
         model = self.architecture()
-        model.load_state_dict(_under_torchvisions_names(state, families.BACKBONES[self.backbone].head), strict=True)
+        model.load_state_dict(_as_one_model(state, remade(self.backbone).family.head), strict=True)
         return model.to(memory_format=torch.channels_last).eval()
 
 
@@ -119,7 +110,7 @@ class LoadedModel:
     """A trained classifier and all that is needed to use it.
 
     Attributes:
-        model: `x_BCHW` float32 -> logits `[B, classes]`; torchvision's own, in evaluation mode on the CPU.
+        model: `x_BCHW` float32 -> logits `[B, classes]`; one whole classifier, in evaluation mode on the CPU.
         transform: a PIL image of any mode -> float32 `[3, size, size]`, as the run's test images were seen.
         classes: the classes' names, in the order of the logits.
         blueprint: what it was rebuilt from.
@@ -170,10 +161,12 @@ def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[s
     """
     blueprint = Blueprint(
         run_id=run_id,
-        backbone=model.backbone.name,
-        stem=model.backbone.stem,
+        backbone=model.backbone.recipe(),
         transform_input=bool(getattr(model.trunk.model, "transform_input", False)),
-        classes=classes,
+        classes={
+            name: (*own, *(f"unused {i}" for i in range(len(own), model.classes[name])))
+            for name, own in classes.items()
+        },
         view=view,
         checkpoint_sha256=checksum(folder / CHECKPOINT),
     )
@@ -201,8 +194,8 @@ def _folder(run: Path) -> Path:
     return folder
 
 
-def _under_torchvisions_names(state: dict[str, Tensor], head: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of the trunk and of the target's head as torchvision calls them.
+def _as_one_model(state: dict[str, Tensor], head: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of the trunk and of the target's head as the whole classifier calls them.
 
     Args:
         head: paths of the submodules that make the head, in order.

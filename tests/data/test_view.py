@@ -11,19 +11,19 @@ import torch
 from PIL import Image
 
 from tests.conftest import paint
-from tlfw.backbone import Backbone
 from tlfw.data import Digits, View
 from tlfw.data.augment import IMAGE, UNSCALED
 from tlfw.families import BACKBONES
 from tlfw.identity import seed_from
 from tlfw.plan import view
+from tlfw.zoo import TorchvisionBackbone
 
 PLAIN = View(size=32, resize=32, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
 
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_published_weights_bring_their_own_preprocessing(name: str) -> None:
-    backbone = Backbone(name=name, weights="DEFAULT")
+    backbone = TorchvisionBackbone(name=name, weights="DEFAULT")
     own = backbone.published.transforms()
     seen = view(Digits(), backbone, own.crop_size[0])
     image = Image.fromarray(torch.randint(0, 255, (300, 400, 3), dtype=torch.uint8).numpy())

@@ -1,0 +1,89 @@
+"""torchvision's classification models as backbones."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torchvision.models
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from tlfw import families
+from tlfw.backbone import Backbone
+from tlfw.download import fetch
+from tlfw.errors import ConfigError, nearest
+from tlfw.families import BACKBONES, Family
+from tlfw.strict import STRICT
+from tlfw.weights import Fit, WeightsFile, is_place
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TorchvisionBackbone(Backbone):
+    """A torchvision architecture and where its first weights come from.
+
+    Args:
+        name: one of torchvision's classification models.
+        weights: what any backbone takes | DEFAULT | the name of one of torchvision's published weights
+            for this model.
+        stem: `imagenet`, as published; `small`, for small images, in the resnets: a 3x3
+            convolution that keeps the size, and no pooling (He et al., 2016, on CIFAR-10).
+    """
+
+    stem: Literal["imagenet", "small"] = "imagenet"
+
+    def __post_init__(self) -> None:
+        if self.name not in BACKBONES:
+            near = " or ".join(nearest(self.name, BACKBONES)) or ", ".join(BACKBONES)
+            raise ConfigError("name", f"there is no backbone {self.name!r}.", f"Did you mean {near}?")
+        if self.weights is not None and not is_place(self.weights):
+            known = torchvision.models.get_model_weights(self.name).__members__
+            if self.weights not in known:
+                raise ConfigError(
+                    "weights",
+                    f"{self.name} has no published weights {self.weights!r}.",
+                    f"Use null, {', '.join(known)}, the path of a file (.safetensors, .pth), or a run's folder or key.",
+                )
+        if self.stem == "small":
+            if "resnet" not in self.family.pattern:
+                raise ConfigError("stem", f"{self.name} has no stem for small images.", "Use imagenet, or a resnet.")
+            if self.published:
+                raise ConfigError(
+                    "stem", f"{self.weights} was trained with another stem.", "Use imagenet, or weights=null."
+                )
+
+    @property
+    def family(self) -> Family:
+        return BACKBONES[self.name]
+
+    @property
+    def published(self) -> Any | None:
+        if self.weights is None or is_place(self.weights):
+            return None
+        return torchvision.models.get_model_weights(self.name)[self.weights]
+
+    def make(self, classes: int, image_size: int) -> nn.Module:
+        model = families.build(self.name, classes, image_size)
+        return _with_small_stem(model) if self.stem == "small" else model
+
+    def check_size(self, image_size: int) -> None:
+        super().check_size(image_size)
+        if self.published and self.family.size_option and image_size != self.published.meta["min_size"][0]:
+            legal = self.published.meta["min_size"][0]
+            raise ConfigError(
+                "image_size", f"{self.weights} was made for {legal} px, not {image_size}.", f"Use {legal}."
+            )
+
+    def _given(self, weights: str) -> WeightsFile:
+        return WeightsFile.at(fetch(self.published)) if self.published else super()._given(weights)
+
+    def _remedy(self, found: Fit) -> str:
+        if "conv1.weight" in found.misshaped and "resnet" in self.family.pattern:
+            return f"Perhaps they are for backbone.stem={'imagenet' if self.stem == 'small' else 'small'}."
+        return super()._remedy(found)
+
+
+def _with_small_stem(model: Any) -> nn.Module:
+    model.conv1 = nn.Conv2d(3, model.conv1.out_channels, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    return model
