@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+import torch
 
 from tlfw.freeze import FreezePolicy
 from tlfw.identity import canonical, digest, seed_from
@@ -42,6 +45,18 @@ def test_every_field_of_a_policy_is_part_of_its_name() -> None:
     policy = FreezePolicy(n=1, lr_head=0.1, lr_backbone=0.1)
     changes = [{"n": 2}, {"lr_head": 0.2}, {"lr_backbone": 0.2}, {"batch_norm": "train"}]
     assert len({digest(policy), *(digest(dataclasses.replace(policy, **c)) for c in changes)}) == 5
+
+
+def test_a_persons_own_code_is_named_by_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(module: str, text: str) -> object:
+        (tmp_path / f"{module}.py").write_text(text)
+        return canonical(importlib.import_module(module).schedule)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    one, other = name("mine_a", "def schedule(): return 1\n"), name("mine_b", "def schedule(): return 2\n")
+    assert str(one).removeprefix("mine_a.schedule ") != str(other).removeprefix("mine_b.schedule ")
+    assert canonical(torch.optim.SGD) == "torch.optim.sgd.SGD"
+    assert canonical(FreezePolicy) == "tlfw.freeze.FreezePolicy"
 
 
 def test_an_object_says_what_it_is() -> None:

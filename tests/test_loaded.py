@@ -86,6 +86,9 @@ def test_it_says_what_the_run_said(made: Path) -> None:
     assert loaded.classes == ("c0", "c1", "c2")
     assert loaded.blueprint.classes == {"source": ("c0", "c1", "c2", "c3"), "target": loaded.classes}
     assert not any(part.training for part in loaded.model.modules())
+    view = json.loads((made / "model.json").read_text())["view"]
+    assert set(view) == {"size", "resize", "interpolation", "mean", "std"}
+    assert loaded.transform == loaded.transform.still
     assert not list(made.glob(".*.json*"))
 
 
@@ -155,12 +158,15 @@ def damage(file: str, change: dict[str, object] | None) -> object:
         (damage("model.json", None), r"model\.json is missing"),
         (damage("model.json", {}), r"model\.json is damaged"),
         (damage("model.json", {"schema": 99}), r"model\.json has schema 99, where this tlfw reads 1"),
-        (damage("model.json", {"classes": 3}), r"model\.json is damaged"),
+        (damage("model.json", {"classes": 3}), r"model\.json is damaged \(classes: Input should be [^\n]*\)\. Copy"),
         (damage("model.json", {"backbone": RECIPE | {"name": "resnet17"}}), "no backbone 'resnet17'"),
         (damage("model.json", {"backbone": RECIPE | {"class": "os.system"}}), "os.system cannot be used here"),
         (damage("model.json", {"backbone": RECIPE | {"class": "mine.Net"}}), "mine.Net cannot be used here .*Python"),
         (damage("model.json", {"backbone": RECIPE | {"depth": 3}}), "does not take it: depth: "),
-        (damage("model.json", {"backbone": "resnet18"}), r"checkpoint\.safetensors does not fit model\.json"),
+        (
+            damage("model.json", {"backbone": RECIPE | {"name": "resnet18"}}),
+            r"checkpoint\.safetensors does not fit model\.json",
+        ),
         (damage("checkpoint.safetensors", None), r"checkpoint\.safetensors cannot be read"),
         (damage("checkpoint.safetensors", {}), r"checkpoint\.safetensors is damaged"),
     ],

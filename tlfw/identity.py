@@ -12,7 +12,10 @@ import functools
 import hashlib
 import json
 import math
+import sys
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -65,7 +68,21 @@ def seed_from(*parts: Any) -> int:
 
 
 def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
+    return " ".join(filter(None, (f"{thing.__module__}.{thing.__qualname__}", _source(thing.__module__))))
+
+
+@functools.cache
+def _source(module: str) -> str:
+    """A digest of a module's file, as it was loaded, if it is nobody's release: its code changes under the same name.
+
+    Empty for the standard library, for what is installed, and for tlfw, whose revisions are numbered.
+    """
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is None or module.partition(".")[0] in (*sys.stdlib_module_names, "tlfw"):
+        return ""
+    if any(Path(file).is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "platlib")):
+        return ""
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
 
 
 def _text(key: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
@@ -74,8 +74,15 @@ class Blueprint:
             )
         try:
             return _BLUEPRINT.validate_json(text)
-        except ValueError as problem:
-            raise _damaged(path, problem) from problem
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from problem
+
+    def write(self, folder: Path) -> None:
+        """Put `model.json` into a run's folder, whole or not at all."""
+        # Nothing is learnt any more: how images would be augmented is no business of those who read this.
+        facts = _BLUEPRINT.dump_python(self, mode="json", exclude={"view": {"augmentation", "strength"}})
+        replace_text(folder / FILE, json.dumps(facts, indent=1) + "\n")
 
     def architecture(self) -> nn.Module:
         """The whole classifier with the target's number of logits and random weights; downloads nothing.
@@ -170,7 +177,7 @@ def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[s
         view=view,
         checkpoint_sha256=checksum(folder / CHECKPOINT),
     )
-    replace_text(folder / FILE, json.dumps(dataclasses.asdict(blueprint), indent=1) + "\n")
+    blueprint.write(folder)
 
 
 def _folder(run: Path) -> Path:
@@ -209,7 +216,7 @@ def _as_one_model(state: dict[str, Tensor], head: tuple[str, ...]) -> dict[str, 
     }
 
 
-def _damaged(path: Path, problem: Exception) -> ConfigError:
+def _damaged(path: Path, problem: Exception | str) -> ConfigError:
     return ConfigError(
         "run", f"{path} is damaged ({problem}).", "Copy it again, or make the run again with force=true."
     )
