@@ -14,7 +14,7 @@ from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, MIXES, TRA
 from tlfw import run as fold
 from tlfw.data import Pixels
 from tlfw.features import stored, stored_blocks
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import LastBlocks
 from tlfw.model import Model
 from tlfw.run import Job
 from tlfw.store import Store
@@ -28,7 +28,7 @@ def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
     assert stored_blocks(LAST_LAYER, SMALL, SIZE, [VIEW]) == 5
     assert stored_blocks(LAST_LAYERS, SMALL, SIZE, [VIEW]) == 4
     assert stored_blocks(FULL, SMALL, SIZE, [VIEW]) == 0
-    assert stored_blocks(FreezePolicy(n=0, lr_head=0.1, batch_norm="train"), SMALL, SIZE, [VIEW]) == 0
+    assert stored_blocks(LastBlocks(n=0, lr_head=0.1, batch_norm="train"), SMALL, SIZE, [VIEW]) == 0
     moving = dataclasses.replace(VIEW, augmentation=("flip",))
     assert stored_blocks(LAST_LAYER, SMALL, SIZE, [VIEW, moving]) == 0
     mixing = dataclasses.replace(VIEW, augmentation=("cutmix",))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from tlfw.errors import ConfigError
-from tlfw.freeze import FreezePolicy, Freezing
+from tlfw.freeze import Freezing, LastBlocks
 from tlfw.model import Model
 from tlfw.zoo import TorchvisionBackbone
 
@@ -23,7 +23,7 @@ def model(name: str = "shufflenet_v2_x0_5") -> Model:
 @pytest.mark.parametrize("heads", [["target"], ["source", "target"]])
 def test_every_tensor_is_trainable_or_frozen(n, heads: list[str]) -> None:
     net = model()
-    freezing = Freezing(FreezePolicy(n=n, lr_head=0.1, lr_backbone=None if n == 0 else 0.01), net, heads)
+    freezing = Freezing(LastBlocks(n=n, lr_head=0.1, lr_backbone=None if n == 0 else 0.01), net, heads)
     parts = freezing.partition
     groups = [parts.backbone, parts.heads, parts.frozen, parts.moving]
     assert sorted(name for group in groups for name in group) == sorted(net.state_dict())
@@ -37,7 +37,7 @@ def test_every_tensor_is_trainable_or_frozen(n, heads: list[str]) -> None:
 
 def test_frozen_blocks_are_in_evaluation_and_others_in_training() -> None:
     net = model("mobilenet_v3_small")
-    freezing = Freezing(FreezePolicy(n=2, lr_head=0.1, lr_backbone=0.1), net, ["target"])
+    freezing = Freezing(LastBlocks(n=2, lr_head=0.1, lr_backbone=0.1), net, ["target"])
     freezing.set_modes(True)
     frozen = [m for block in net.trunk.blocks[:-2] for m in net.trunk.modules_of(block)]
     training = [m for block in net.trunk.blocks[-2:] for m in net.trunk.modules_of(block)]
@@ -52,7 +52,7 @@ def test_frozen_blocks_are_in_evaluation_and_others_in_training() -> None:
 
 def test_batch_norm_of_frozen_blocks_may_be_asked_to_drift() -> None:
     net = model()
-    freezing = Freezing(FreezePolicy(n=0, lr_head=0.1, batch_norm="train"), net, ["target"])
+    freezing = Freezing(LastBlocks(n=0, lr_head=0.1, batch_norm="train"), net, ["target"])
     freezing.set_modes(True)
     modes = {isinstance(m, nn.BatchNorm2d): m.training for m in net.trunk.model.stage2.modules()}
     assert modes == {True: True, False: False}
@@ -60,7 +60,7 @@ def test_batch_norm_of_frozen_blocks_may_be_asked_to_drift() -> None:
 
 def test_frozen_blocks_do_not_move_in_a_step() -> None:
     net = model()
-    freezing = Freezing(FreezePolicy(n=1, lr_head=0.1, lr_backbone=0.1), net, ["target"])
+    freezing = Freezing(LastBlocks(n=1, lr_head=0.1, lr_backbone=0.1), net, ["target"])
     freezing.set_modes(True)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     optimizer = torch.optim.SGD(freezing.parameter_groups())
@@ -73,16 +73,16 @@ def test_frozen_blocks_do_not_move_in_a_step() -> None:
 
 
 def test_rates_are_the_policys_own() -> None:
-    groups = Freezing(FreezePolicy(n=1, lr_head=0.3, lr_backbone=0.2), model(), ["target"]).parameter_groups()
+    groups = Freezing(LastBlocks(n=1, lr_head=0.3, lr_backbone=0.2), model(), ["target"]).parameter_groups()
     assert {group["name"]: group["lr"] for group in groups} == {"heads": 0.3, "backbone": 0.2}
 
 
 def test_more_blocks_than_there_are() -> None:
     with pytest.raises(ConfigError, match=r"n: 6 blocks .* has 5: stem, .* Use at most 5"):
-        FreezePolicy(n=6, lr_head=1.0, lr_backbone=1.0).trained_blocks(("stem", "1", "2", "3", "4"))
+        LastBlocks(n=6, lr_head=1.0, lr_backbone=1.0).trained_blocks(("stem", "1", "2", "3", "4"))
 
 
 @pytest.mark.parametrize(("n", "rate"), [(0, 0.1), (1, None), ("all", None)])
 def test_the_backbones_rate_is_null_exactly_where_none_trains(n, rate) -> None:
     with pytest.raises(ConfigError, match="lr_backbone"):
-        FreezePolicy(n=n, lr_head=0.1, lr_backbone=rate)
+        LastBlocks(n=n, lr_head=0.1, lr_backbone=rate)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import FreezePolicy, LastBlocks
 from tlfw.identity import canonical, digest, seed_from
 
 
@@ -42,7 +42,7 @@ def test_other_meanings_have_other_names(one: object, other: object) -> None:
 
 
 def test_every_field_of_a_policy_is_part_of_its_name() -> None:
-    policy = FreezePolicy(n=1, lr_head=0.1, lr_backbone=0.1)
+    policy = LastBlocks(n=1, lr_head=0.1, lr_backbone=0.1)
     changes = [{"n": 2}, {"lr_head": 0.2}, {"lr_backbone": 0.2}, {"batch_norm": "train"}]
     assert len({digest(policy), *(digest(dataclasses.replace(policy, **c)) for c in changes)}) == 5
 

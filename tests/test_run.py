@@ -18,7 +18,7 @@ from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experim
 from tlfw import run as fold
 from tlfw.data import ImageArray
 from tlfw.errors import ConfigError, TrainingFailed
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import LastBlocks
 from tlfw.mix import DataMix
 from tlfw.record import Record
 from tlfw.run import Job
@@ -161,7 +161,7 @@ def test_a_run_that_failed_goes_on_from_what_was_published(tmp_path: Path, monke
 
 
 def test_a_loss_that_is_no_number_is_recorded(tmp_path: Path) -> None:
-    bad = experiment(tmp_path, freeze_policy=FreezePolicy(n="all", lr_head=1e30, lr_backbone=1e30))
+    bad = experiment(tmp_path, freeze_policy=LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30))
     with pytest.raises(TrainingFailed):
         fold.run(bad, JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
@@ -237,7 +237,7 @@ def test_random_feature_controls_are_labelled(tmp_path: Path) -> None:
     }
     controls = {cell for cell, found in labels.items() if "random_features" in found}
     assert controls == {("joint", "0"), ("joint", "1"), ("target_only", "0"), ("target_only", "1")}
-    drifting = experiment(tmp_path, freeze_policy=FreezePolicy(n=0, lr_head=0.1, batch_norm="train"))
+    drifting = experiment(tmp_path, freeze_policy=LastBlocks(n=0, lr_head=0.1, batch_norm="train"))
     assert drifting.plan().labels == ["drifting_batch_norm"]
 
 

@@ -17,7 +17,7 @@ from tests.tiny import FULL, LAST_LAYER, experiment
 from tlfw import run as fold
 from tlfw import tracking
 from tlfw.errors import TrainingFailed
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import LastBlocks
 from tlfw.tracking import Tracking
 
 OFFLINE = Tracking(mode="offline")
@@ -121,7 +121,7 @@ def test_a_failed_pretraining_is_ended_too(tmp_path: Path) -> None:
     from tests.tiny import MIXES, stage
     from tlfw.mix import DataMix
 
-    wild = FreezePolicy(n="all", lr_head=1e30, lr_backbone=1e30)
+    wild = LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30)
     mix = DataMix(
         stages={"pretrain": stage("source", policy=wild), "adapt": MIXES["target_only"].stages["adapt"]},
         order=["pretrain", "adapt"],

@@ -10,15 +10,17 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from pydantic.dataclasses import dataclass
 from torch import nn
 
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw import schedule
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
-from tlfw.freeze import FreezePolicy, Freezing
+from tlfw.freeze import FreezePolicy, Freezing, LastBlocks
 from tlfw.learner import Learner
 from tlfw.model import Model
+from tlfw.strict import STRICT
 from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
 from tlfw.zoo import TorchvisionBackbone
 
@@ -82,8 +84,28 @@ def test_frozen_is_frozen_for_every_backbone(tmp_path: Path, name: str) -> None:
         assert learn(model(name), policy, tmp_path / str(policy.n), steps=2).certificate["holds"]
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Middle(FreezePolicy):
+    """What a person may write: one block between frozen ones."""
+
+    def trained_blocks(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return (names[2],)
+
+
+def test_any_blocks_may_train(tmp_path: Path) -> None:
+    net = model()
+    before = weights_of(net)
+    certificate = learn(net, Middle(lr_head=0.05, lr_backbone=0.01), tmp_path).certificate
+    changed = {name for name, tensor in weights_of(net).items() if not torch.equal(before[name], tensor)}
+    assert certificate["holds"]
+    assert certificate["train_eval_gap"] == 0.0
+    assert {name.split(".")[2] for name in changed if name.startswith("trunk")} == {"stage3"}
+    drifting = learn(model(), Middle(lr_head=0.05, lr_backbone=0.01, batch_norm="train"), tmp_path / "drifting")
+    assert drifting.certificate["train_eval_gap"] > 0
+
+
 def test_drifting_statistics_are_not_claimed_to_be_frozen(tmp_path: Path) -> None:
-    outcome = learn(model(), FreezePolicy(n=0, lr_head=0.05, batch_norm="train"), tmp_path)
+    outcome = learn(model(), LastBlocks(n=0, lr_head=0.05, batch_norm="train"), tmp_path)
     assert not outcome.certificate["claimed"]
     assert not outcome.certificate["holds"]
     assert outcome.certificate["changed"] > 0
@@ -123,7 +145,7 @@ def test_dropout_in_a_frozen_block_would_be_seen() -> None:
 
 def test_a_loss_that_is_no_number_ends_the_stage(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match=r"the (target validation )?loss became (nan|inf) at step"):
-        learn(model(), FreezePolicy(n="all", lr_head=1e30, lr_backbone=1e30), tmp_path)
+        learn(model(), LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30), tmp_path)
 
 
 class Stop(L.Callback):

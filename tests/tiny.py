@@ -15,7 +15,7 @@ from tests.conftest import paint
 from tlfw import schedule
 from tlfw.data import DataSet, ImageArray, Images
 from tlfw.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import FreezePolicy, LastBlocks
 from tlfw.mix import Budget, DataMix, Stage
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
@@ -27,9 +27,9 @@ FAMILIES_AT_32 = (
     "vit_b_16", "vgg11_bn", "densenet121", "googlenet", "mobilenet_v2", "mnasnet0_5", "regnet_y_400mf", "swin_t",
 )  # fmt: skip
 """One of each architecture that takes small images."""
-LAST_LAYER = FreezePolicy(n=0, lr_head=0.05)
-LAST_LAYERS = FreezePolicy(n=1, lr_head=0.05, lr_backbone=0.01)
-FULL = FreezePolicy(n="all", lr_head=0.05, lr_backbone=0.01)
+LAST_LAYER = LastBlocks(n=0, lr_head=0.05)
+LAST_LAYERS = LastBlocks(n=1, lr_head=0.05, lr_backbone=0.01)
+FULL = LastBlocks(n="all", lr_head=0.05, lr_backbone=0.01)
 TRAINER = partial(
     L.Trainer, accelerator="cpu", devices=1, deterministic=True, log_every_n_steps=1,
 )  # fmt: skip

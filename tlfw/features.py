@@ -22,7 +22,7 @@ from tlfw.backbone import Backbone
 from tlfw.data import View
 from tlfw.data.mixture import Pixels
 from tlfw.evaluate import TrainerFactory, outputs
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import digest
 from tlfw.model import Model
 from tlfw.store import Store, read_json
@@ -36,7 +36,7 @@ SMALL_BYTES = 16 * 1024
 def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, views: Iterable[View]) -> int:
     """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
     names = backbone.block_names()
-    frozen = len(names) - len(policy.trained_blocks(names))
+    frozen = frozen_first(names, policy.trained_blocks(names))
     if policy.batch_norm == "train" or any(view.augmentation for view in views):
         return 0
     z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, frozen)

@@ -23,23 +23,40 @@ from tlfw.strict import STRICT
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FreezePolicy:
-    """Which of the backbone's last blocks train, how fast, and how the others run.
+    """Which of the backbone's blocks train, how fast, and how the others run; a subclass says which.
 
     The heads of the data sets in the stage's mixture always train.
 
     Args:
-        n: how many of the backbone's last blocks train: 0 is a linear probe; `all` is everything.
         lr_head: the heads' peak learning rate.
-        lr_backbone: the training blocks' peak learning rate; null exactly where `n` is 0.
+        lr_backbone: the training blocks' peak learning rate; null where none trains.
         batch_norm: `eval`: BatchNorm in frozen blocks keeps its statistics. `train`: it goes on
             normalising by the batch and moving them, as in the course; then the certificate
             claims nothing.
     """
 
-    n: Annotated[int, Field(ge=0)] | Literal["all"]
     lr_head: float = Field(gt=0)
     lr_backbone: float | None = Field(default=None, gt=0)
     batch_norm: Literal["eval", "train"] = "eval"
+
+    def trained_blocks(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the blocks that train, of a backbone's `names`, in their order.
+
+        Raises:
+            ConfigError: this backbone does not have what is asked for.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LastBlocks(FreezePolicy):
+    """The last `n` blocks train.
+
+    Args:
+        n: 0 is a linear probe; `all` is everything.
+    """
+
+    n: Annotated[int, Field(ge=0)] | Literal["all"]
 
     def __post_init__(self) -> None:
         if (self.n == 0) != (self.lr_backbone is None):
@@ -50,11 +67,6 @@ class FreezePolicy:
             )
 
     def trained_blocks(self, names: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the blocks that train, of a backbone's `names`.
-
-        Raises:
-            ConfigError: the backbone has fewer than `n`.
-        """
         if self.n == "all":
             return names
         if self.n > len(names):
@@ -64,6 +76,11 @@ class FreezePolicy:
                 f"Use at most {len(names)}, or all.",
             )
         return names[len(names) - self.n :]
+
+
+def frozen_first(names: tuple[str, ...], trained: tuple[str, ...]) -> int:
+    """How many of the first blocks are frozen, before one trains."""
+    return next((i for i, name in enumerate(names) if name in trained), len(names))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +141,7 @@ class Freezing:
     @property
     def frozen_blocks(self) -> int:
         """How many of the trunk's first blocks are frozen."""
-        return len(self.model.trunk.blocks) - len(self.partition.blocks)
+        return frozen_first(tuple(block.name for block in self.model.trunk.blocks), self.partition.blocks)
 
     def set_modes(self, training: bool) -> None:
         """Put the model into training or evaluation, frozen parts always as the policy says."""
@@ -136,8 +153,9 @@ class Freezing:
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
         trunk = self.model.trunk
-        for block in trunk.blocks[: self.frozen_blocks]:
-            yield from trunk.modules_of(block)
+        for block in trunk.blocks:
+            if block.name not in self.partition.blocks:
+                yield from trunk.modules_of(block)
         for name, head in self.model.heads.items():
             if name not in self.heads:
                 yield from head.modules()

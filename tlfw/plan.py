@@ -18,7 +18,7 @@ from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
-from tlfw.freeze import FreezePolicy
+from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
 from tlfw.mix import DataMix, Stage
 
@@ -44,6 +44,7 @@ class PlannedStage:
         per_batch: data set -> images in every batch.
         steps: of the optimizer.
         stored: how many blocks are taken from stored features; 0: computed directly.
+        frozen: the names of the blocks that do not train.
         random_start: whether nothing was ever learnt before.
     """
 
@@ -55,6 +56,7 @@ class PlannedStage:
     per_batch: Mapping[str, int]
     steps: int
     stored: int
+    frozen: tuple[str, ...]
     random_start: bool
 
 
@@ -89,9 +91,9 @@ class Plan:
         """What a reader must know before comparing this run with another."""
         last = self.stages[-1]
         labels = []
-        if last.random_start and last.policy.n != "all":
+        if last.random_start and last.frozen:
             labels.append("random_features")
-        if last.policy.batch_norm == "train" and last.policy.n != "all":
+        if last.policy.batch_norm == "train" and last.frozen:
             labels.append("drifting_batch_norm")
         return labels
 
@@ -131,7 +133,8 @@ def make_plan(
     with at("backbone"):
         backbone.fit(image_size)
     with at("freeze_policy"):
-        freeze_policy.trained_blocks(backbone.block_names())
+        trained = freeze_policy.trained_blocks(blocks := backbone.block_names())
+        _check_trained(trained, blocks, freeze_policy)
     divisions, views, content, sums = {}, {}, {}, {}
     for name in names:
         with at(name):
@@ -161,8 +164,7 @@ def make_plan(
                     "Choose it so that each data set's share can be divided.",
                 )
             if sum(per_batch.values()) == numerics["world_size"]:
-                blocks = backbone.block_names()
-                backbone.check_single_images(image_size, len(blocks) - len(policy.trained_blocks(blocks)))
+                backbone.check_single_images(image_size, frozen_first(blocks, policy.trained_blocks(blocks)))
             if alone := [n for n, count in per_batch.items() if views[n].mixes and count < 2 * numerics["world_size"]]:
                 raise ConfigError(
                     "batch_size",
@@ -198,6 +200,7 @@ def make_plan(
                 per_batch=per_batch,
                 steps=steps,
                 stored=stored,
+                frozen=tuple(name for name in blocks if name not in policy.trained_blocks(blocks)),
                 random_start=not planned and backbone.weights is None,
             )
         )
@@ -211,6 +214,19 @@ def make_plan(
         image_size=image_size,
         numerics=numerics,
     )
+
+
+def _check_trained(trained: tuple[str, ...], blocks: tuple[str, ...], policy: FreezePolicy) -> None:
+    if unknown := [name for name in trained if name not in blocks]:
+        raise ConfigError(
+            "trained_blocks", f"it names {unknown[0]}, which the backbone does not have.", f"Name some of {blocks}."
+        )
+    if bool(trained) != (policy.lr_backbone is not None):
+        raise ConfigError(
+            "lr_backbone",
+            f"it is {policy.lr_backbone} where {len(trained)} blocks train.",
+            "Use null where none trains, and a rate above 0 otherwise.",
+        )
 
 
 def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:

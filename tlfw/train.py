@@ -233,16 +233,19 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
 
 def train_eval_gap(freezing: Freezing, probe_BCHW: Tensor) -> float | None:
     """The largest absolute difference of the frozen blocks' output between training and evaluation mode."""
-    if freezing.frozen_blocks == 0:
+    frozen = [i for i, block in enumerate(freezing.model.trunk.blocks) if block.name not in freezing.partition.blocks]
+    if not frozen:
         return None
     if freezing.policy.batch_norm == "train":  # the probe itself would move statistics
         freezing = Freezing(freezing.policy, copy.deepcopy(freezing.model), freezing.heads)
-    features = []
+    trunk = freezing.model.trunk
     with torch.no_grad():
-        for training in (True, False):
-            freezing.set_modes(training)
-            features.append(freezing.model.trunk(probe_BCHW, 0, freezing.frozen_blocks))
-    return (features[0] - features[1]).abs().max().item()
+        freezing.set_modes(False)
+        flow = [probe_BCHW]
+        for i in range(len(trunk.blocks)):
+            flow.append(trunk(flow[i].clone(), i, i + 1))  # some blocks begin in place
+        freezing.set_modes(True)
+        return max((trunk(flow[i].clone(), i, i + 1) - flow[i + 1]).abs().max().item() for i in frozen)
 
 
 def _sum(tensor: Tensor) -> str:
