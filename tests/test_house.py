@@ -13,7 +13,7 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "record"),
+    ("tlfw", "identity", "errors", "secret", "record"),
     # nouns
     (
         "strict",
@@ -32,7 +32,7 @@ FLOORS = (
     # verbs
     ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train"),
     # a run
-    ("tracking", "plan", "experiment", "run"),
+    ("server", "tracking", "plan", "experiment", "run"),
     # doors
     ("typed", "explain", "table", "sweep", "predict", "export", "__main__"),
 )

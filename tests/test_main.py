@@ -93,7 +93,7 @@ SMOKE = (
         (["+trainer.accumulate_grad_batches=2"], ["trainer.accumulate_grad_batches", "batch_size"]),
         (["trainer=gpu"], ["trainer", "trainer=cpu"]),
         (["+trainer.gpus=1"], ["trainer", "gpus"]),
-        (["tracking.mode=loud"], ["tracking.mode", "'auto', 'offline' or 'disabled'"]),
+        (["tracking.mode=loud"], ["tracking.mode", "'auto', 'online', 'offline' or 'disabled'"]),
         (["select=first"], ["select", "'last' or 'best_val'"]),
         (["validations=0"], ["validations", "greater than or equal to 1"]),
         (["data@target=image_folder"], ["target.root"]),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from tests.test_run import JOB
 from tests.tiny import FULL, LAST_LAYER, experiment
+from tests.wandb_server import WandbServer
+from tlfw import CONF, tracking
 from tlfw import run as fold
-from tlfw import tracking
-from tlfw.errors import TrainingFailed
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import LastBlocks
+from tlfw.server import Line
 from tlfw.tracking import Tracking
 
 OFFLINE = Tracking(mode="offline")
@@ -134,13 +136,11 @@ def test_a_failed_pretraining_is_ended_too(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    tracking._reachable.cache_clear()
-    yield
-    tracking._reachable.cache_clear()
+    monkeypatch.setattr(tracking, "_LINE", Line())
 
 
 @pytest.mark.usefixtures("asked")
@@ -152,27 +152,68 @@ def test_without_a_key_it_is_offline_and_says_so_once(capsys: pytest.CaptureFixt
 
 
 @pytest.mark.usefixtures("asked")
-def test_without_a_server_it_is_offline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("mode", ["auto", "online"])
+def test_without_a_server_it_is_offline(monkeypatch, capsys: pytest.CaptureFixture[str], mode) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert Tracking(mode="auto").settle(Path("runs")) == "offline"
-    assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().out
+    monkeypatch.setenv("WANDB_BASE_URL", "http://user:hunter22@127.0.0.1:9")
+    assert Tracking(mode=mode, dir="there").settle(Path("runs")) == "offline"
+    said = capsys.readouterr().out
+    assert "http://***@127.0.0.1:9 does not answer" in said
+    assert said.endswith("wandb sync there/wandb/offline-run-*\n")
 
 
 @pytest.mark.usefixtures("asked")
 def test_with_a_key_and_a_server_it_is_online(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    server = http.server.HTTPServer(
-        ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
-    )  # answers 501, which is an answer
-    threading.Thread(target=server.handle_request, daemon=True).start()
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    server = WandbServer()
+    server.behaviour = "breaks"  # which is an answer
+    monkeypatch.setenv("WANDB_BASE_URL", server.url)
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1:{server.server_port} login user password {'x' * 40}\n")
     assert Tracking(mode="auto").settle(Path("runs")) == "online"
-    server.server_close()
+    server.close()
 
 
 @pytest.mark.usefixtures("asked")
-def test_wandb_mode_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert Tracking(mode="auto").settle(Path("runs")) == "disabled"
+@pytest.mark.parametrize(
+    ("said", "mode"), [("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("online", "online"),
+                       ("run", "online"), ("shared", "shared")]
+)  # fmt: skip
+def test_wandb_mode_is_heard_where_the_config_leaves_it_open(monkeypatch, said: str, mode: str) -> None:
+    monkeypatch.setattr(tracking, "_unusable", lambda: None)
+    monkeypatch.setenv("WANDB_MODE", said)
+    assert Tracking(mode="auto").settle(Path("runs")) == mode
+    for own in ("online", "offline", "disabled"):
+        assert Tracking(mode=own).settle(Path("runs")) == own
+
+
+@pytest.mark.usefixtures("asked")
+def test_an_unknown_wandb_mode_is_refused_before_any_training(monkeypatch, cli) -> None:
+    monkeypatch.setenv("WANDB_MODE", "loud")
+    code, _, err = cli("trainer=smoke")
+    assert code == 1
+    assert "WANDB_MODE: it is 'loud'. Set it to one of online, run, shared, offline" in err
     assert Tracking(mode="offline").settle(Path("runs")) == "offline"
+
+
+@pytest.mark.usefixtures("asked")
+def test_the_environment_sets_project_entity_and_folder_unless_the_config_does(monkeypatch) -> None:
+    names = ("project", "entity", "dir")
+    for name in names:
+        monkeypatch.setenv(f"WANDB_{name.upper()}", f"from-{name}")
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        made, own = (
+            instantiate(compose("config", overrides=given).tracking)
+            for given in ([], [f"tracking.{name}=own" for name in names])
+        )
+    assert [made.project, made.entity, made.dir] == ["from-project", "from-entity", "from-dir"]
+    assert [own.project, own.entity, own.dir] == ["own"] * 3
+
+
+def test_files_go_where_they_are_wanted_and_the_record_says_where(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    record, _ = fold.run(experiment(tmp_path, tracking=Tracking(mode="offline", dir=str(there))), JOB)
+    assert record.wandb["dir"] == str(there / "wandb")
+    assert len(list(there.glob("wandb/offline-run-*/*.wandb"))) == 2
+    assert not list(tmp_path.glob("outputs/runs/*/wandb"))
+    (tmp_path / "blocked").touch()
+    with pytest.raises(ConfigError, match=r"tracking\.dir"):
+        experiment(tmp_path, tracking=Tracking(mode="offline", dir=str(tmp_path / "blocked" / "x"))).plan()

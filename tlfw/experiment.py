@@ -101,8 +101,10 @@ class Experiment:
         Raises:
             ConfigError: something cannot work; nothing was trained.
         """
-        for field, folder in (("outputs", self.outputs), ("store.dir", self.store.dir)):
-            _check_writable(field, Path(folder).expanduser())
+        places = {"outputs": self.outputs, "store.dir": self.store.dir, "tracking.dir": self.tracking.dir}
+        for field, folder in places.items():
+            if folder is not None:
+                _check_writable(field, Path(folder).expanduser())
         _try_optimizer(self.optimizer, self.schedule)
         return make_plan(
             backbone=self.backbone,

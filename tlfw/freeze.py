@@ -138,11 +138,6 @@ class Freezing:
         ordered = {kind: tuple(sorted(names, key=order.index)) for kind, names in kinds.items()}
         return Partition(**ordered, blocks=training)
 
-    @property
-    def frozen_blocks(self) -> int:
-        """How many of the trunk's first blocks are frozen."""
-        return frozen_first(tuple(block.name for block in self.model.trunk.blocks), self.partition.blocks)
-
     def set_modes(self, training: bool) -> None:
         """Put the model into training or evaluation, frozen parts always as the policy says."""
         self.model.train(training)

@@ -30,8 +30,9 @@ from tlfw.loaded import leave
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
 from tlfw.record import Record, Status, replacing
+from tlfw.secret import masked
 from tlfw.store import read_json
-from tlfw.tracking import Tracked
+from tlfw.tracking import Tracked, Weights
 from tlfw.train import Lesson, train, weights_of
 from tlfw.weights import CHECKPOINT
 
@@ -79,7 +80,8 @@ class _Run:
     """One pass through the fold."""
 
     def __init__(self, experiment: Experiment, plan: Plan, job: Job, runs: Path, attempt: int) -> None:
-        self.experiment, self.plan, self.job, self.runs, self.attempt = experiment, plan, job, runs, attempt
+        self.experiment, self.plan, self.runs, self.attempt = experiment, plan, runs, attempt
+        self.job = dataclasses.replace(job, config=masked(job.config))
         self.store = experiment.shelf
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
         self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
@@ -90,6 +92,7 @@ class _Run:
         self.certificate: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
         self.evaluation_seconds = 0.0
+        self.weights: Weights | None = None
 
     def go(self) -> Record:
         began = time.monotonic()
@@ -111,6 +114,7 @@ class _Run:
                 job_type="run",
                 tags=[*self.paradigm.values(), self.experiment.backbone.name, *self.plan.labels],
             )
+            tracked.starts_from(self.weights)
             self.learn(last, tracked)
             self.evaluate()
             record = self.record("done", tracked, time.monotonic() - began)
@@ -119,10 +123,14 @@ class _Run:
             record = self.record(status, tracked, time.monotonic() - began, error=_said(problem))
             if tracked:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
+                record = dataclasses.replace(record, wandb=tracked.facts())
             if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
                 self.publish(record)
             raise
+        assert self.weights is not None
+        tracked.keep(self.weights, {**self.paradigm, **self.metrics})
         tracked.finish({**self.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}, "status": "done"})
+        record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
         self.publish(record)
         return record
 
@@ -134,33 +142,44 @@ class _Run:
         for name in planned.stage.names:
             self.model.add_head(name, len(self.plan.divisions[name].classes))
 
+        own = tracked
+
         def make(draft: Path) -> None:
-            own = tracked or self.open(
-                id=f"{planned.name}-{planned.key[:16]}",
-                name=f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}",
-                folder=self.runs
-                / f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}-{planned.key[:12]}",
-                job_type=planned.name,
-                tags=[planned.name, self.experiment.backbone.name],
-            )
-            try:
-                facts = self.train(planned, own, draft)
-            except BaseException as problem:
-                if tracked is None:
-                    own.finish({"status": "failed", "error": _said(problem)}, failed=True)
-                raise
-            if tracked is None:
-                own.finish({**facts["metrics"], "status": "done"})
+            nonlocal own
+            if own is None:
+                own = self.open(
+                    id=f"{planned.name}-{planned.key[:16]}",
+                    name=f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}",
+                    folder=self.runs
+                    / f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}-{planned.key[:12]}",
+                    job_type=planned.name,
+                    tags=[planned.name, self.experiment.backbone.name],
+                )
+                own.starts_from(self.weights)
+            self.train(planned, own, draft)
 
         redo = tracked is not None and self.experiment.force
-        folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
+        try:
+            folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
+        except BaseException as problem:
+            if own is not None and tracked is None:
+                own.finish({"status": "failed", "error": _said(problem)}, failed=True)
+            raise
         # Also where it has just been trained: what was stored is what goes on.
         self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
         facts = read_json(folder / "stage.json")
         if reused:
             print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
         self.certificate = facts.pop("certificate")
-        facts.pop("metrics")
+        metrics = facts.pop("metrics")
+        self.weights = Weights(
+            name=f"{planned.name}-{self.experiment.backbone.name}-{planned.key[:12]}",
+            file=folder / "weights.safetensors",
+            run_id=facts["wandb_id"],
+        )
+        if own is not None and tracked is None:
+            own.keep(self.weights, metrics)
+            own.finish({**metrics, "status": "done"})
         self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
 
     def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
@@ -359,7 +378,7 @@ def _pixels(named: _Named, view: View) -> Pixels:
 
 
 def _said(problem: BaseException) -> str:
-    return f"{type(problem).__name__}: {problem}".strip()
+    return masked(f"{type(problem).__name__}: {problem}".strip())
 
 
 def _environment() -> dict[str, Any]:
