@@ -21,4 +21,4 @@ lint: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv outputs dist
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,16 +9,20 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+import tlfw
 from tests.conftest import paint
 from tlfw import CONF
 from tlfw.export import FORMATS
+from tlfw.record import Record
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
 COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FILES = dict(re.findall(r"```(?:python|yaml)\n# (own/\S+)\n(.*?)```", README, re.DOTALL))
+SNIPPETS = re.findall(r"```python\n(?!# own/)(.*?)```", README, re.DOTALL)
 OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES]
 QUICK = ("trainer=smoke", "tracking=disabled", "image_size=32")
 
@@ -31,7 +35,17 @@ def test_all_other_commands_are_known() -> None:
     assert " grid" in ci
 
 
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's files, in the folder that the command is run in."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m` does
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_run(cli, folder, published, command: str) -> None:
     folder("mine", train=50)
@@ -81,6 +95,30 @@ def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]
 
 def test_every_use_is_shown() -> None:
     assert {re.search(r"--format (\w+)", line)[1] for line in USES if "export" in line} == set(FORMATS)
+
+
+@pytest.mark.usefixtures("own")
+def test_parts_of_ones_own_do_what_the_readme_says(cli, tmp_path: Path) -> None:
+    """The example's three stages under its own policy, on its own data; and its model is loaded again."""
+    given = ("--config-dir", "own/conf", "+experiment=own", *QUICK, "source.per_class=10")
+    code, _, err = cli(*given)
+    assert code == 0, err
+    (folder,) = (path.parent for path in (tmp_path / "outputs" / "runs").glob("*/record.json"))
+    record = Record.read(folder)
+    assert record.paradigm == {"data_mix": "three_stages", "freeze_policy": "named"}
+    assert (record.backbone, record.target) == ("two_convolutions", "stripes")
+    assert [stage["name"] for stage in record.stages] == ["pretrain", "both", "adapt"]
+    assert record.certificate["holds"]
+    assert record.certificate["frozen_tensors"] == 4  # of the body, and of the source's head
+    loaded = tlfw.load(folder)
+    assert loaded.classes == ("upright", "lying")
+    assert loaded.model(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
+    code, _, err = cli(*given, "freeze_policy.blocks=[neck]")
+    assert code == 1
+    assert "freeze_policy.lr_backbone" in err
+    code, _, err = cli(*given, "backbone.width=wide")
+    assert code == 1
+    assert "backbone.width" in err
 
 
 def test_the_table_of_groups_names_every_option() -> None:
