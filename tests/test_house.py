@@ -30,11 +30,11 @@ FLOORS = (
     ),
     ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs
-    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train"),
+    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics"),
     # a run
-    ("server", "tracking", "plan", "experiment", "run"),
+    ("server", "tracking", "seen", "plan", "experiment", "run"),
     # doors
-    ("typed", "explain", "table", "sweep", "predict", "export", "__main__"),
+    ("typed", "explain", "table", "agenda", "changes", "sweep", "waves", "predict", "export", "__main__"),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 
@@ -109,7 +109,7 @@ def names(room: str) -> set[str]:
 def test_test_images_are_reached_by_few_rooms_only() -> None:
     """`plan` names their content, `copies` compares it, `run` hands them to `evaluate.examine` when all is decided."""
     assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.sets", "data.copies", "data.published", "plan", "run",
+        "data.sets", "data.copies", "data.published", "seen", "run",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 

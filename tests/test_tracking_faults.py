@@ -181,7 +181,7 @@ def test_no_secret_is_left_behind_by_a_whole_process(server: WandbServer, tmp_pa
     (tmp_path / "here").mkdir()
     command = [
         sys.executable, "-m", "tlfw", "+experiment=quickstart", "trainer=smoke", "image_size=32", "source.per_class=10",
-        "+trainer.default_root_dir=${oc.env:MARKED_SECRET}",
+        "backbone.runs=${oc.env:MARKED_SECRET}",
     ]  # fmt: skip
     environment = {**os.environ, "MARKED_SECRET": "marked-in-the-environment"}
     told = subprocess.run(command, cwd=tmp_path / "here", env=environment, capture_output=True, text=True, timeout=300)

@@ -99,6 +99,8 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "select": "last",
         "validations": 2,
         "workers": 0,
+        "threads": None,
+        "until": None,
         "outputs": str(folder / "outputs"),
         "store": StoreSettings(dir=str(folder / "outputs" / "store")),
         "force": False,

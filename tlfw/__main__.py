@@ -48,34 +48,43 @@ def job(config: DictConfig) -> Any:
 _PROBLEMS: list[tuple[BaseException, DictConfig]] = []
 
 
-def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool]:
-    """The config becomes an experiment, the experiment leaves a record. The flag: it was there before."""
+def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool] | None:
+    """The config becomes an experiment, the experiment leaves a record, unless it is to go only `until` somewhere.
+
+    Returns:
+        The record, and whether it was there before and nothing was done.
+    """
     from tlfw.experiment import Experiment
-    from tlfw.run import Job
+    from tlfw.run import Job, prepare
     from tlfw.run import run as fold
 
     _quiet()  # also where a launcher started this process
     experiment: Experiment = hydra.utils.instantiate(config)
-    return fold(
-        experiment,
-        Job(
-            choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
-            config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
-            folder=folder,
-            sweep=sweep,
-        ),
+    job = Job(
+        choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        folder=folder,
+        sweep=sweep,
     )
+    if experiment.until is not None:
+        prepare(experiment, job)
+        return None
+    return fold(experiment, job)
 
 
 def alone(config: DictConfig, folder: Path) -> None:
     """A single run, with the table of its one row."""
     print(f"store: {config.store.dir}", flush=True)
     try:
-        record, untouched = run(config, folder, sweep=None)
+        found = run(config, folder, sweep=None)
     except (ConfigError, hydra.errors.InstantiationException):
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    if found is None:
+        return
+    record, untouched = found
     table.show([("", record, untouched)])
+    print(f"record: {config.outputs}/runs/*-{record.run_id[:12]}", flush=True)
     if untouched:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -157,10 +157,10 @@ class Backbone:
 
     def block_names(self) -> tuple[str, ...]:
         """The blocks' names, stem first. Builds no weights."""
-        return _block_names(self._plain)
+        return _block_names(self.plain)
 
     @property
-    def _plain(self) -> Backbone:
+    def plain(self) -> Backbone:
         """The architecture alone."""
         return dataclasses.replace(self, weights=None, head_classes=None, runs="")
 
@@ -170,10 +170,10 @@ class Backbone:
         Raises:
             ConfigError: images of that size cannot pass; names the nearest legal size.
         """
-        if _passes(self._plain, image_size):
+        if _passes(self.plain, image_size):
             return
         around = (size for step in range(1, LARGEST) for size in (image_size - step, image_size + step) if size > 0)
-        legal = next((size for size in around if _passes(self._plain, size)), None)
+        legal = next((size for size in around if _passes(self.plain, size)), None)
         raise ConfigError(
             "image_size",
             f"{self.name} cannot take images of {image_size} px.",

@@ -16,6 +16,7 @@ from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.mix import Budget, DataMix
 from tlfw.plan import Plan, make_plan
+from tlfw.seen import Memo
 from tlfw.store import Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
@@ -66,6 +67,9 @@ class Experiment:
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
         workers: processes that load images beside the one that trains.
+        threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
+        until: a stage after which to stop, `pretrain`, or what is stored for a stage, `adapt/features`; null: the
+            whole run. So a sweep has done once what several runs share.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -86,6 +90,8 @@ class Experiment:
     select: Literal["last", "best_val"]
     validations: int = Field(ge=1)
     workers: int = Field(ge=0)
+    threads: int | None = Field(ge=1, le=1024)
+    until: str | None
     outputs: str = Field(min_length=1)
     store: StoreSettings
     force: bool
@@ -95,8 +101,16 @@ class Experiment:
         """The store."""
         return Store(Path(self.store.dir).expanduser())
 
-    def plan(self) -> Plan:
+    @property
+    def runs(self) -> Path:
+        """The folder of all runs."""
+        return Path(self.outputs).expanduser() / "runs"
+
+    def plan(self, memo: Memo | None = None) -> Plan:
         """Everything that will be made, checked and named.
+
+        Args:
+            memo: what the plans of a sweep's other experiments have found out.
 
         Raises:
             ConfigError: something cannot work; nothing was trained.
@@ -117,7 +131,9 @@ class Experiment:
             select=self.select,
             validations=self.validations,
             seed=self.seed,
+            threads=self.threads,
             manifests=self.shelf.root / "manifests",
+            memo=memo or Memo(),
         )
 
 

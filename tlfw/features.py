@@ -9,6 +9,7 @@ belongs to its key.
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,6 @@ from tlfw.data import View
 from tlfw.data.mixture import Pixels
 from tlfw.evaluate import TrainerFactory, outputs
 from tlfw.freeze import FreezePolicy, frozen_first
-from tlfw.identity import digest
 from tlfw.model import Model
 from tlfw.store import Store, read_json
 
@@ -39,8 +39,13 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     frozen = frozen_first(names, policy.trained_blocks(names))
     if policy.batch_norm == "train" or any(view.augmentation for view in views):
         return 0
-    z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, frozen)
-    return frozen if z.numel() * 4 <= max(3 * image_size**2, SMALL_BYTES) else 0
+    return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
+
+
+@functools.cache
+def _feature_bytes(backbone: Backbone, image_size: int, blocks: int) -> int:
+    z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, blocks)
+    return 4 * z.numel()
 
 
 class Features:
@@ -63,12 +68,12 @@ class Features:
 
 
 def stored(
-    store: Store, trainer: TrainerFactory, model: Model, pixels: Pixels, blocks: int, made_by: object, workers: int = 0
+    store: Store, trainer: TrainerFactory, model: Model, pixels: Pixels, blocks: int, key: str, workers: int = 0
 ) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
     Args:
-        made_by: what decides them besides `blocks`: the weights' key, the images, the numerics.
+        key: of all that decides them.
     """
 
     def make(folder: Path) -> None:
@@ -77,6 +82,6 @@ def stored(
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 
-    folder, _ = store.get_or_make(KIND, digest([made_by, blocks]), make)
+    folder, _ = store.get_or_make(KIND, key, make)
     seconds = read_json(folder / "features.json")["seconds"]
     return Features(np.load(folder / "features.npy", mmap_mode="r"), pixels.labels_N, seconds)

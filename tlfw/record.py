@@ -14,7 +14,7 @@ from typing import Any, Literal
 SCHEMA = 1
 FILE = "record.json"
 
-Status = Literal["done", "failed", "interrupted"]
+Status = Literal["done", "failed", "interrupted", "blocked"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,8 @@ class Record:
 
     Attributes:
         run_id: the digest of everything that produced the numbers.
-        status: `done`; `failed`, with `error` saying why; `interrupted` by a person.
+        status: `done`; `failed`, with `error` saying why; `interrupted` by a person; `blocked` by what it needs and
+            what could not be made, which `error` names.
         paradigm: names of the `data_mix` and of the `freeze_policy`.
         labels: what a reader must know before comparing, e.g. `random_features`.
         metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.

@@ -21,6 +21,7 @@ import tlfw
 from tlfw.cost import peak_memory_bytes, start_measuring_memory
 from tlfw.data import Mixture, Pixels, View
 from tlfw.data.sets import Part
+from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions, validate
 from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
@@ -67,32 +68,79 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
         ConfigError: before anything is trained.
         TrainingFailed: a stage failed; the record says `failed` and why.
     """
+    _use_threads(experiment)
     plan = experiment.plan()
-    runs = Path(experiment.outputs).expanduser() / "runs"
-    former = find_record(runs, plan.key)
+    former = find_record(experiment.runs, plan.key)
     if former is not None and former.status == "done" and not experiment.force:
         return former, True
     attempt = 0 if former is None else former.attempt + experiment.force
-    return _Run(experiment, plan, job, runs, attempt).go(), False
+    return _Run(experiment, plan, job, attempt).go(), False
+
+
+def prepare(experiment: Experiment, job: Job) -> None:
+    """Bring the store as far as `until` says, and leave no record: the part of a run that others need too.
+
+    Raises:
+        ConfigError: there is no such part.
+        TrainingFailed: a stage failed.
+    """
+    _use_threads(experiment)
+    _Run(experiment, experiment.plan(), job, 0).go_until(experiment.until or "")
+
+
+def leave_blocked(experiment: Experiment, job: Job, why: str) -> None:
+    """Leave a record of a run that cannot be made, unless it was finished before."""
+    plan = experiment.plan()
+    former = find_record(experiment.runs, plan.key)
+    if former is None or former.status != "done":
+        blocked = _Run(experiment, plan, job, 0)
+        blocked.publish(blocked.record("blocked", None, 0.0, error=why))
+
+
+_THREADS = torch.get_num_threads()
+
+
+def _use_threads(experiment: Experiment) -> None:
+    """Also undoes what an earlier run of this process wanted."""
+    torch.set_num_threads(experiment.threads or _THREADS)
 
 
 class _Run:
     """One pass through the fold."""
 
-    def __init__(self, experiment: Experiment, plan: Plan, job: Job, runs: Path, attempt: int) -> None:
-        self.experiment, self.plan, self.runs, self.attempt = experiment, plan, runs, attempt
+    def __init__(self, experiment: Experiment, plan: Plan, job: Job, attempt: int) -> None:
+        self.experiment, self.plan, self.runs, self.attempt = experiment, plan, experiment.runs, attempt
         self.job = dataclasses.replace(job, config=masked(job.config))
         self.store = experiment.shelf
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
         self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
         self.name = "-".join([*kinds, f"s{experiment.seed}"])
-        self.folder = runs / f"{self.name}-{plan.key[:12]}"
-        self.model = Model(experiment.backbone, plan.image_size, experiment.seed)
+        self.folder = self.runs / f"{self.name}-{plan.key[:12]}"
         self.stage_facts: list[dict[str, Any]] = []
         self.certificate: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
         self.evaluation_seconds = 0.0
         self.weights: Weights | None = None
+
+    @functools.cached_property
+    def model(self) -> Model:
+        return Model(self.experiment.backbone, self.plan.image_size, self.experiment.seed)
+
+    def go_until(self, until: str) -> None:
+        """Learn the stages up to one that `until` names, or store the features that this stage would train on."""
+        name, _, what = until.partition("/")
+        stages = {stage.name: stage for stage in self.plan.stages}
+        if name not in stages or what not in ("", *(["features"] if stages[name].features else [])):
+            known = [*stages, *(f"{each.name}/features" for each in stages.values() if each.features)]
+            raise ConfigError("until", f"this run has no {until!r}.", f"It has {', '.join(known)}.")
+        print(f"{self.name} until {until}", flush=True)
+        for stage in self.plan.stages[: list(stages).index(name)]:
+            self.learn(stage, None)
+        if what:
+            self.add_heads(stages[name])
+            self.mixture(stages[name])
+        else:
+            self.learn(stages[name], None)
 
     def go(self) -> Record:
         began = time.monotonic()
@@ -134,13 +182,17 @@ class _Run:
         self.publish(record)
         return record
 
+    def add_heads(self, planned: PlannedStage) -> None:
+        """A head for each data set of a stage that has none yet."""
+        for name in planned.stage.names:
+            self.model.add_head(name, len(self.plan.divisions[name].classes))
+
     def learn(self, planned: PlannedStage, tracked: Tracked | None) -> None:
         """Bring the model to where a stage leaves it: from the store, or by training.
 
         A stage that other runs may share is a W&B run of its own; the last one is logged to the run's.
         """
-        for name in planned.stage.names:
-            self.model.add_head(name, len(self.plan.divisions[name].classes))
+        self.add_heads(planned)
 
         own = tracked
 
@@ -251,15 +303,20 @@ class _Run:
         pixels = self.pixels(name, part, still=part == "val")
         if not planned.stored:
             return pixels
-        made_by = [planned.start_key, self.plan.content[name][part], pixels.view, self.plan.numerics]
         return stored(
-            self.store, self.experiment.trainer, self.model, pixels, planned.stored, made_by, self.experiment.workers
+            self.store,
+            self.experiment.trainer,
+            self.model,
+            pixels,
+            planned.stored,
+            planned.features[name, part],
+            self.experiment.workers,
         )
 
     def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]
         chosen: Part = getattr(self.plan.divisions[name], part)
-        return _pixels(_Named(self.plan.content[name][part], chosen), view)
+        return _pixels(_Named(self.plan.data.content[name][part], chosen), view)
 
     def validated(self) -> dict[str, float]:
         """`NAME/val/acc` and `NAME/val/loss` of every data set with a head, by the model as it stands."""

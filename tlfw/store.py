@@ -74,6 +74,10 @@ class Store:
             draft.rename(place)
         return place, False
 
+    def has(self, kind: str, key: str) -> bool:
+        """Whether there is an entry. It is not checked: `find` does that when it is read."""
+        return (self._place(kind, key) / DONE).is_file()
+
     def scratch(self, kind: str, key: str) -> Path:
         """A folder for what is needed while an entry is made and may outlive the process: checkpoints."""
         folder = self._place(kind, key).parent / f".{key}.scratch"

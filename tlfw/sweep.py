@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +17,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF
+from tlfw.agenda import Candidate, steps_of
+from tlfw.changes import flat
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
+from tlfw.record import Record
+from tlfw.seen import Memo
 from tlfw.typed import group_choices
 
 
@@ -73,6 +78,19 @@ def _product(lists: Iterable[list[str]]) -> list[list[str]]:
     return [list(combination) for combination in itertools.product(*lists)]
 
 
+def with_threads(found: Sequence[list[str]], config: DictConfig) -> list[list[str]]:
+    """The jobs, with the cores divided among as many as the launcher runs at a time on this machine.
+
+    Torch's threads are part of a run's key, so that they have to be known before it is planned.
+    """
+    at_a_time = config.hydra.launcher.get("n_jobs", 1)  # joblib's
+    cores = os.cpu_count() or 1
+    at_a_time = max(1, cores + 1 + at_a_time) if at_a_time < 0 else at_a_time
+    if at_a_time == 1 or config.threads is not None:
+        return list(found)
+    return [[*job, f"threads={max(1, cores // at_a_time)}"] for job in found]
+
+
 class Refused(Exception):
     """A sweep that cannot work as a whole; the text has all errors together. Nothing was trained."""
 
@@ -81,19 +99,29 @@ class SomeFailed(Exception):
     """A sweep that ended, but not every run of it well; the table says which."""
 
 
-def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], sweep: DictConfig) -> None:
-    """Compose, instantiate and plan every job.
+def checked(
+    found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], sweep: DictConfig
+) -> tuple[list[Candidate], dict[str, Record]]:
+    """Compose, instantiate and plan every job, each once.
 
     Args:
         compose: a job's whole config from its overrides.
         sweep: the multirun's own config.
+
+    Returns:
+        The jobs, and run id -> record of those that are done already.
 
     Raises:
         Refused: some of them cannot work.
     """
     from hydra.utils import instantiate
 
+    from tlfw.run import find_record
+
     errors: dict[str, list[str]] = {}
+    memo = Memo()
+    candidates: list[Candidate] = []
+    done: dict[str, Record] = {}
     for job in found:
         config = None
         try:
@@ -101,7 +129,14 @@ def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Dic
             _check_untouched(config, sweep)
             with open_dict(config):
                 del config["hydra"]
-            instantiate(config).plan()
+            experiment = instantiate(config)
+            plan = experiment.plan(memo)
+            record = find_record(experiment.runs, plan.key)
+            there = record is not None and record.status == "done" and not experiment.force
+            if there and record is not None:
+                done[plan.key] = record
+            settings = flat(OmegaConf.to_container(config, resolve=True))
+            candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), settings, there))
         except Exception as problem:
             message = explain(problem, functools.partial(known_fields, tuple(job)), config)
             if message is None:
@@ -114,6 +149,7 @@ def check(found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], Dic
             lines += ["", message, *(f"  in {job or 'the job'}" for job in jobs_[:3])]
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
+    return candidates, done
 
 
 def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
@@ -157,9 +193,19 @@ def _leaves(node: Any, prefix: str) -> list[str]:
     return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}".lstrip("."))]
 
 
-def summary(rows: Sequence[tuple[str, Any, bool]]) -> str:
-    """How the runs of a sweep ended, in one line."""
-    failed = sum(isinstance(record, str) for _, record, _ in rows)
-    untouched = sum(untouched for _, _, untouched in rows)
-    done = len(rows) - failed
-    return f"{done} done ({done - untouched} trained now, {untouched} were there), {failed} failed"
+def block(config: DictConfig, sweep: str, why: str) -> None:
+    """Leave a record of a run that cannot be made.
+
+    Args:
+        config: the job's, whole.
+        sweep: the sweep's name.
+    """
+    from hydra.utils import instantiate
+
+    from tlfw.run import Job, leave_blocked
+
+    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
+    with open_dict(config):
+        del config["hydra"]
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    leave_blocked(instantiate(config), Job(choices=choices, config=settings, folder=None, sweep=sweep), why)

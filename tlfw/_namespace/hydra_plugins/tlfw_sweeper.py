@@ -18,21 +18,23 @@ class TlfwSweeperConfig:
     _target_: str = "hydra_plugins.tlfw_sweeper.TlfwSweeper"
     params: dict[str, Any] = field(default_factory=dict)
     also: list[list[str]] = field(default_factory=list)
+    dry_run: bool = False
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="tlfw", node=TlfwSweeperConfig, provider="tlfw")
 
 
 class TlfwSweeper(Sweeper):
-    """Composes and checks every job before the first trains, launches them, and shows the table.
+    """Composes, checks and plans every job before the first trains, launches them in waves, and shows the table.
 
     Args:
         params: what is swept, as Hydra's basic sweeper takes it: override -> values.
         also: lists of overrides, each a job outside the product.
+        dry_run: stop when the plan is made.
     """
 
-    def __init__(self, params: dict[str, Any], also: list[list[str]]) -> None:
-        self.params, self.also = params, also
+    def __init__(self, params: dict[str, Any], also: list[list[str]], dry_run: bool) -> None:
+        self.params, self.also, self.dry_run = params, also, dry_run
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config, self.task_function = hydra_context, config, task_function
@@ -41,34 +43,42 @@ class TlfwSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from hydra.core.utils import JobStatus
-
-        from tlfw import sweep, table
+        from tlfw import sweep, table, waves
+        from tlfw.agenda import make_agenda
         from tlfw.explain import explain
+        from tlfw.store import Store
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         jobs = sweep.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
-        sweep.check(jobs, self._compose, self.config)
+        jobs = sweep.with_threads(jobs, self.config)
+        candidates, done = sweep.checked(jobs, self._compose, self.config)
+        store = Store(Path(self.config.store.dir).expanduser())
+        agenda = make_agenda(candidates, lambda key: store.has(*key))
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        print(f"store: {self.config.store.dir}", flush=True)
-        results = self.launcher.launch(jobs, initial_job_idx=0)
-        rows: list[tuple[str, Any, bool]] = []
-        for job, result in zip(jobs, results, strict=True):
-            if result.status == JobStatus.COMPLETED:
-                rows.append((" ".join(job), *result.return_value))
-            else:
-                problem = result._return_value
-                rows.append((" ".join(job), explain(problem) or f"{type(problem).__name__}: {problem}", False))
+        print(f"store: {store.root}", flush=True)
+        runs = Path(self.config.outputs).expanduser() / "runs"
+        waves.announce(agenda, folder.name, folder, waves.earlier_records(runs))
+        if self.dry_run:
+            return None
+        launcher = self.launcher
+        outcomes = waves.conduct(
+            agenda,
+            launch=lambda batch, first: launcher.launch(batch, initial_job_idx=first),
+            said=lambda problem: explain(problem) or f"{type(problem).__name__}: {problem}",
+            block=lambda job, why: sweep.block(self._compose(job), folder.name, why),
+        )
+        rows = waves.rows(agenda, done, outcomes)
         table.show(rows)
-        print(sweep.summary(rows), flush=True)
-        print(f"records: {self.config.outputs}/runs, the sweep's own files: {folder}", flush=True)
-        if any(isinstance(record, str) for _, record, _ in rows):
+        waves.leave_summary(folder, rows)
+        print(waves.summary(rows), flush=True)
+        print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
+        if any(isinstance(outcome, str) for _, outcome, _ in rows):
             raise sweep.SomeFailed
-        return results
+        return [outcome for _, outcome, _ in rows]
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None

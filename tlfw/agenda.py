@@ -1,0 +1,249 @@
+"""What a sweep is about to do: which runs are equal, what of them is shared, and in which order it is made.
+
+All of it follows from keys and from what the store and the records already have; no result decides anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from tlfw.plan import Plan
+
+Key = tuple[str, str]
+"""Where the store has it: kind, key."""
+
+SCHEMA = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """Something that a run needs and the store keeps: a stage's weights, or the features that a stage trains on.
+
+    Attributes:
+        until: what brings a run just so far: `pretrain`, or `adapt/features`.
+        images: that are trained on, each as often as it is; for features, that are looked at.
+        trains: whether it is a stage's training.
+    """
+
+    until: str
+    keys: tuple[Key, ...]
+    images: int
+    trains: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One job of a sweep, checked and planned.
+
+    Attributes:
+        overrides: that make it.
+        run_id: equal for equal runs.
+        steps: what it needs, in the order in which it needs them.
+        settings: the whole config, flat: a field's full name -> value.
+        done: whether its record is there, so that nothing is left to do.
+    """
+
+    overrides: tuple[str, ...]
+    run_id: str
+    steps: tuple[Step, ...]
+    settings: Mapping[str, Any]
+    done: bool
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What its speed depends on most."""
+        named = ("backbone.name", "image_size", "freeze_policy._target_", "freeze_policy.n", "trainer.accelerator")
+        return tuple(self.settings.get(name) for name in named)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What one job of a wave does: a whole run, or with `step` no more of it than others need too.
+
+    Attributes:
+        candidate: its index.
+        needs: what earlier waves bring it.
+    """
+
+    candidate: int
+    step: Step | None
+    needs: frozenset[Key]
+
+
+@dataclasses.dataclass(frozen=True)
+class Agenda:
+    """A sweep's plan.
+
+    Attributes:
+        candidates: all jobs, in the order in which they were asked for.
+        same_as: job -> the earlier job that is the same run.
+        missing: job -> its steps that the store does not have, for each run that is to be made.
+        waves: tasks that can run side by side; each needs nothing but earlier waves and the store.
+    """
+
+    candidates: tuple[Candidate, ...]
+    same_as: Mapping[int, int]
+    missing: Mapping[int, tuple[Step, ...]]
+    waves: tuple[tuple[Task, ...], ...]
+
+    def trainings(self) -> tuple[int, int]:
+        """Stages that are trained if every run is made alone, and as they are shared."""
+        alone = [step for job in self.missing for step in self.candidates[job].steps if step.trains]
+        shared = {step.keys for steps in self.missing.values() for step in steps if step.trains}
+        return len(alone), len(shared)
+
+    def images(self) -> tuple[int, int]:
+        """Images to process, in the same two ways."""
+        alone = sum(step.images for job in self.missing for step in self.candidates[job].steps)
+        shared = {step.keys: step.images for steps in self.missing.values() for step in steps}
+        return alone, sum(shared.values())
+
+    def seconds(self, paces: Mapping[tuple[Any, ...], float]) -> float | None:
+        """How long the trainings take, one after the other; None where no earlier run says how fast some of them are.
+
+        Args:
+            paces: a candidate's kind -> seconds per image.
+        """
+        found: dict[tuple[Key, ...], float] = {}
+        for job, steps in self.missing.items():
+            pace = paces.get(self.candidates[job].kind)
+            if pace is None:
+                return None
+            found |= {step.keys: step.images * pace for step in steps}
+        return sum(found.values())
+
+    def text(self, paces: Mapping[tuple[Any, ...], float]) -> str:
+        """For people: what there is to do, and what sharing saves."""
+        done = sum(c.done for job, c in enumerate(self.candidates) if job not in self.same_as)
+        (alone, shared), (images_alone, images) = self.trainings(), self.images()
+        lines = [
+            f"plan: {len(self.candidates)} runs, {done} done, {len(self.missing)} to do"
+            + (f", {len(self.same_as)} equal to another" if self.same_as else "")
+        ]
+        if self.missing:
+            seconds = self.seconds(paces)
+            about = "" if seconds is None else f"; about {_duration(seconds)} of training, by earlier runs' speed"
+            lines.append(
+                f"  {shared} stages to train ({alone} if every run were alone), {images:,} images "
+                f"({images_alone:,}){about}"
+            )
+            for number, wave in enumerate(self.waves, 1):
+                steps = Counter(task.step.until for task in wave if task.step)
+                runs = sum(task.step is None for task in wave)
+                parts = [*(f"{count} x {until}" for until, count in steps.items()), *([f"{runs} runs"] if runs else [])]
+                lines.append(f"  wave {number}: {', '.join(parts)}")
+        return "\n".join(lines)
+
+    def facts(self, sweep: str, paces: Mapping[tuple[Any, ...], float]) -> dict[str, Any]:
+        """The same for programs, and all of it: `plan.json`."""
+        (alone, shared), (images_alone, images) = self.trainings(), self.images()
+        return {
+            "schema": SCHEMA,
+            "sweep": sweep,
+            "stages": {"alone": alone, "shared": shared},
+            "images": {"alone": images_alone, "shared": images},
+            "seconds": self.seconds(paces),
+            "runs": [
+                {
+                    "overrides": list(candidate.overrides),
+                    "run_id": candidate.run_id,
+                    "done": candidate.done,
+                    "same_as": self.same_as.get(job),
+                    "missing": [step.until for step in self.missing.get(job, ())],
+                    "steps": [
+                        {"until": step.until, "keys": step.keys, "images": step.images} for step in candidate.steps
+                    ],
+                    "settings": dict(candidate.settings),
+                }
+                for job, candidate in enumerate(self.candidates)
+            ],
+            "waves": [
+                [{"run": task.candidate, "until": task.step.until if task.step else None} for task in wave]
+                for wave in self.waves
+            ],
+        }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+def steps_of(plan: Plan) -> tuple[Step, ...]:
+    """What a run needs, in order."""
+    found = []
+    for stage in plan.stages:
+        if stage.features:
+            parts = [getattr(plan.divisions[name], part) for name, part in stage.features]
+            keys = tuple(("features", key) for key in stage.features.values())
+            found.append(Step(f"{stage.name}/features", keys, sum(map(len, parts)), trains=False))
+        found.append(Step(stage.name, (("stages", stage.key),), stage.images, trains=True))
+    return tuple(found)
+
+
+def make_agenda(candidates: Sequence[Candidate], stored: Callable[[Key], bool]) -> Agenda:
+    """Put the jobs of a sweep in order.
+
+    What several runs need is made once, as early as it can be: by one of them, which goes just so far.
+
+    Args:
+        stored: whether the store has it, whole.
+    """
+    first: dict[str, int] = {}
+    for job, candidate in enumerate(candidates):
+        first.setdefault(candidate.run_id, job)
+    to_do = [job for job in first.values() if not candidates[job].done]
+    missing_keys = {
+        job: {key for step in candidates[job].steps for key in step.keys if not stored(key)}
+        | set(candidates[job].steps[-1].keys if candidates[job].settings.get("force") else ())
+        for job in to_do
+    }
+    missing = {
+        job: tuple(step for step in candidates[job].steps if missing_keys[job].intersection(step.keys)) for job in to_do
+    }
+    users = Counter(key for keys in missing_keys.values() for key in keys)
+    wave_of: dict[Key, int] = {}
+    waves: defaultdict[int, list[Task]] = defaultdict(list)
+    # A run that needs more of the same features makes those of the others too.
+    for job in sorted(to_do, key=lambda job: -len(missing_keys[job])):
+        needs: set[Key] = set()
+        for step in missing[job]:
+            here = [key for key in step.keys if key in missing_keys[job]]
+            shared = {key for key in here if users[key] > 1}
+            if any(key not in wave_of for key in shared):
+                ready = max((wave_of[key] for key in needs | shared if key in wave_of), default=0)
+                waves[ready + 1].append(Task(job, step, frozenset(needs | {k for k in shared if k in wave_of})))
+                wave_of |= {key: ready + 1 for key in here if key not in wave_of}
+            needs |= shared
+        after = max((wave_of[key] for key in needs), default=0)
+        waves[after + 1].append(Task(job, None, frozenset(needs)))
+    return Agenda(
+        candidates=tuple(candidates),
+        same_as={job: first[c.run_id] for job, c in enumerate(candidates) if first[c.run_id] != job},
+        missing=missing,
+        waves=tuple(tuple(sorted(waves[wave], key=lambda task: task.candidate)) for wave in sorted(waves)),
+    )
+
+
+def blocked(task: Task, failed: Iterable[Key]) -> bool:
+    """Whether a task needs what could not be made."""
+    return not task.needs.isdisjoint(failed)
+
+
+def paces(records: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
+    """What earlier runs say of speed: a candidate's kind -> the median of seconds per image trained on.
+
+    Args:
+        records: of (settings, flat), `seconds` and `images_seen` of the last stage.
+    """
+    found: defaultdict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for record in records:
+        kind = Candidate((), "", (), record["settings"], done=True).kind
+        if record["images_seen"]:
+            found[kind].append(record["seconds"] / record["images_seen"])
+    return {kind: median(each) for kind, each in found.items()}

@@ -1,0 +1,54 @@
+"""Which setting it was that makes a run a new one."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tlfw.agenda import Agenda
+
+Settings = Mapping[str, Any]
+"""A whole config, flat: a field's full name -> value."""
+
+UNKEYED = ("name", "outputs", "store.", "force", "until", "workers", "tracking.", "backbone.runs", "sweep")
+"""Fields, or what they begin with, that decide no number."""
+
+MOST = 3
+"""A run that differs in more fields is another one, and no changed one."""
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A config as plain types -> a field's full name -> value; lists stay whole."""
+    if not isinstance(node, Mapping):
+        return {prefix: node}
+    return {
+        name: value for key, child in node.items() for name, value in flat(child, f"{prefix}.{key}".lstrip(".")).items()
+    }
+
+
+def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
+    """For the runs that are to be made: how they differ from the most similar `earlier` ones, a line a difference."""
+    alike: defaultdict[tuple[Any, ...], list[Settings]] = defaultdict(list)
+    for settings in earlier:
+        alike[_cell(settings)].append(settings)
+    found: Counter[str] = Counter()
+    for job in agenda.missing:
+        ours = agenda.candidates[job].settings
+        if difference := _difference(ours, alike[_cell(ours)]):
+            found[difference] += 1
+    return [f"  {count} of them because of {difference}" for difference, count in found.most_common()]
+
+
+def _cell(settings: Settings) -> tuple[Any, ...]:
+    fields = ("backbone.name", "seed", "data_mix.order", "freeze_policy._target_", "freeze_policy.n")
+    return tuple(str(settings.get(field)) for field in fields)
+
+
+def _difference(ours: Settings, earlier: Sequence[Settings]) -> str:
+    names = [name for name in sorted(ours) if not name.startswith(UNKEYED)]
+    found = [[name for name in names if ours.get(name) != theirs.get(name)] for theirs in earlier]
+    least = min(range(len(found)), key=lambda i: len(found[i]), default=None)
+    if least is None or not 0 < len(found[least]) <= MOST:
+        return ""
+    return ", ".join(f"{name}: {earlier[least].get(name)} -> {ours.get(name)}" for name in found[least])

@@ -1,0 +1,121 @@
+"""The data of an experiment: what each image is for, how a model sees it, and a name for its content."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tlfw.backbone import Backbone
+from tlfw.data import DataSet, Division, View
+from tlfw.data.copies import refuse_copies
+from tlfw.data.sets import Balance
+from tlfw.errors import ConfigError, at
+from tlfw.identity import digest
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+T = TypeVar("T")
+
+
+class Memo:
+    """What was found out for one job of a sweep and holds for the next, as long as files stay as they are."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Any] = {}
+
+    def get(self, make: Callable[[], T], *what: object) -> T:
+        """What `make` returned when it was first asked for `what`."""
+        key = digest(what)
+        if key not in self._found:
+            self._found[key] = make()
+        return self._found[key]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeenData:
+    """The data sets that an experiment needs.
+
+    Attributes:
+        divisions: data set -> its images by use.
+        views: data set -> how its training images are seen.
+        balance: data set -> how its unequal classes are made equal in training.
+        content: data set -> part -> digest.
+        image_size: pixels.
+    """
+
+    divisions: Mapping[str, Division]
+    views: Mapping[str, View]
+    balance: Mapping[str, Balance]
+    content: Mapping[str, Mapping[str, str]]
+    image_size: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Data set -> its training images."""
+        return {name: len(division.train) for name, division in self.divisions.items()}
+
+
+def look(backbone: Backbone, data_sets: Mapping[str, DataSet], manifests: Path, memo: Memo) -> SeenData:
+    """Read, divide and name the images of `data_sets`.
+
+    Raises:
+        ConfigError: they cannot be had, or one that judges the model is also one that it learns from.
+    """
+    image_size = size_for(backbone, data_sets)
+    divisions: dict[str, Division] = {}
+    sums: dict[str, dict[str, list[str]]] = {}
+    content: dict[str, dict[str, str]] = {}
+    for name, data_set in data_sets.items():
+        parts = ("train", "val", "test") if name == "target" else ("train", "val")
+
+        def read(data_set: DataSet = data_set, parts: tuple[str, ...] = parts) -> tuple[Any, Any, Any]:
+            division = data_set.divide(tested="test" in parts, manifests=manifests)
+            own = {part: getattr(division, part).sums(manifests) for part in parts}
+            return division, own, {part: getattr(division, part).digest(found) for part, found in own.items()}
+
+        with at(name):
+            divisions[name], sums[name], content[name] = memo.get(read, data_set, parts)
+    published = {name: data_set.published_splits for name, data_set in data_sets.items()}
+    memo.get(lambda: refuse_copies(divisions, sums, published), "copies", content, published)
+    return SeenData(
+        divisions=divisions,
+        views={name: view(data_set, backbone, image_size) for name, data_set in data_sets.items()},
+        balance={name: data_set.balance for name, data_set in data_sets.items()},
+        content=content,
+        image_size=image_size,
+    )
+
+
+def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:
+    """How the model sees a data set: as published weights were trained to see, else at ImageNet's statistics."""
+    mean, std, resize, interpolation = IMAGENET_MEAN, IMAGENET_STD, image_size, "bilinear"
+    if backbone.published:
+        own = backbone.published.transforms()
+        mean, std, interpolation = tuple(own.mean), tuple(own.std), own.interpolation.value
+        resize = round(image_size * own.resize_size[0] / own.crop_size[0])
+    return View(
+        size=image_size,
+        resize=resize,
+        interpolation=interpolation,
+        mean=tuple(data_set.mean) if data_set.mean else mean,
+        std=tuple(data_set.std) if data_set.std else std,
+        augmentation=data_set.augmentations,
+        strength=data_set.strength,
+    )
+
+
+def size_for(backbone: Backbone, data_sets: Mapping[str, DataSet]) -> int:
+    """The one image size of all, in pixels.
+
+    Raises:
+        ConfigError: they ask for several.
+    """
+    own = backbone.published.transforms().crop_size[0] if backbone.published else 224
+    sizes = {name: data_set.image_size or own for name, data_set in data_sets.items()}
+    if len(set(sizes.values())) > 1:
+        raise ConfigError(
+            "source.image_size, target.image_size", f"they differ ({sizes}).", "Set image_size, which both follow."
+        )
+    return next(iter(sizes.values()))

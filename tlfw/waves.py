@@ -1,0 +1,152 @@
+"""Launch what a sweep has to do, wave by wave, through whichever launcher is configured."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tlfw.agenda import Agenda, Key, Task, blocked, paces
+from tlfw.changes import changes, flat
+from tlfw.errors import ConfigError
+from tlfw.record import Record, replace_text
+
+Outcome = Record | str
+"""Of a run: its record, or why there is none."""
+
+
+class Returned(Protocol):
+    """What a launcher gives back of a job: Hydra's JobReturn."""
+
+    @property
+    def return_value(self) -> Any: ...
+
+
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Returned]]
+"""From the overrides of a wave's jobs and the number of the first of them."""
+
+
+def conduct(
+    agenda: Agenda,
+    launch: Launch,
+    said: Callable[[BaseException], str],
+    block: Callable[[Sequence[str], str], None],
+) -> dict[int, Outcome]:
+    """Launch the waves of an agenda, each when the one before has ended. What failed stops what needs it, and no more.
+
+    Args:
+        said: an exception, for people.
+        block: leaves a record of a run, given by its overrides, that cannot be made, and why.
+
+    Returns:
+        Job -> how its run ended, for each that was to be made.
+    """
+    outcomes: dict[int, Outcome] = {}
+    failed: dict[Key, str] = {}
+    launched = 0
+    for wave in agenda.waves:
+        ready: list[Task] = []
+        for task in wave:
+            if not blocked(task, failed):
+                ready.append(task)
+                continue
+            why = next(failed[key] for key in sorted(task.needs) if key in failed)
+            if task.step:
+                failed |= dict.fromkeys(task.step.keys, why)
+            else:
+                overrides = agenda.candidates[task.candidate].overrides
+                outcomes[task.candidate] = f"blocked: {why}"
+                block(overrides, why)
+        if not ready:
+            continue
+        results = launch([_overrides(agenda, task) for task in ready], launched)
+        launched += len(ready)
+        for task, result in zip(ready, results, strict=True):
+            try:
+                value = result.return_value
+            except Exception as problem:  # what Hydra does where a job failed
+                if task.step:
+                    failed |= dict.fromkeys(task.step.keys, f"{task.step.until} failed: {said(problem)}")
+                else:
+                    outcomes[task.candidate] = said(problem)
+            else:
+                if not task.step:
+                    outcomes[task.candidate] = value[0]
+    return outcomes
+
+
+def _overrides(agenda: Agenda, task: Task) -> list[str]:
+    own = list(agenda.candidates[task.candidate].overrides)
+    return [*own, f"until={task.step.until}"] if task.step else own
+
+
+def rows(
+    agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Outcome]
+) -> list[tuple[str, Outcome, bool]]:
+    """For the table, a row for each job that was asked for: its overrides, how it ended, and whether it was there."""
+    found: list[tuple[str, Outcome, bool]] = []
+    for job, candidate in enumerate(agenda.candidates):
+        first = agenda.same_as.get(job, job)
+        outcome = outcomes.get(first) or done[candidate.run_id]
+        found.append((" ".join(candidate.overrides), outcome, first not in outcomes or job != first))
+    return found
+
+
+def summary(found: Sequence[tuple[str, Outcome, bool]]) -> str:
+    """How the runs of a sweep ended, in one line."""
+    stopped = sum(isinstance(outcome, str) and outcome.startswith("blocked: ") for _, outcome, _ in found)
+    failed = sum(isinstance(outcome, str) for _, outcome, _ in found) - stopped
+    untouched = sum(there and isinstance(outcome, Record) for _, outcome, there in found)
+    done = len(found) - failed - stopped
+    return f"{done} done ({done - untouched} trained now, {untouched} were there), {failed} failed" + (
+        f", {stopped} blocked" if stopped else ""
+    )
+
+
+def leave_summary(folder: Path, found: Sequence[tuple[str, Outcome, bool]]) -> None:
+    """Put `summary.csv` into the sweep's folder: a line a run, with what validation said, and where its record is."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["overrides", "status", "run_id", "seed", "target/val/acc", "source/val/acc", "seconds", "error"])
+    for overrides, outcome, there in found:
+        if isinstance(outcome, str):
+            status, _, why = outcome.partition(": ") if outcome.startswith("blocked: ") else ("failed", "", outcome)
+            writer.writerow([overrides, status, "", "", "", "", "", why])
+        else:
+            metrics = [outcome.metrics.get(name) for name in ("target/val/acc", "source/val/acc")]
+            spent = 0 if there else outcome.cost["seconds_spent"]
+            writer.writerow([overrides, outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
+    replace_text(folder / "summary.csv", text.getvalue())
+
+
+def earlier_records(runs: Path) -> list[Record]:
+    """All readable records of finished runs."""
+    found = []
+    for path in sorted(runs.glob("*/record.json")):
+        try:
+            record = Record.read(path)
+        except (OSError, ValueError):
+            continue
+        if record.status == "done":
+            found.append(record)
+    return found
+
+
+def announce(agenda: Agenda, sweep: str, folder: Path, records: Sequence[Record]) -> None:
+    """Print the plan, with which settings are new, and leave it as `plan.json` in the sweep's folder."""
+    known = paces(
+        {"settings": flat(r.settings), "seconds": r.stages[-1]["seconds"], "images_seen": r.stages[-1]["images_seen"]}
+        for r in records
+    )
+    print(agenda.text(known), flush=True)
+    for line in changes(agenda, (flat(record.settings) for record in records)):
+        print(line, flush=True)
+    try:
+        replace_text(folder / "plan.json", json.dumps(agenda.facts(sweep, known), indent=1, default=str) + "\n")
+    except OSError as problem:
+        raise ConfigError(
+            "outputs", f"cannot write in {folder} ({problem.strerror}).", "Give a folder that can be written."
+        ) from problem
