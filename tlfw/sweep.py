@@ -135,8 +135,7 @@ def checked(
             there = record is not None and record.status == "done" and not experiment.force
             if there and record is not None:
                 done[plan.key] = record
-            settings = flat(OmegaConf.to_container(config, resolve=True))
-            candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), settings, there))
+            candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), _settings(config), there))
         except Exception as problem:
             message = explain(problem, functools.partial(known_fields, tuple(job)), config)
             if message is None:
@@ -150,6 +149,12 @@ def checked(
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
     return candidates, done
+
+
+def _settings(config: DictConfig) -> dict[str, Any]:
+    """Every field that has a value of its own, and does not take that of another."""
+    given, resolved = (flat(OmegaConf.to_container(config, resolve=resolve)) for resolve in (False, True))
+    return {name: resolved[name] for name, value in given.items() if name in resolved and "${" not in str(value)}
 
 
 def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
