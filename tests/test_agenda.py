@@ -1,0 +1,150 @@
+"""What a sweep shares, and in which order: from keys alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
+from tlfw import run as fold
+from tlfw.agenda import Candidate, Step, make_agenda, paces, steps_of
+from tlfw.changes import changes, flat
+from tlfw.freeze import LastBlocks
+from tlfw.run import Job
+from tlfw.seen import Memo
+
+JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
+
+
+def stage(name: str, key: str, images: int = 10) -> Step:
+    return Step(name, (("stages", key),), images, trains=True)
+
+
+def features(name: str, *keys: str) -> Step:
+    return Step(f"{name}/features", tuple(("features", key) for key in keys), 5, trains=False)
+
+
+def job(run_id: str, *steps: Step, done: bool = False, **settings) -> Candidate:
+    return Candidate((f"run={run_id}",), run_id, steps, settings, done)
+
+
+def waves(agenda) -> list[list[tuple[int, str | None]]]:
+    return [[(task.candidate, task.step.until if task.step else None) for task in wave] for wave in agenda.waves]
+
+
+def test_what_several_need_is_made_once_and_first() -> None:
+    grid = [
+        job("a", stage("pretrain", "p"), stage("adapt", "a")),
+        job("b", stage("pretrain", "p"), stage("adapt", "b")),
+        job("c", stage("adapt", "c")),
+    ]
+    agenda = make_agenda(grid, lambda key: False)
+    assert waves(agenda) == [[(0, "pretrain"), (2, None)], [(0, None), (1, None)]]
+    assert agenda.trainings() == (5, 4)
+    assert agenda.images() == (50, 40)
+
+
+def test_what_the_store_has_and_what_is_done_is_not_made() -> None:
+    grid = [
+        job("a", stage("pretrain", "p"), stage("adapt", "a")),
+        job("b", stage("pretrain", "p"), stage("adapt", "b"), done=True),
+        job("a", stage("pretrain", "p"), stage("adapt", "a")),
+        job("d", stage("pretrain", "p"), stage("adapt", "d")),
+    ]
+    agenda = make_agenda(grid, lambda key: key == ("stages", "p"))
+    assert waves(agenda) == [[(0, None), (3, None)]]
+    assert agenda.same_as == {2: 0}
+    assert "4 runs, 1 done, 2 to do, 1 equal to another" in agenda.text({})
+    again = make_agenda([job("a", stage("adapt", "a"), force=True)], lambda key: True)
+    assert waves(again) == [[(0, None)]]
+    assert again.trainings() == (1, 1)
+
+
+def test_features_are_shared_by_those_who_need_the_same() -> None:
+    """The run that needs most makes them; one that needs fewer waits for no other in its wave."""
+    p = stage("pretrain", "p")
+    grid = [
+        job("a", p, features("adapt", "1", "2"), stage("adapt", "a")),
+        job("b", p, features("adapt", "1", "2", "3"), stage("adapt", "b")),
+        job("c", p, features("adapt", "9"), stage("adapt", "c")),
+    ]
+    agenda = make_agenda(grid, lambda key: False)
+    assert waves(agenda) == [
+        [(1, "pretrain")],
+        [(1, "adapt/features"), (2, None)],
+        [(0, None), (1, None)],
+    ]
+    made = [task for wave in agenda.waves for task in wave if task.step]
+    assert len({key for task in made for key in task.step.keys}) == 4
+
+
+def test_no_two_tasks_of_a_wave_make_the_same_and_needs_come_earlier() -> None:
+    """Over a grid of every kind, whatever is in the store already."""
+    found = []
+    for seed in range(2):
+        for mix in MIXES:
+            for policy in (LAST_LAYER, LAST_LAYERS, FULL):
+                made = experiment(Path("nowhere"), seed=seed, data_mix=MIXES[mix], freeze_policy=policy)
+                plan = made.plan(MEMO)
+                found.append(job(plan.key, *steps_of(plan)))
+    every = sorted({key for each in found for step in each.steps for key in step.keys})
+    for missing in range(0, len(every) + 1, 7):
+        have = set(every[:missing])
+        agenda = make_agenda(found, have.__contains__)
+        for wave in agenda.waves:
+            wanted = {key for task in wave for key in task.needs}
+            assert wanted <= have
+            makes = []
+            for task in wave:
+                steps = [task.step] if task.step else agenda.missing[task.candidate]
+                makes += [key for step in steps for key in step.keys if key not in have]
+            assert len(makes) == len(set(makes))
+            have |= set(makes)
+        assert have == set(every)
+
+
+MEMO = Memo()
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_equal_cells_are_one_run_and_both_sides_give_the_same_numbers(tmp_path: Path) -> None:
+    """All of the blocks, said in two ways; BatchNorm's mode of frozen blocks, of which there are none."""
+    blocks = len(experiment(tmp_path).backbone.block_names())
+    rates = {"lr_head": 0.05, "lr_backbone": 0.01}
+    sides = [LastBlocks(n="all", **rates), LastBlocks(n=blocks, **rates, batch_norm="train")]
+    found = [experiment(tmp_path / str(i), freeze_policy=policy) for i, policy in enumerate(sides)]
+    assert len({each.plan().key for each in found}) == 1
+    one, other = (fold.run(each, JOB)[0] for each in found)
+    assert one.metrics == other.metrics
+    assert one.certificate == other.certificate
+    steps, images = (
+        experiment(tmp_path, data_mix=MIXES["target_only"]).plan().key,
+        experiment(tmp_path, data_mix=MIXES["target_only"], source=Tiny(classes=2, image_size=SIZE)).plan().key,
+    )
+    assert steps == images  # a source that nothing is trained on
+
+
+def test_the_time_is_estimated_where_earlier_runs_tell_it() -> None:
+    settings = {"backbone.name": "x", "image_size": 32}
+    agenda = make_agenda([job("a", stage("adapt", "a", 100), **settings)], lambda key: False)
+    known = paces([{"settings": settings, "seconds": s, "images_seen": 10} for s in (1.0, 2.0, 9.0)])
+    assert agenda.seconds(known) == pytest.approx(20.0)
+    assert "about 20 s" in agenda.text(known)
+    assert agenda.seconds({}) is None
+    assert agenda.facts("s", known)["seconds"] == pytest.approx(20.0)
+
+
+def test_the_plan_says_which_setting_it_was() -> None:
+    assert flat({"a": {"b": 1, "c": [1, 2]}, "d": None}) == {"a.b": 1, "a.c": [1, 2], "d": None}
+    common = {"backbone.name": "x", "seed": 0}
+    agenda = make_agenda(
+        [job("a", stage("adapt", "a"), **common, **{"adapt.batch_size": 16, "outputs": "here"})], lambda key: False
+    )
+    earlier = [{**common, "adapt.batch_size": 64, "outputs": "there"}, {**common, "seed": 1, "adapt.batch_size": 16}]
+    assert changes(agenda, earlier) == ["  1 of them because of adapt.batch_size: 64 -> 16"]
+    assert changes(agenda, earlier[1:]) == []

@@ -1,0 +1,113 @@
+"""A sweep goes on past what failed, and records what could not be made."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.test_agenda import job, stage
+from tests.test_main import SMOKE
+from tests.test_record import RECORD
+from tlfw.agenda import make_agenda
+from tlfw.record import Record
+from tlfw.waves import conduct, rows, summary
+
+
+class Returned:
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    @property
+    def return_value(self) -> object:
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+def test_a_failed_step_blocks_what_needs_it_and_nothing_else() -> None:
+    grid = [
+        job("a", stage("pretrain", "p"), stage("adapt", "a")),
+        job("b", stage("pretrain", "p"), stage("adapt", "b")),
+        job("c", stage("adapt", "c")),
+        job("d", stage("adapt", "d")),
+    ]
+    agenda = make_agenda(grid, lambda key: False)
+    launched: list[tuple[int, list[list[str]]]] = []
+
+    def launch(batch, first):
+        launched.append((first, [list(each) for each in batch]))
+        bad = ("until=pretrain", "run=d")
+        return [Returned(ValueError("no luck") if set(bad) & set(each) else (RECORD, False)) for each in batch]
+
+    left: list[tuple[tuple[str, ...], str]] = []
+    outcomes = conduct(agenda, launch, said=str, block=lambda overrides, why: left.append((tuple(overrides), why)))
+    assert launched == [(0, [["run=a", "until=pretrain"], ["run=c"], ["run=d"]])]
+    assert outcomes == {
+        0: "blocked: pretrain failed: no luck", 1: "blocked: pretrain failed: no luck", 2: RECORD, 3: "no luck",
+    }  # fmt: skip
+    assert left == [(("run=a",), "pretrain failed: no luck"), (("run=b",), "pretrain failed: no luck")]
+    assert summary(rows(agenda, {}, outcomes)) == "1 done (1 trained now, 0 were there), 1 failed, 2 blocked"
+
+
+def test_equal_runs_and_finished_ones_have_a_row_each() -> None:
+    grid = [job("a", stage("adapt", "a")), job("a", stage("adapt", "a")), job("b", stage("adapt", "b"), done=True)]
+    agenda = make_agenda(grid, lambda key: False)
+    found = rows(agenda, {"b": RECORD}, conduct(agenda, lambda *_: [Returned((RECORD, False))], str, print))
+    assert [(outcome, there) for _, outcome, there in found] == [(RECORD, False), (RECORD, True), (RECORD, True)]
+
+
+WILD = "freeze_policy.lr_backbone=1e30"
+
+
+def test_a_sweep_with_a_stage_that_fails(cli, tmp_path: Path) -> None:
+    """The pretraining of two runs becomes NaN; a third needs none."""
+    code, out, err = cli(
+        "-m", *SMOKE, "source.per_class=10", "pretrain.lr=1e30", "freeze_policy=last_layer,last_layers",
+        'hydra.sweeper.also=[["data_mix=target_only"]]',
+    )  # fmt: skip
+    assert code == 1, err
+    assert "2 blocked" in out
+    assert "blocked: pretrain failed: the" in out
+    found = [Record.read(path) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    blocked = [record for record in found if record.status == "blocked"]
+    assert len(blocked) == 2
+    assert all("pretrain failed" in record.error for record in blocked)
+    assert {record.status for record in found} <= {"done", "blocked"}
+    with (tmp_path / "outputs" / "sweeps" / "run" / "summary.csv").open() as file:
+        assert sorted(row["status"] for row in csv.DictReader(file)) == ["blocked", "blocked", "done", "done"]
+
+
+def test_a_dry_run_says_what_there_is_to_do_and_trains_nothing(cli, tmp_path: Path) -> None:
+    given = ("-m", *SMOKE, "source.per_class=10", "freeze_policy=last_layer,last_layers,full")
+    code, out, err = cli(*given, "hydra.sweeper.dry_run=true")
+    assert code == 0, err
+    assert "plan: 3 runs, 0 done, 3 to do\n  4 stages to train (6 if every run were alone)" in out
+    assert "wave 1: 1 x pretrain\n" in out
+    assert "steps in" not in out
+    assert not (tmp_path / "outputs" / "runs").exists()
+    plan = json.loads((tmp_path / "outputs" / "sweeps" / "run" / "plan.json").read_text())
+    assert [wave[0]["until"] for wave in plan["waves"]] == ["pretrain", None]
+    assert len(plan["runs"]) == 3
+
+
+@pytest.mark.slow
+def test_a_changed_setting_redoes_what_it_touches(cli) -> None:
+    given = ("-m", *SMOKE, "source.per_class=10", "freeze_policy=last_layers,full")
+    assert cli(*given)[0] == 0
+    code, out, err = cli(*given, "adapt.batch_size=20")
+    assert code == 0, err
+    assert "plan: 2 runs, 0 done, 2 to do\n  2 stages to train (4 if every run were alone)" in out
+    assert "2 of them because of adapt.batch_size: 64 -> 20" in out
+    assert out.count("pretrain: reused") == 2
+    code, out, _ = cli(*given, "adapt.batch_size=20", "freeze_policy=full,last_layers,last_layer")
+    assert code == 0
+    assert "plan: 3 runs, 2 done, 1 to do" in out
+
+
+def test_only_parts_that_a_run_has_can_be_asked_for(cli) -> None:
+    code, _, err = cli(*SMOKE, "source.per_class=10", "until=pretraining")
+    assert code == 1
+    assert "until: this run has no 'pretraining'. It has pretrain, adapt" in err
