@@ -32,9 +32,9 @@ FLOORS = (
     # verbs
     ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics"),
     # a run
-    ("server", "tracking", "seen", "plan", "experiment", "run"),
+    ("server", "tracking", "trial", "seen", "plan", "experiment", "run"),
     # doors
-    ("typed", "explain", "table", "agenda", "changes", "sweep", "waves", "predict", "export", "__main__"),
+    ("typed", "explain", "table", "agenda", "changes", "waves", "search", "sweep", "predict", "export", "__main__"),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 

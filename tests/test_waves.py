@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,10 @@ def test_a_failed_step_blocks_what_needs_it_and_nothing_else() -> None:
     outcomes = conduct(agenda, launch, said=str, block=lambda overrides, why: left.append((tuple(overrides), why)))
     assert launched == [(0, [["run=a", "until=pretrain"], ["run=c"], ["run=d"]])]
     assert outcomes == {
-        0: "blocked: pretrain failed: no luck", 1: "blocked: pretrain failed: no luck", 2: RECORD, 3: "no luck",
-    }  # fmt: skip
+        **dict.fromkeys((0, 1), "blocked: pretrain failed: no luck"),
+        2: (RECORD, False),
+        3: "no luck",
+    }
     assert left == [(("run=a",), "pretrain failed: no luck"), (("run=b",), "pretrain failed: no luck")]
     assert summary(rows(agenda, {}, outcomes)) == "1 done (1 trained now, 0 were there), 1 failed, 2 blocked"
 
@@ -111,3 +115,38 @@ def test_only_parts_that_a_run_has_can_be_asked_for(cli) -> None:
     code, _, err = cli(*SMOKE, "source.per_class=10", "until=pretraining")
     assert code == 1
     assert "until: this run has no 'pretraining'. It has pretrain, adapt" in err
+
+
+GIVEN = (
+    *SMOKE,
+    "source.per_class=10",
+    "threads=1",
+    "freeze_policy=last_layer,full",
+    "data_mix=pretrain_finetune,joint",
+)
+
+
+def numbers(outputs: Path) -> dict[str, object]:
+    records = [Record.read(path) for path in outputs.glob("runs/*/record.json")]
+    assert all(record.status == "done" for record in records)
+    return {record.run_id: (record.metrics, record.certificate) for record in records}
+
+
+@pytest.mark.slow
+def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Path) -> None:
+    """One after the other; two at a time; and by two processes that start the same sweep at once in one folder."""
+    code, out, err = cli("-m", *GIVEN, "outputs=serial")
+    assert code == 0, err
+    stages = out.count(" steps in ")
+    assert stages == 5
+    command = [sys.executable, "-m", "tlfw", "-m", *GIVEN, "outputs=both"]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=300)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(text.count(" steps in ") for text in said) == stages
+    code, _, err = cli("-m", *GIVEN, "outputs=parallel", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert code == 0, err
+    serial = numbers(tmp_path / "serial")
+    assert len(serial) == 4
+    assert numbers(tmp_path / "both") == serial
+    assert numbers(tmp_path / "parallel") == serial

@@ -101,6 +101,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "workers": 0,
         "threads": None,
         "until": None,
+        "trial": None,
         "outputs": str(folder / "outputs"),
         "store": StoreSettings(dir=str(folder / "outputs" / "store")),
         "force": False,

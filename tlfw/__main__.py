@@ -8,6 +8,7 @@ import shutil
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,11 @@ def job(config: DictConfig) -> Any:
 _PROBLEMS: list[tuple[BaseException, DictConfig]] = []
 
 
-def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool] | None:
+def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool] | Mapping[str, float]:
     """The config becomes an experiment, the experiment leaves a record, unless it is to go only `until` somewhere.
 
     Returns:
-        The record, and whether it was there before and nothing was done.
+        The record, and whether it was there before and nothing was done; else what validation said.
     """
     from tlfw.experiment import Experiment
     from tlfw.run import Job, prepare
@@ -67,8 +68,7 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
         sweep=sweep,
     )
     if experiment.until is not None:
-        prepare(experiment, job)
-        return None
+        return prepare(experiment, job)
     return fold(experiment, job)
 
 
@@ -80,7 +80,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     except (ConfigError, hydra.errors.InstantiationException):
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    if found is None:
+    if isinstance(found, Mapping):
         return
     record, untouched = found
     table.show([("", record, untouched)])

@@ -11,7 +11,7 @@ from tlfw.agenda import Agenda
 Settings = Mapping[str, Any]
 """A whole config, flat: a field's full name -> value."""
 
-UNKEYED = ("name", "outputs", "store.", "force", "until", "workers", "tracking.", "backbone.runs", "sweep")
+UNKEYED = ("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep")
 """Fields, or what they begin with, that decide no number."""
 
 MOST = 3

@@ -20,6 +20,7 @@ from tlfw.seen import Memo
 from tlfw.store import Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
+from tlfw.trial import Trial
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,6 +71,7 @@ class Experiment:
         threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
         until: a stage after which to stop, `pretrain`, or what is stored for a stage, `adapt/features`; null: the
             whole run. So a sweep has done once what several runs share.
+        trial: of which search this run is a part; null: of none.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -92,6 +94,7 @@ class Experiment:
     workers: int = Field(ge=0)
     threads: int | None = Field(ge=1, le=1024)
     until: str | None
+    trial: Trial | None
     outputs: str = Field(min_length=1)
     store: StoreSettings
     force: bool

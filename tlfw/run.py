@@ -77,15 +77,20 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     return _Run(experiment, plan, job, attempt).go(), False
 
 
-def prepare(experiment: Experiment, job: Job) -> None:
+def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
     """Bring the store as far as `until` says, and leave no record: the part of a run that others need too.
+
+    Returns:
+        What validation said after the last stage that was learnt. No test image is opened.
 
     Raises:
         ConfigError: there is no such part.
         TrainingFailed: a stage failed.
     """
     _use_threads(experiment)
-    _Run(experiment, experiment.plan(), job, 0).go_until(experiment.until or "")
+    begun = _Run(experiment, experiment.plan(), job, 0)
+    begun.go_until(experiment.until or "")
+    return begun.validation
 
 
 def leave_blocked(experiment: Experiment, job: Job, why: str) -> None:
@@ -119,6 +124,7 @@ class _Run:
         self.stage_facts: list[dict[str, Any]] = []
         self.certificate: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
+        self.validation: Mapping[str, float] = {}
         self.evaluation_seconds = 0.0
         self.weights: Weights | None = None
 
@@ -223,7 +229,7 @@ class _Run:
         if reused:
             print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
         self.certificate = facts.pop("certificate")
-        metrics = facts.pop("metrics")
+        self.validation = metrics = facts.pop("metrics")
         self.weights = Weights(
             name=f"{planned.name}-{self.experiment.backbone.name}-{planned.key[:12]}",
             file=folder / "weights.safetensors",
@@ -240,6 +246,7 @@ class _Run:
         freezing = Freezing(planned.policy, self.model, stage.names)
         monitor = "target" if "target" in stage.names else "source"
         scratch = self.store.scratch(STAGES, planned.key)
+        last = planned is plan.stages[-1]
         mixture = self.mixture(planned)
         made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
         outcome = train(
@@ -263,6 +270,7 @@ class _Run:
             trainer=self.experiment.trainer,
             logger=tracked.logger(planned.name),
             scratch=scratch,
+            callbacks=[self.experiment.trial.callback(monitor)] if self.experiment.trial and last else [],
             probe_BCHW=self.pixels(monitor, "train", still=True).batch(
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),

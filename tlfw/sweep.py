@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
 
 from tlfw import CONF
 from tlfw.agenda import Candidate, steps_of
@@ -24,6 +25,9 @@ from tlfw.explain import explain
 from tlfw.record import Record
 from tlfw.seen import Memo
 from tlfw.typed import group_choices
+
+if TYPE_CHECKING:
+    from tlfw.search import Search
 
 
 def jobs(
@@ -89,6 +93,30 @@ def with_threads(found: Sequence[list[str]], config: DictConfig) -> list[list[st
     if at_a_time == 1 or config.threads is not None:
         return list(found)
     return [[*job, f"threads={max(1, cores // at_a_time)}"] for job in found]
+
+
+def search_settings(given: Any, found: Sequence[list[str]]) -> Search:
+    """The settings of a search.
+
+    Raises:
+        ConfigError: they are wrong, or something is swept besides.
+    """
+    from tlfw.search import Search
+
+    if len(found) > 1:
+        raise ConfigError(
+            "hydra.sweeper.search",
+            f"{len(found)} jobs are asked for besides.",
+            "Put what is to be varied into its space.",
+        )
+    try:
+        return Search(**given)
+    except ValidationError as problem:
+        raise ConfigError(
+            "hydra.sweeper.search",
+            "; ".join(f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in problem.errors()) + ".",
+            "Look at conf/experiment/search.yaml.",
+        ) from problem
 
 
 class Refused(Exception):

@@ -17,6 +17,9 @@ from tlfw.record import Record, replace_text
 Outcome = Record | str
 """Of a run: its record, or why there is none."""
 
+Whole = Callable[[Task], Sequence[str]]
+"""From a task that is a whole run to the overrides of its job."""
+
 
 class Returned(Protocol):
     """What a launcher gives back of a job: Hydra's JobReturn."""
@@ -34,17 +37,19 @@ def conduct(
     launch: Launch,
     said: Callable[[BaseException], str],
     block: Callable[[Sequence[str], str], None],
-) -> dict[int, Outcome]:
+    whole: Whole | None = None,
+) -> dict[int, Any]:
     """Launch the waves of an agenda, each when the one before has ended. What failed stops what needs it, and no more.
 
     Args:
         said: an exception, for people.
         block: leaves a record of a run, given by its overrides, that cannot be made, and why.
+        whole: what a job is told that makes a whole run; None: the candidate's overrides.
 
     Returns:
-        Job -> how its run ended, for each that was to be made.
+        Job -> what its job returned, or why it did not, for each run that was to be made.
     """
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Any] = {}
     failed: dict[Key, str] = {}
     launched = 0
     for wave in agenda.waves:
@@ -62,7 +67,9 @@ def conduct(
                 block(overrides, why)
         if not ready:
             continue
-        results = launch([_overrides(agenda, task) for task in ready], launched)
+        own = whole or (lambda task: agenda.candidates[task.candidate].overrides)
+        batch = [_until(agenda, task) if task.step else list(own(task)) for task in ready]
+        results = launch(batch, launched)
         launched += len(ready)
         for task, result in zip(ready, results, strict=True):
             try:
@@ -74,23 +81,22 @@ def conduct(
                     outcomes[task.candidate] = said(problem)
             else:
                 if not task.step:
-                    outcomes[task.candidate] = value[0]
+                    outcomes[task.candidate] = value
     return outcomes
 
 
-def _overrides(agenda: Agenda, task: Task) -> list[str]:
-    own = list(agenda.candidates[task.candidate].overrides)
-    return [*own, f"until={task.step.until}"] if task.step else own
+def _until(agenda: Agenda, task: Task) -> list[str]:
+    assert task.step is not None
+    return [*agenda.candidates[task.candidate].overrides, f"until={task.step.until}"]
 
 
-def rows(
-    agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Outcome]
-) -> list[tuple[str, Outcome, bool]]:
+def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]) -> list[tuple[str, Outcome, bool]]:
     """For the table, a row for each job that was asked for: its overrides, how it ended, and whether it was there."""
     found: list[tuple[str, Outcome, bool]] = []
     for job, candidate in enumerate(agenda.candidates):
         first = agenda.same_as.get(job, job)
         outcome = outcomes.get(first) or done[candidate.run_id]
+        outcome = outcome[0] if isinstance(outcome, tuple) else outcome  # as a job returns it
         found.append((" ".join(candidate.overrides), outcome, first not in outcomes or job != first))
     return found
 
