@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,16 +103,16 @@ class TorchvisionSet(DataSet):
             given["download"] = self.download
         try:
             found = getattr(torchvision.datasets, self.name)(str(Path(self.root).expanduser()), **given)
-        except (RuntimeError, OSError, ValueError) as problem:
+        except (ImportError, RuntimeError, OSError, ValueError) as problem:
+            if ImportError in (type(problem), type(problem.__context__)):
+                raise ConfigError(
+                    "name", f"{self.name} needs a package that is missing ({problem}).", "Install it."
+                ) from problem
             remedy = (
                 "Put its files there." if self.name in NOT_DOWNLOADED else "Set download=true, or put its files there."
             )
             raise ConfigError(
                 "root", f"{self.name} is not whole in {Path(self.root).absolute()} ({problem}).", remedy
-            ) from problem
-        except ImportError as problem:
-            raise ConfigError(
-                "name", f"{self.name} needs a package that is missing ({problem}).", "Install it."
             ) from problem
         return images_of(found)
 
@@ -122,6 +123,10 @@ def images_of(found: Any) -> Images:
     Args:
         found: made without transforms, so that it gives (picture, label).
     """
+    if hasattr(found, "h5py"):
+        return _InOneFile(found)
+    if hasattr(found, "h5py"):
+        return _InOneFile(found)
     labels_N, files = _labels_and_files(found)
     classes = _classes(found, labels_N)
     if files is not None:
@@ -150,6 +155,28 @@ class _Opened:
 
     def called(self, index: int) -> str:
         return f"image {index}"
+
+
+class _InOneFile(_Opened):
+    """PCAM's images: too many to be opened for their names, which are the file's and the place in it."""
+
+    def __init__(self, found: Any) -> None:
+        files = found._FILES[found._split]
+        self._pixels, labels = (found._base_folder / files[kind][0] for kind in ("images", "targets"))
+        with found.h5py.File(labels) as opened:
+            labels_N = np.asarray(opened["y"]).reshape(-1).astype(np.int64)
+        super().__init__(found, labels_N, ("normal", "tumour"))
+
+    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+        stat = self._pixels.stat()
+        whole = _checksum(self._pixels, stat.st_size, stat.st_mtime_ns)
+        return [f"{whole}/{index}" for index in indices]
+
+
+@functools.cache
+def _checksum(path: Path, size: int, modified_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _labels_and_files(found: Any) -> tuple[np.ndarray, Sequence[Any] | None]:
