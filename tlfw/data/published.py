@@ -104,7 +104,7 @@ class TorchvisionSet(DataSet):
         try:
             found = getattr(torchvision.datasets, self.name)(str(Path(self.root).expanduser()), **given)
         except (ImportError, RuntimeError, OSError, ValueError) as problem:
-            if ImportError in (type(problem), type(problem.__context__)):
+            if isinstance(problem, ImportError) or isinstance(problem.__context__, ImportError):
                 raise ConfigError(
                     "name", f"{self.name} needs a package that is missing ({problem}).", "Install it."
                 ) from problem
