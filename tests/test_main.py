@@ -108,6 +108,7 @@ SMOKE = (
 def test_wrong_input_is_one_message_before_any_training(cli, tmp_path: Path, wrong: list[str], said: list[str]) -> None:
     (tmp_path / "blocked").write_text("a file where a folder is wanted")
     refused(cli, wrong, said)
+    assert [path.name for path in tmp_path.rglob("*")] == ["blocked"]
 
 
 def refused(cli, wrong: list[str], said: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -17,6 +18,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF, table
 from tlfw.errors import ConfigError
@@ -77,8 +79,8 @@ def alone(config: DictConfig, folder: Path) -> None:
     print(f"store: {config.store.dir}", flush=True)
     try:
         found = run(config, folder, sweep=None)
-    except (ConfigError, hydra.errors.InstantiationException):
-        shutil.rmtree(folder, ignore_errors=True)
+    except (ConfigError, hydra.errors.InstantiationException, OmegaConfBaseException):
+        _forget(folder)
         raise
     if isinstance(found, Mapping):
         return
@@ -86,7 +88,15 @@ def alone(config: DictConfig, folder: Path) -> None:
     table.show([("", record, untouched)])
     print(f"record: {config.outputs}/runs/*-{record.run_id[:12]}", flush=True)
     if untouched:
-        shutil.rmtree(folder, ignore_errors=True)
+        _forget(folder)
+
+
+def _forget(folder: Path) -> None:
+    """Remove what Hydra wrote for a run that was not made, with the folders that are empty then."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the first that is not empty
+        for place in (folder.parent, folder.parent.parent):
+            place.rmdir()
 
 
 def _quiet() -> None:

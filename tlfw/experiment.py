@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -172,11 +174,11 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
 
 
 def _check_writable(field: str, folder: Path) -> None:
+    """See that a folder can be written in, or be made, and leave nothing behind."""
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".writable"
-        trial.touch()
-        trial.unlink()
+        with tempfile.TemporaryFile(dir=there):
+            pass
     except OSError as problem:
         raise ConfigError(
             field, f"cannot write in {folder.absolute()} ({problem.strerror}).", "Give a folder that can be written."
