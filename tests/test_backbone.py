@@ -64,7 +64,7 @@ def test_blocks_and_head_are_the_whole_model(name: str, size_of) -> None:
     x_BCHW = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = whole(x_BCHW)
-        head = backbone.head(classes=7, image_size=size, seed=3).eval()
+        head = backbone.family.head_of(whole)
         trunk = Trunk(backbone, whole)
         found = trunk(x_BCHW)
         torch.testing.assert_close(head(found.clone()), expected, rtol=0, atol=0)

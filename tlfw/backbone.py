@@ -151,9 +151,7 @@ class Backbone:
 
     def head(self, classes: int, image_size: int, seed: int) -> nn.Module:
         """A fresh head, of the classifier's own structure and initialisation: features -> logits `[B, classes]`."""
-        model = self.build(classes, image_size, seed)
-        parts = [model.get_submodule(path) for path in self.family.head]
-        return nn.Sequential(*parts, *(make() for make in self.family.after_head))
+        return self.family.head_of(self.build(classes, image_size, seed))
 
     def block_names(self) -> tuple[str, ...]:
         """The blocks' names, stem first. Builds no weights."""

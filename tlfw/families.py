@@ -69,6 +69,11 @@ class Family:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     size_option: Callable[[int], dict[str, Any]] | None = None
 
+    def head_of(self, model: nn.Module) -> nn.Module:
+        """The head of a built model: features -> logits `[B, classes]`."""
+        parts = [model.get_submodule(path) for path in self.head]
+        return nn.Sequential(*parts, *(make() for make in self.after_head))
+
     @property
     def usual_size(self) -> int:
         """An image size in pixels that every model of the family can be built for."""
