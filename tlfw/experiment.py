@@ -65,6 +65,7 @@ class Experiment:
         validations: how often a stage is validated, evenly spread, the last time at its end.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
+        checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
         workers: processes that load images beside the one that trains.
     """
 
@@ -85,6 +86,7 @@ class Experiment:
     joint: Joint
     select: Literal["last", "best_val"]
     validations: int = Field(ge=1)
+    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
     workers: int = Field(ge=0)
     outputs: str = Field(min_length=1)
     store: StoreSettings
