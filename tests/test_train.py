@@ -282,7 +282,8 @@ def other(file: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [(cut, "it is damaged"), (old, "it is of another tlfw"), (other, "it is of another tensors"),
-     (lambda file: torch.save({}, file), "it is damaged"), (lambda file: file.with_name("best.pt").unlink(), "damaged")],
+     (lambda file: torch.save({}, file), "it is damaged"),
+     (lambda file: file.with_name("best.pt").unlink(), "it is damaged")],
     ids=["cut", "old", "other", "strange", "without its best"],
 )  # fmt: skip
 def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:

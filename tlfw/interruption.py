@@ -76,6 +76,7 @@ def heeded() -> Iterator[None]:
     finally:
         for signum, own in kept.items():
             signal.signal(signum, own)
+        _State.signum = None
 
 
 @contextlib.contextmanager
