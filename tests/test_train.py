@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ import pytest
 import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torchmetrics import MeanMetric, Metric
 
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw import schedule
@@ -214,9 +214,10 @@ def test_an_ended_stage_goes_on_to_the_same_bits(
     outcome = learn(resumed, LAST_LAYERS, tmp_path / "s", callbacks=[after], **how)
     expected, found = weights_of(whole), weights_of(resumed)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
-    assert before.rounds + after.rounds == seen.rounds
     assert outcome.seconds > 0
-    if signum is not None and step < 9:
+    if signum is None or step < 8:  # a signal in the stage's last validation ends it without saving
+        assert before.rounds + after.rounds == seen.rounds
+    if signum is not None and step < 8:
         assert before.steps + after.steps == seen.steps  # nothing was lost
 
 
@@ -233,7 +234,7 @@ def test_time_spent_before_is_counted(tmp_path: Path) -> None:
 def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it was validated before the stage was killed."""
     said = iter([0.5, 0.9, 0.7, 0.7])
-    monkeypatch.setattr(Learner, "_meters", lambda self, name: (Said(said), MeanMetric()))
+    monkeypatch.setattr(Learner, "_meters", lambda self, name: (Said(said), Said(itertools.repeat(0.1))))
     seen = []
 
     class Keep(L.Callback):
@@ -252,12 +253,15 @@ def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights_of(net).items())
 
 
-class Said(Metric):
+class Said:
+    """A metric that says what it is told to."""
+
     def __init__(self, said: Iterator[float]) -> None:
-        super().__init__()
         self.said = said
 
     def update(self, *_) -> None: ...
+
+    def reset(self) -> None: ...
 
     def compute(self) -> torch.Tensor:
         return torch.tensor(next(self.said))
