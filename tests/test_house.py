@@ -13,7 +13,7 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "record"),
+    ("tlfw", "identity", "errors", "secret", "record", "interruption"),
     # nouns
     (
         "strict",

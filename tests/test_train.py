@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
+import os
+import signal
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from tlfw import schedule
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
 from tlfw.freeze import FreezePolicy, Freezing, LastBlocks
+from tlfw.interruption import Interrupted, heeded
 from tlfw.learner import Learner
 from tlfw.model import Model
 from tlfw.strict import STRICT
@@ -149,51 +154,160 @@ def test_a_loss_that_is_no_number_ends_the_stage(tmp_path: Path) -> None:
 
 
 class Stop(L.Callback):
-    """Dies at a step, as a killed process would."""
+    """Dies at a step, as a killed process would, or is sent a signal."""
 
-    def __init__(self, step: int, moment: str) -> None:
-        self.step, self.moment = step, moment
+    def __init__(self, step: int, moment: str, signum: int | None = None) -> None:
+        self.step, self.moment, self.signum = step, moment, signum
 
-    def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
-        if self.moment == "training" and trainer.global_step == self.step:
+    def die(self) -> None:
+        if self.signum is None:
             raise RuntimeError("killed")
+        os.kill(os.getpid(), self.signum)
+
+    def on_train_batch_start(self, trainer: L.Trainer, *_) -> None:
+        if self.moment == "training" and trainer.global_step == self.step:
+            self.die()
 
     def on_validation_batch_start(self, trainer: L.Trainer, *_) -> None:
         if self.moment == "validation" and trainer.global_step == self.step:
-            raise RuntimeError("killed")
+            self.die()
 
 
-class Save(L.Callback):
-    """Writes the checkpoint of every step; in real runs one is written each minute."""
+class Watch(L.Callback):
+    """Steps of the training, and the rounds' accuracies."""
 
-    def __init__(self, scratch: Path, last: int) -> None:
-        self.scratch, self.last = scratch, last
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.rounds: list[tuple[int, float]] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, *_) -> None:
-        if trainer.global_step <= self.last:
-            trainer.save_checkpoint(self.scratch / "last.ckpt")
+        self.steps.append(trainer.global_step)
+
+    def on_validation_end(self, trainer: L.Trainer, *_) -> None:
+        self.rounds.append((trainer.global_step, float(trainer.callback_metrics["target/val/acc"])))
+
+
+MOMENTS = pytest.mark.parametrize(
+    ("step", "moment"),
+    [(2, "training"), (3, "training"), (5, "training"), (3, "validation"), (8, "training"), (9, "validation")],
+    ids=["last step of a round", "a round's end", "in a round", "in validation", "last step", "last validation"],
+)
+ALWAYS = datetime.timedelta(0)
+
+
+@MOMENTS
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "efficientnet_b0"], ids=["plain", "dropout"])
+@pytest.mark.parametrize("signum", [None, signal.SIGTERM, signal.SIGINT], ids=["killed", "SIGTERM", "SIGINT"])
+def test_an_ended_stage_goes_on_to_the_same_bits(
+    tmp_path: Path, step: int, moment: str, name: str, signum: int | None
+) -> None:
+    if name == "efficientnet_b0" and (signum is not None or step % 3):
+        pytest.skip("one of each is enough")
+    whole, seen = model(name), Watch()
+    learn(whole, LAST_LAYERS, tmp_path / "whole", steps=9, select="best_val", callbacks=[seen])
+    how = {"steps": 9, "select": "best_val", "checkpoint_every": ALWAYS if signum is None else FAR}
+    before, after = Watch(), Watch()
+    with heeded(), pytest.raises(RuntimeError if signum is None else Interrupted):
+        learn(model(name), LAST_LAYERS, tmp_path / "s", callbacks=[before, Stop(step, moment, signum)], **how)
+    resumed = model(name)
+    torch.manual_seed(12345)
+    outcome = learn(resumed, LAST_LAYERS, tmp_path / "s", callbacks=[after], **how)
+    expected, found = weights_of(whole), weights_of(resumed)
+    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+    assert outcome.seconds > 0
+    if signum is None or step < 8:  # a signal in the stage's last validation ends it without saving
+        assert before.rounds + after.rounds == seen.rounds
+    if signum is not None and step < 8:
+        assert before.steps + after.steps == seen.steps  # nothing was lost
+
+
+FAR = datetime.timedelta(hours=1)
+
+
+def test_time_spent_before_is_counted(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(model(), LAST_LAYERS, tmp_path, callbacks=[Stop(3, "training")], checkpoint_every=ALWAYS)
+    earlier = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["Clock"]["seconds"]
+    assert learn(model(), LAST_LAYERS, tmp_path).seconds > earlier > 0
+
+
+def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it was validated before the stage was killed."""
+    said = iter([0.5, 0.9, 0.7, 0.7])
+    monkeypatch.setattr(Learner, "_meters", lambda self, name: (Said(said), Said(itertools.repeat(0.1))))
+    seen = []
+
+    class Keep(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+            seen.append(weights_of(learner.model))
+
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(
+            model(), FULL, tmp_path, steps=9, select="best_val", checkpoint_every=ALWAYS,
+            callbacks=[Keep(), Stop(8, "training")],
+        )  # fmt: skip
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    net = model()
+    learn(net, FULL, moved, steps=9, select="best_val")
+    assert len(seen) == 2
+    assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights_of(net).items())
+
+
+class Said:
+    """A metric that says what it is told to."""
+
+    def __init__(self, said: Iterator[float]) -> None:
+        self.said = said
+
+    def update(self, *_) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def compute(self) -> torch.Tensor:
+        return torch.tensor(next(self.said))
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def old(file: Path) -> None:
+    content = torch.load(file, weights_only=True)
+    content["made_by"]["tlfw"] = "0.0.1"
+    torch.save(content, file)
+
+
+def other(file: Path) -> None:
+    content = torch.load(file, weights_only=True)
+    del content["made_by"]["tensors"]["model.heads.target.0.bias"]
+    torch.save(content, file)
 
 
 @pytest.mark.parametrize(
-    ("step", "moment", "saved"),
-    [(3, "training", 3), (3, "training", 1), (4, "validation", 4), (6, "validation", 6), (2, "training", 2)],
-    ids=["inside a round", "older checkpoint", "in validation", "in the last validation", "at a round's end"],
-)
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "efficientnet_b0"], ids=["plain", "dropout"])
-def test_a_killed_stage_goes_on_to_the_same_bits(tmp_path: Path, step: int, moment: str, saved: int, name: str) -> None:
-    whole = model(name)
-    learn(whole, LAST_LAYERS, tmp_path / "whole")
-    killed = model(name)
+    ("harm", "said"),
+    [(cut, "it is damaged"), (old, "it is of another tlfw"), (other, "it is of another tensors"),
+     (lambda file: torch.save({}, file), "it is damaged"),
+     (lambda file: file.with_name("best.pt").unlink(), "it is damaged")],
+    ids=["cut", "old", "other", "strange", "without its best"],
+)  # fmt: skip
+def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:
+    whole = model()
+    learn(whole, LAST_LAYERS, tmp_path / "whole", select="best_val")
     with pytest.raises(RuntimeError, match="killed"):
-        learn(killed, LAST_LAYERS, tmp_path / "s", callbacks=[Save(tmp_path / "s", saved), Stop(step, moment)])
-    assert (tmp_path / "s" / "last.ckpt").exists()
-    resumed = model(name)
-    torch.manual_seed(12345)
-    earlier = torch.load(tmp_path / "s" / "last.ckpt", weights_only=True)["callbacks"]["Clock"]["seconds"]
-    outcome = learn(resumed, LAST_LAYERS, tmp_path / "s")
-    assert outcome.seconds > earlier > 0
-    expected, found = weights_of(whole), weights_of(resumed)
-    assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
+        learn(
+            model(), LAST_LAYERS, tmp_path / "s", callbacks=[Stop(5, "training")], select="best_val",
+            checkpoint_every=ALWAYS,
+        )  # fmt: skip
+    harm(tmp_path / "s" / "last.ckpt")
+    (tmp_path / "s" / ".last.ckpt.left-by-a-kill.ckpt").touch()
+    capsys.readouterr()
+    resumed = model()
+    learn(resumed, LAST_LAYERS, tmp_path / "s", select="best_val")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "checkpoint" in line)
+    assert said in line
+    assert line.endswith("; it starts anew")
+    assert not list((tmp_path / "s").glob(".*"))
+    assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
 
 
 @pytest.mark.parametrize("balance", ["loss", "sampling"])
@@ -204,7 +318,7 @@ def test_a_killed_stage_on_augmented_and_mixed_images_goes_on_to_the_same_bits(t
     learn(whole, LAST_LAYERS, tmp_path / "whole", **how)
     killed = model()
     with pytest.raises(RuntimeError, match="killed"):
-        learn(killed, LAST_LAYERS, tmp_path / "s", **how, callbacks=[Save(tmp_path / "s", 3), Stop(3, "training")])
+        learn(killed, LAST_LAYERS, tmp_path / "s", **how, callbacks=[Stop(3, "training")], checkpoint_every=ALWAYS)
     resumed = model()
     torch.manual_seed(12345)
     learn(resumed, LAST_LAYERS, tmp_path / "s", **how)
@@ -237,7 +351,7 @@ def test_class_weights_count_images_and_not_what_lies_beside_them() -> None:
 
 
 def test_checkpoints_are_written_while_a_stage_trains(tmp_path: Path) -> None:
-    learn(model(), LAST_LAYER, tmp_path, checkpoint_every=datetime.timedelta(microseconds=1))
+    learn(model(), LAST_LAYER, tmp_path, checkpoint_every=ALWAYS)
     assert (tmp_path / "last.ckpt").exists()
 
 
@@ -245,11 +359,11 @@ def test_best_val_is_the_round_that_validated_best(tmp_path: Path) -> None:
     net = model()
     seen = []
 
-    class Watch(L.Callback):
+    class Keep(L.Callback):
         def on_validation_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
             seen.append((float(trainer.callback_metrics["target/val/acc"]), weights_of(net)))
 
-    learn(net, FULL, tmp_path, steps=9, select="best_val", callbacks=[Watch()])
+    learn(net, FULL, tmp_path, steps=9, select="best_val", callbacks=[Keep()])
     assert len(seen) == 3
     best = max(range(3), key=lambda i: seen[i][0])
     assert all(torch.equal(tensor, seen[best][1][name]) for name, tensor in weights_of(net).items())

@@ -98,6 +98,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "joint": Joint(target_share=0.5, loss_weight={"source": 1.0, "target": 1.0}),
         "select": "last",
         "validations": 2,
+        "checkpoint_seconds": 60.0,
         "workers": 0,
         "threads": None,
         "until": None,

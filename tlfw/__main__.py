@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import shutil
+import signal
 import sys
 import traceback
 import warnings
@@ -23,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tlfw import CONF, table
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
+from tlfw.interruption import Interrupted
 from tlfw.record import Record
 from tlfw.sweep import Refused, SomeFailed, known_fields
 from tlfw.typed import as_hydra_takes_it
@@ -122,8 +124,10 @@ def main() -> None:
         sys.exit(1)
     except Refused as problem:
         sys.exit(str(problem))
-    except KeyboardInterrupt:
-        sys.exit("interrupted; the same command goes on from here")
+    except (Interrupted, KeyboardInterrupt) as problem:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, while Python ends, says nothing
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(143 if isinstance(problem, Interrupted) and problem.signum == signal.SIGTERM else 1)
     except Exception as problem:
         message = None if wanted else explain(problem, partial(known_fields, tuple(sys.argv[1:])), config)
         if message is None:

@@ -69,6 +69,7 @@ class Experiment:
         validations: how often a stage is validated, evenly spread, the last time at its end.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
+        checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
         workers: processes that load images beside the one that trains.
         threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
         until: a stage after which to stop, `pretrain`, or what is stored for a stage, `adapt/features`; null: the
@@ -93,6 +94,7 @@ class Experiment:
     joint: Joint
     select: Literal["last", "best_val"]
     validations: int = Field(ge=1)
+    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
     workers: int = Field(ge=0)
     threads: int | None = Field(ge=1, le=1024)
     until: str | None

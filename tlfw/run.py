@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 import platform
@@ -26,6 +27,7 @@ from tlfw.evaluate import PREDICTIONS, examine, save_predictions, validate
 from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
+from tlfw.interruption import Interrupted, heeded
 from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
 from tlfw.model import Model
@@ -67,6 +69,7 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     Raises:
         ConfigError: before anything is trained.
         TrainingFailed: a stage failed; the record says `failed` and why.
+        Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
     _use_threads(experiment)
     plan = experiment.plan()
@@ -74,7 +77,8 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     if former is not None and former.status == "done" and not experiment.force:
         return former, True
     attempt = 0 if former is None else former.attempt + experiment.force
-    return _Run(experiment, plan, job, attempt).go(), False
+    with heeded():
+        return _Run(experiment, plan, job, attempt).go(), False
 
 
 def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
@@ -86,10 +90,12 @@ def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
     Raises:
         ConfigError: there is no such part.
         TrainingFailed: a stage failed.
+        Interrupted: SIGINT or SIGTERM asked for it.
     """
     _use_threads(experiment)
     begun = _Run(experiment, experiment.plan(), job, 0)
-    begun.go_until(experiment.until or "")
+    with heeded():
+        begun.go_until(experiment.until or "")
     return begun.validation
 
 
@@ -173,7 +179,7 @@ class _Run:
             self.evaluate()
             record = self.record("done", tracked, time.monotonic() - began)
         except BaseException as problem:
-            status: Status = "interrupted" if isinstance(problem, KeyboardInterrupt) else "failed"
+            status = _status(problem)
             record = self.record(status, tracked, time.monotonic() - began, error=_said(problem))
             if tracked:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
@@ -221,7 +227,7 @@ class _Run:
             folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
         except BaseException as problem:
             if own is not None and tracked is None:
-                own.finish({"status": "failed", "error": _said(problem)}, failed=True)
+                own.finish({"status": _status(problem), "error": _said(problem)}, failed=True)
             raise
         # Also where it has just been trained: what was stored is what goes on.
         self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
@@ -271,6 +277,7 @@ class _Run:
             logger=tracked.logger(planned.name),
             scratch=scratch,
             callbacks=[self.experiment.trial.callback(monitor)] if self.experiment.trial and last else [],
+            checkpoint_every=datetime.timedelta(seconds=self.experiment.checkpoint_seconds),
             probe_BCHW=self.pixels(monitor, "train", still=True).batch(
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
@@ -440,6 +447,10 @@ class _Named:
 def _pixels(named: _Named, view: View) -> Pixels:
     """Decoded images, kept from one run of a process to the next."""
     return Pixels(named.part, view)
+
+
+def _status(problem: BaseException) -> Status:
+    return "interrupted" if isinstance(problem, Interrupted | KeyboardInterrupt) else "failed"
 
 
 def _said(problem: BaseException) -> str:

@@ -7,29 +7,34 @@ import copy
 import dataclasses
 import datetime
 import hashlib
-import signal
-import threading
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from torch import Tensor
 
+import tlfw
 from tlfw.cost import stage_flops
 from tlfw.data import Mixture
 from tlfw.errors import TrainingFailed
 from tlfw.evaluate import TrainerFactory
 from tlfw.freeze import Freezing
+from tlfw.interruption import Interrupted, asked, deferred, heeded_by_rank
 from tlfw.learner import Learner, OptimizerFactory, ScheduleFactory
 from tlfw.model import Model
 from tlfw.progress import StageProgress
+from tlfw.record import replacing
 
 Select = Literal["last", "best_val"]
 
+LAST, BEST = "last.ckpt", "best.pt"
+MADE_BY = "made_by"
 CHECKPOINT_EVERY = datetime.timedelta(minutes=1)
 
 
@@ -88,6 +93,7 @@ def train(
 
     Raises:
         TrainingFailed: the loss became NaN or infinite, or a frozen tensor moved.
+        Interrupted: a signal asked for it; the checkpoint was written.
     """
     model = freezing.model
     before = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
@@ -102,12 +108,10 @@ def train(
         seed=lesson.seed,
         val_names=mixture.val_names,
     )
-    last = ModelCheckpoint(
-        dirpath=scratch, filename="last", train_time_interval=checkpoint_every, enable_version_counter=False
-    )
-    best = ModelCheckpoint(
-        dirpath=scratch, filename="best", monitor=f"{lesson.monitor}/val/acc", mode="max", enable_version_counter=False
-    )
+    names = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
+    made_by = {"tlfw": tlfw.__version__, "torch": str(torch.__version__), "lightning": L.__version__, "tensors": names}
+    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by)
+    best = [Best(scratch / BEST, f"{lesson.monitor}/val/acc")] if lesson.select == "best_val" else []
     clock = Clock()
     fitter = trainer(
         logger=logger,
@@ -116,8 +120,8 @@ def train(
         callbacks=[
             StageProgress(lesson.title, mixture.steps, mixture.batch_size),
             clock,
-            last,
-            *([best] if lesson.select == "best_val" else []),
+            *best,
+            checkpoints,
             *(callbacks or []),
         ],
         max_steps=mixture.steps,
@@ -126,15 +130,14 @@ def train(
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
     )
-    unfinished = scratch / "last.ckpt"
-    with _keyboard_interrupts():
-        fitter.fit(learner, mixture, ckpt_path=unfinished if unfinished.exists() else None, weights_only=True)
+    launcher = fitter.strategy.launcher
+    with deferred(launcher.kill if launcher else None):
+        fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
     if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()
-    if lesson.select == "best_val":
-        checkpoint = torch.load(scratch / "best.ckpt", map_location="cpu", weights_only=True)
-        learner.load_state_dict(checkpoint["state_dict"])
+    if best:
+        learner.load_state_dict(torch.load(scratch / BEST, map_location="cpu", weights_only=True))
     images_seen = mixture.steps * mixture.batch_size
     return Outcome(
         seconds=clock.seconds,
@@ -170,16 +173,116 @@ class Clock(L.Callback):
         self._earlier = state["seconds"]
 
 
-@contextlib.contextmanager
-def _keyboard_interrupts() -> Iterator[None]:
-    """Let Ctrl-C be what it is everywhere: Lightning makes it an exit, and deafens the process to the next one."""
-    handler = signal.getsignal(signal.SIGINT)
+class Checkpoints(Checkpoint):
+    """Saves a stage's whole state now and then, and when a signal asks for an end, which then comes.
+
+    Args:
+        file: where the state is kept; it is replaced whole.
+        made_by: what has to be equal where it is read again.
+    """
+
+    def __init__(self, file: Path, every: datetime.timedelta, made_by: Mapping[str, Any]) -> None:
+        self.file, self.every, self.made_by = file, every.total_seconds(), made_by
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+            heeded_by_rank()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._saved = time.monotonic()
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint[MADE_BY] = self.made_by
+        if trainer.validating:
+            # As Lightning marks it itself: the validation was begun, and is to be run from its first batch.
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress["current"] = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        # A round's last step is saved with its validation: going on from there, Lightning would leave that out.
+        if not trainer.is_last_batch:
+            self.act(trainer)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        if trainer.world_size > 1 or (signum := asked()) is None:  # processes may have unequal numbers of batches
+            return
+        if trainer.global_step < trainer.max_steps:  # else Lightning would find nothing left to do
+            self.save(trainer)
+        _end(trainer, signum)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
+        self.act(trainer)
+
+    def act(self, trainer: L.Trainer) -> None:
+        # All processes save together, or none does.
+        signum, due = trainer.strategy.broadcast((asked(), time.monotonic() - self._saved >= self.every))
+        if due or signum is not None:
+            self.save(trainer)
+        if signum is not None:
+            _end(trainer, signum)
+
+    def save(self, trainer: L.Trainer) -> None:
+        # Lightning writes to the folder for temporary files first, from where a move may be a copy.
+        with replacing(self.file) if trainer.is_global_zero else contextlib.nullcontext(self.file) as draft:
+            trainer.save_checkpoint(draft)
+        self._saved = time.monotonic()
+
+
+def _end(trainer: L.Trainer, signum: int) -> None:
+    if trainer.strategy.launcher is not None:
+        raise SystemExit(1)  # says nothing, and tells the process that waits
+    raise Interrupted(signum)
+
+
+class Best(Checkpoint):
+    """Keeps the weights of the round that validated best, the first of equals.
+
+    Args:
+        file: where the weights are kept.
+        metric: that is validated, the higher the better.
+    """
+
+    def __init__(self, file: Path, metric: str) -> None:
+        self.file, self.metric, self.score = file, metric, -math.inf
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        score = float(trainer.callback_metrics[self.metric])
+        if score > self.score:
+            self.score = score
+            if trainer.is_global_zero:
+                with replacing(self.file) as draft:
+                    torch.save(pl_module.state_dict(), draft)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.score = state["score"]
+
+
+def unfinished(scratch: Path, made_by: Mapping[str, Any], lesson: Lesson) -> Path | None:
+    """The checkpoint that a stage goes on from, or None; one that is of no use is removed, with a line."""
+    for draft in scratch.glob(".*"):
+        draft.unlink()
+    file = scratch / LAST
+    if not file.exists():
+        return None
     try:
-        yield
-    except SystemExit as end:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from end
+        found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        if found[MADE_BY] != made_by:
+            changed = sorted(key for key in made_by if found[MADE_BY].get(key) != made_by[key])
+            raise ValueError(f"it is of another {', '.join(changed)}")
+        if lesson.select == "best_val" and found["callbacks"]["Best"]["score"] > -math.inf:
+            torch.load(scratch / BEST, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as problem:  # torch raises many kinds
+        why = str(problem) if type(problem) is ValueError else "it is damaged"
+        print(f"  {lesson.title}: its checkpoint is of no use ({why}); it starts anew", flush=True)
+        file.unlink()
+        (scratch / BEST).unlink(missing_ok=True)
+        return None
+    print(f"  {lesson.title}: goes on from step {found['global_step']}", flush=True)
+    return file
 
 
 def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -> dict[str, Any]:

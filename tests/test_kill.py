@@ -1,0 +1,73 @@
+"""Law 5 with real processes: a sweep that is killed at any moment goes on, and its numbers are an undisturbed one's."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tlfw.record import Record
+
+GRID = (
+    "-m", "+experiment=quickstart", "tracking=disabled", "source.per_class=10", "pretrain.budget.amount=1920",
+    "adapt.budget.amount=960", "data_mix=pretrain_finetune,joint,target_only", "freeze_policy=last_layer,full",
+    "select=best_val", "checkpoint_seconds=0.2",
+)  # fmt: skip
+KILLS = 5
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "tlfw", *GRID], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def results(folder: Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
+    found = {}
+    for path in folder.glob("outputs/runs/*/record.json"):
+        with np.load(path.with_name("predictions.npz")) as predictions:
+            found[path.parent.name] = Record.read(path), dict(predictions)
+    return found
+
+
+@pytest.mark.slow
+def test_a_sweep_that_is_killed_again_and_again(tmp_path: Path) -> None:
+    began = time.monotonic()
+    whole = start(tmp_path / "whole")
+    out, err = whole.communicate(timeout=300)
+    assert whole.returncode == 0, err
+    seconds = time.monotonic() - began
+    draw, told = random.Random(0), []
+    for _ in range(KILLS):
+        process = start(tmp_path / "killed")
+        time.sleep(draw.uniform(0.3, 0.8) * seconds)
+        process.send_signal(signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+        assert not err
+        told.append(out)
+    last = start(tmp_path / "killed")
+    out, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    told.append(out)
+    expected, found = results(tmp_path / "whole"), results(tmp_path / "killed")
+    assert set(found) == set(expected)
+    assert len(found) == 6
+    for name, (record, predictions) in expected.items():
+        again, answers = found[name]
+        assert again.status == "done"
+        assert again.metrics == record.metrics, name
+        assert again.certificate == record.certificate
+        assert [stage["key"] for stage in again.stages] == [stage["key"] for stage in record.stages]
+        assert all(np.array_equal(predictions[key], answers[key]) for key in predictions), name
+    # A stage's training ends once, but for a kill between that and its publication.
+    ended = re.findall(r"^  (\w+): \d+ steps in", "".join(told), re.MULTILINE)
+    assert 7 <= len(ended) <= 7 + KILLS
+    assert not list((tmp_path / "killed" / "outputs" / "store").rglob(".*.scratch"))

@@ -1,0 +1,108 @@
+"""How a signal ends a run: at once where nothing is lost, and inside a stage after the step, once it is saved."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+AGAIN_SECONDS = 0.5
+"""From then on a signal is a second one; before, it is the first again: some senders signal a process and its group."""
+
+
+class Interrupted(BaseException):
+    """A signal asked for an end.
+
+    No Exception, which somebody would take for a failure and go on after; no KeyboardInterrupt
+    either, which Lightning turns into an exit, deafening the process to the next one.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    def __str__(self) -> str:
+        return signal.Signals(self.signum).name
+
+
+class _State:
+    pid: int | None = None
+    signum: int | None = None
+    since = 0.0
+    deferred = False
+    forward: Callable[[int], None] | None = None
+
+
+def asked() -> int | None:
+    """The signal that asked this process for an end, or None."""
+    return _State.signum
+
+
+def _handle(signum: int, frame: FrameType | None) -> None:
+    if os.getpid() != _State.pid:
+        return  # a forked process, which loads data: the one that forked it ends it
+    if _State.signum is not None:
+        if time.monotonic() - _State.since > AGAIN_SECONDS:
+            os.write(1, b"\x1b[?25h" if os.isatty(1) else b"")  # a progress bar hides the cursor
+            os._exit(128 + signum)
+        return
+    _State.signum, _State.since = signum, time.monotonic()
+    if _State.forward:
+        _State.forward(signal.SIGINT)
+    if not _State.deferred:
+        raise Interrupted(signum)
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """SIGINT and SIGTERM raise `Interrupted` inside; a second one ends the process on the spot.
+
+    Where someone else handles a signal (a cluster's launcher), or outside the main thread, all stays as it is.
+    """
+    kept = {}
+    if threading.current_thread() is threading.main_thread():
+        kept = {signum: own for signum, own in DEFAULTS.items() if signal.getsignal(signum) == own}
+        _State.pid, _State.signum, _State.deferred, _State.forward = os.getpid(), None, False, None
+    try:
+        for signum in kept:
+            signal.signal(signum, _handle)
+        yield
+    finally:
+        for signum, own in kept.items():
+            signal.signal(signum, own)
+        _State.signum = None
+
+
+@contextlib.contextmanager
+def deferred(forward: Callable[[int], None] | None) -> Iterator[None]:
+    """Inside, a signal raises nothing: whoever asks `asked()` acts on it. What ends with one asked is `Interrupted`.
+
+    Args:
+        forward: told a signal for processes that work for this one.
+    """
+    _State.deferred, _State.forward = True, forward
+    try:
+        yield
+    except BaseException as problem:
+        if _State.signum is None or isinstance(problem, Interrupted):
+            raise
+        # Whatever it was, of what the signal brought down: a loader's worker, another process.
+        raise Interrupted(_State.signum) from problem
+    finally:
+        _State.deferred, _State.forward = False, None
+    if _State.signum is not None:
+        raise Interrupted(_State.signum)
+
+
+def heeded_by_rank() -> None:
+    """In a process that was spawned for distributed training: signals are only noted, for all ranks to end together."""
+    if os.getpid() != _State.pid:
+        _State.pid, _State.signum, _State.deferred = os.getpid(), None, True
+        for signum in DEFAULTS:
+            signal.signal(signum, _handle)
