@@ -34,7 +34,7 @@ FLOORS = (
     # a run
     ("server", "tracking", "plan", "experiment", "run"),
     # doors
-    ("typed", "explain", "table", "sweep", "predict", "export", "__main__"),
+    ("store.__main__", "typed", "explain", "table", "sweep", "predict", "export", "__main__"),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 
@@ -42,7 +42,7 @@ ROOMS = [room for floor in FLOORS for room in floor]
 
 
 def path(room: str) -> Path:
-    if room in ("tlfw", "data"):
+    if room in ("tlfw", "data", "store"):
         return ROOT / ("" if room == "tlfw" else room) / "__init__.py"
     return ROOT / f"{room.replace('.', '/')}.py"
 

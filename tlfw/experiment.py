@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.mix import Budget, DataMix
 from tlfw.plan import Plan, make_plan
-from tlfw.store import Store
+from tlfw.store import DONE, Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
 
@@ -101,12 +102,18 @@ class Experiment:
         Raises:
             ConfigError: something cannot work; nothing was trained.
         """
-        places = {"outputs": self.outputs, "store.dir": self.store.dir, "tracking.dir": self.tracking.dir}
-        for field, folder in places.items():
-            if folder is not None:
-                _check_writable(field, Path(folder).expanduser())
+        _check_writable("outputs", Path(self.outputs).expanduser())
+        if self.tracking.dir is not None:
+            _check_writable("tracking.dir", Path(self.tracking.dir).expanduser())
+        shut: ConfigError | None = None
+        try:
+            _check_writable("store.dir", self.shelf.root)
+        except ConfigError as problem:
+            if self.force or not (self.shelf.root / "stages").is_dir():
+                raise
+            shut = problem
         _try_optimizer(self.optimizer, self.schedule)
-        return make_plan(
+        plan = make_plan(
             backbone=self.backbone,
             data_sets={"source": self.source, "target": self.target},
             data_mix=self.data_mix,
@@ -119,6 +126,10 @@ class Experiment:
             seed=self.seed,
             manifests=self.shelf.root / "manifests",
         )
+        # A store that can only be read will do where nothing has to be put into it.
+        if shut and not all((self.shelf.place("stages", stage.key) / DONE).is_file() for stage in plan.stages):
+            raise shut
+        return plan
 
 
 TRIAL_STEPS = 20
@@ -155,9 +166,7 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
 def _check_writable(field: str, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".writable"
-        trial.touch()
-        trial.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as problem:
         raise ConfigError(
             field, f"cannot write in {folder.absolute()} ({problem.strerror}).", "Give a folder that can be written."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -125,7 +126,8 @@ class _Run:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
                 record = dataclasses.replace(record, wandb=tracked.facts())
             if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
-                self.publish(record)
+                with contextlib.suppress(OSError):  # whose disk may be what failed it
+                    self.publish(record)
             raise
         assert self.weights is not None
         tracked.keep(self.weights, {**self.paradigm, **self.metrics})
@@ -160,7 +162,7 @@ class _Run:
 
         redo = tracked is not None and self.experiment.force
         try:
-            folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
+            folder, reused = self.store.get_or_make(STAGES, planned.key, make, about=self.about(planned), redo=redo)
         except BaseException as problem:
             if own is not None and tracked is None:
                 own.finish({"status": "failed", "error": _said(problem)}, failed=True)
@@ -181,6 +183,16 @@ class _Run:
             own.keep(self.weights, metrics)
             own.finish({**metrics, "status": "done"})
         self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
+
+    def about(self, planned: PlannedStage) -> dict[str, Any]:
+        """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
+        return {
+            "stage": planned.name,
+            "backbone": self.experiment.backbone.name,
+            "seed": self.experiment.seed,
+            "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
+            "data_mix": self.paradigm["data_mix"],
+        }
 
     def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
         """Train a stage and put its weights and its facts into `draft`."""
@@ -253,7 +265,17 @@ class _Run:
             return pixels
         made_by = [planned.start_key, self.plan.content[name][part], pixels.view, self.plan.numerics]
         return stored(
-            self.store, self.experiment.trainer, self.model, pixels, planned.stored, made_by, self.experiment.workers
+            self.store,
+            self.experiment.trainer,
+            self.model,
+            pixels,
+            planned.stored,
+            made_by,
+            self.experiment.workers,
+            {
+                "of": self.weights.name if self.weights else f"{self.experiment.backbone.name} as it began",
+                "images": f"{getattr(self.experiment, name).title} {part}",
+            },
         )
 
     def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
@@ -335,10 +357,9 @@ class _Run:
         if hydra and hydra.is_dir():
             shutil.copytree(hydra, self.folder / ".hydra", dirs_exist_ok=True)
         if record.status == "done":
-            place = self.store.find(STAGES, self.plan.stages[-1].key)
-            assert place is not None
+            # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
             with replacing(self.folder / CHECKPOINT) as draft:
-                shutil.copyfile(place / "weights.safetensors", draft)
+                safetensors.torch.save_file(weights_of(self.model), draft, self.model.trunk.note())
             leave(
                 self.folder,
                 self.model,
