@@ -228,7 +228,7 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(disk, tmp_path: Path) -
     whole, _ = fold.run(experiment(tmp_path / "whole"), JOB)
     made = experiment(tmp_path, store=StoreSettings(dir=str(disk("size=1m"))))
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"^store.dir: the disk of .* is full \(needs more than the [\d.]+ kB"):
+        with pytest.raises(ConfigError, match=r"^store.dir: the disk of .* is full"):
             fold.run(made, JOB)
         assert not list(made.shelf.root.glob("*/.*.draft"))
         assert made.shelf.keys("stages") == []
@@ -236,15 +236,12 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(disk, tmp_path: Path) -
     assert numbers(fold.run(made, JOB)[0]) == numbers(whole)
 
 
-@pytest.mark.parametrize(
-    "problem", [OSError(errno.EDQUOT, "Disk quota exceeded"), RuntimeError("I/O error: No space left on device")]
-)
-def test_a_full_disk_elsewhere_is_not_the_stores(tmp_path: Path, problem: Exception) -> None:
+def test_a_full_disk_elsewhere_is_not_the_stores(tmp_path: Path) -> None:
     def make(draft: Path) -> None:
         (draft / "half").write_text("")
-        raise problem
+        raise RuntimeError("not written") from OSError(errno.EDQUOT, "Disk quota exceeded", "/elsewhere/file")
 
-    with pytest.raises(type(problem)) as told:
+    with pytest.raises(RuntimeError, match="not written") as told:
         Store(tmp_path).get_or_make("stages", "k", make)
     assert disk_full(told.value)
     assert (explain(told.value) or "").startswith("outputs: the disk is full.")
@@ -319,17 +316,19 @@ def _spoil(path: Path, random: np.random.Generator) -> None:
 
 @pytest.mark.slow
 def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -> None:
-    """Fifty times a file of an entry is damaged and the run made again: the same numbers, and one line."""
+    """Fifty times, two at once, a file is damaged and the run made again: the same numbers, and a line for each."""
     made = experiment(tmp_path)
     first, _ = fold.run(made, JOB)
     store, random = made.shelf, np.random.default_rng(0)
-    for _ in range(50):
+    last = made.plan().stages[-1].key
+    for _ in range(25):
         entries = store.entries()
-        entry = entries[random.integers(len(entries))]
-        files = sorted(store.place(entry.kind, entry.key).iterdir())
-        _spoil(files[random.integers(len(files))], random)
-        if entry.kind == "features":  # of which a stored stage has no need
-            store.remove("stages", made.plan().stages[-1].key)
+        chosen = [entries[i] for i in random.choice(len(entries), 2, replace=False)]
+        for entry in chosen:
+            files = sorted(store.place(entry.kind, entry.key).iterdir())
+            _spoil(files[random.integers(len(files))], random)
+        if last not in {entry.key for entry in chosen}:  # which needs no features while it is there
+            store.remove("stages", last)
         for record in (tmp_path / "outputs" / "runs").glob("*/record.json"):
             record.unlink()
         capsys.readouterr()
@@ -337,8 +336,7 @@ def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -
         assert not there
         assert numbers(again) == numbers(first)
         said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("store: ")]
-        assert len(said) == 1, said
-        assert said[0].startswith(f"store: {entry.name} is damaged (")
+        assert sorted(line.split(" (")[0] for line in said) == sorted(f"store: {e.name} is damaged" for e in chosen)
     assert {entry.key for entry in store.entries()} == {entry.key for entry in entries}
 
 

@@ -65,10 +65,10 @@ def test_ls_of_a_real_store(tmp_path: Path, capsys) -> None:
     made = experiment(tmp_path)
     fold.run(made, JOB)
     _, out, _ = told(made.shelf, "ls", capsys=capsys)
-    assert "pretrain, shufflenet_v2_x0_5, seed 0, data source=Tiny, m" in out
-    assert "adapt, shufflenet_v2_x0_5, seed 0, data target=Tiny, m" in out
+    assert "pretrain, shufflenet_v2_x0_5, seed 0, data source=tiny, m" in out
+    assert "adapt, shufflenet_v2_x0_5, seed 0, data target=tiny, m" in out
     assert "of pretrain-shufflenet_v2_x0_5-" in out
-    assert "images Tiny val" in out
+    assert "images tiny val" in out
 
 
 def test_rm_takes_what_is_named_and_nothing_else(store: Store, capsys) -> None:
@@ -107,7 +107,7 @@ def test_gc_shows_first_and_removes_when_told(store: Store, capsys) -> None:
     code, out, _ = told(store, "gc", "--older-than", "30d", capsys=capsys)
     assert code == 0
     assert f"stages/{KEYS[2][:12]}  3." in out
-    assert "1 folders, 3." in out
+    assert "1 folder, 3." in out
     assert "would be removed" in out
     assert left(store) == KEYS
     told(store, "gc", "--older-than", "30d", "--delete", capsys=capsys)

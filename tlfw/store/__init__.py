@@ -30,7 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import tlfw
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.record import replace_text
 
 DONE = "done.json"
@@ -40,8 +40,6 @@ SHOWN = 12
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_SAID = re.compile(r"no space left|disk quota exceeded|not enough space", re.IGNORECASE)
-FAILED_WRITE = re.compile(r"writ", re.IGNORECASE)
-"""What numpy and torch say where they cannot write; they do not say why."""
 PROBE_BYTES = 1 << 20
 
 
@@ -269,13 +267,13 @@ class Store:
 
     def _full(self, problem: BaseException, draft: Path) -> ConfigError | None:
         """What to say if `problem` came of a full disk under the store. Asked before the draft is removed."""
-        if isinstance(problem, ConfigError) or not isinstance(problem, Exception):
+        if isinstance(problem, ConfigError | TrainingFailed) or not isinstance(problem, Exception):
             return None
-        suspect = disk_full(problem) or any(
-            (isinstance(each, OSError) and each.errno is None) or FAILED_WRITE.search(str(each))
-            for each in _chain(problem)
-        )
-        if not suspect or _has_room(self.root):
+        if disk_full(problem):  # safetensors has taken its half away by now: to ask for room would say nothing
+            named = [Path(each.filename) for each in _chain(problem) if isinstance(each, OSError) and each.filename]
+            if named and not any(path.absolute().is_relative_to(self.root.absolute()) for path in named):
+                return None
+        elif _has_room(self.root):  # numpy and torch do not say why they cannot write
             return None
         return self._too_full(_bytes(draft))
 

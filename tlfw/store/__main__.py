@@ -32,7 +32,7 @@ def ls(store: Store) -> None:
         table.add_row(*map(Text, cells))  # names may hold what rich would take for its markup
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=200)
     if entries:
         console.print(table)
     print(f"{_count(entries)}, {size(sum(entry.bytes for entry in entries))}")
@@ -92,7 +92,9 @@ def gc(store: Store, older_than: float, delete: bool) -> None:
             continue
         total, count = total + each.bytes, count + 1
         print(f"{each.kind}/{each.key[:SHOWN]}  {size(each.bytes)}, last used {_age(each.used)} ago: {told}")
-    print(f"{count} folders, {size(total)}, {'were removed' if delete else 'would be removed: --delete does it'}")
+    print(
+        f"{count} {'folder' if count == 1 else 'folders'}, {size(total)}, {'were removed' if delete else 'would be removed: --delete does it'}"
+    )
 
 
 def verify(store: Store, delete: bool) -> int:
