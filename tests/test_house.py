@@ -30,11 +30,24 @@ FLOORS = (
     ),
     ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs
-    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics"),
+    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics", "environment"),
     # a run
     ("server", "tracking", "trial", "seen", "plan", "experiment", "run"),
     # doors
-    ("typed", "explain", "table", "agenda", "changes", "waves", "search", "sweep", "predict", "export", "__main__"),
+    (
+        "store.__main__",
+        "typed",
+        "explain",
+        "table",
+        "agenda",
+        "changes",
+        "waves",
+        "search",
+        "sweep",
+        "predict",
+        "export",
+        "__main__",
+    ),
 )
 """Each room may import rooms before it: lower floors, and its own floor to the left."""
 
@@ -42,7 +55,7 @@ ROOMS = [room for floor in FLOORS for room in floor]
 
 
 def path(room: str) -> Path:
-    if room in ("tlfw", "data"):
+    if room in ("tlfw", "data", "store"):
         return ROOT / ("" if room == "tlfw" else room) / "__init__.py"
     return ROOT / f"{room.replace('.', '/')}.py"
 

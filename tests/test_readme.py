@@ -16,14 +16,17 @@ from tests.conftest import paint
 from tlfw import CONF
 from tlfw.export import FORMATS
 from tlfw.record import Record
+from tlfw.store import Store
+from tlfw.store import __main__ as store_door
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
 COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
+KEEPING = [line for line in SHELL if line.startswith("python -m tlfw.store ")]
 FILES = dict(re.findall(r"```(?:python|yaml)\n# (own/\S+)\n(.*?)```", README, re.DOTALL))
 SNIPPETS = re.findall(r"```python\n(?!# own/)(.*?)```", README, re.DOTALL)
-OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES]
+OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES + KEEPING]
 QUICK = ("trainer=smoke", "tracking=disabled", "image_size=32")
 
 
@@ -88,6 +91,16 @@ def test_a_run_is_used(ready: Path, command: str, capsys: pytest.CaptureFixture[
     assert made
     assert made <= {".csv", ".json", ".onnx", ".safetensors", ".pt"}
     assert "logits differ from the run's by" in capsys.readouterr().out or "predict" in command
+
+
+@pytest.mark.parametrize("command", KEEPING)
+def test_the_store_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
+    shelf = Store(tmp_path / "outputs" / "store")
+    shelf.get_or_make("stages", "0123abcd" * 4, lambda draft: (draft / "value").write_text("1"))
+    monkeypatch.chdir(tmp_path)
+    store_door.main(shlex.split(command)[3:])
+    out = capsys.readouterr().out
+    assert any(said in out for said in ("1 entry", "removed stages/0123abcd", "0 folders"))
 
 
 def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:

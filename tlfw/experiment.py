@@ -122,12 +122,18 @@ class Experiment:
         Raises:
             ConfigError: something cannot work; nothing was trained.
         """
-        places = {"outputs": self.outputs, "store.dir": self.store.dir, "tracking.dir": self.tracking.dir}
-        for field, folder in places.items():
-            if folder is not None:
-                _check_writable(field, Path(folder).expanduser())
+        _check_writable("outputs", Path(self.outputs).expanduser())
+        if self.tracking.dir is not None:
+            _check_writable("tracking.dir", Path(self.tracking.dir).expanduser())
+        shut: ConfigError | None = None
+        try:
+            _check_writable("store.dir", self.shelf.root)
+        except ConfigError as problem:
+            if self.force or not (self.shelf.root / "stages").is_dir():
+                raise
+            shut = problem
         _try_optimizer(self.optimizer, self.schedule)
-        return make_plan(
+        plan = make_plan(
             backbone=self.backbone,
             data_sets={"source": self.source, "target": self.target},
             data_mix=self.data_mix,
@@ -142,6 +148,10 @@ class Experiment:
             manifests=self.shelf.root / "manifests",
             memo=memo or Memo(),
         )
+        # A store that can only be read will do where nothing has to be put into it.
+        if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
+            raise shut
+        return plan
 
 
 TRIAL_STEPS = 20

@@ -13,6 +13,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
 from tlfw.errors import ConfigError, TrainingFailed, nearest
+from tlfw.store import disk_full
 from tlfw.typed import PLACES, options
 
 UNWRITABLE = (
@@ -21,8 +22,6 @@ UNWRITABLE = (
     errno.EROFS,
     errno.ENOTDIR,
     errno.EEXIST,
-    errno.ENOSPC,
-    errno.EDQUOT,
     errno.ENOENT,
 )
 
@@ -54,6 +53,9 @@ def explain(
         return _unknown_option(problem)
     if isinstance(problem, HydraException | OmegaConfBaseException | ConfigCompositionException):
         return _unknown_field(problem, known)
+    if disk_full(problem):
+        file = getattr(problem, "filename", None)
+        return f"outputs: the disk{f' of {file}' if file else ''} is full. Free some, or give a folder elsewhere."
     if isinstance(problem, OSError) and problem.errno in UNWRITABLE:
         return f"outputs: cannot write {problem.filename} ({problem.strerror}). Give a folder that can be written."
     return None

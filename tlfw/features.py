@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,12 +69,20 @@ class Features:
 
 
 def stored(
-    store: Store, trainer: TrainerFactory, model: Model, pixels: Pixels, blocks: int, key: str, workers: int = 0
+    store: Store,
+    trainer: TrainerFactory,
+    model: Model,
+    pixels: Pixels,
+    blocks: int,
+    key: str,
+    workers: int = 0,
+    about: Mapping[str, Any] | None = None,
 ) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
     Args:
         key: of all that decides them.
+        about: the same, for people.
     """
 
     def make(folder: Path) -> None:
@@ -82,6 +91,6 @@ def stored(
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 
-    folder, _ = store.get_or_make(KIND, key, make)
+    folder, _ = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
     seconds = read_json(folder / "features.json")["seconds"]
-    return Features(np.load(folder / "features.npy", mmap_mode="r"), pixels.labels_N, seconds)
+    return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)

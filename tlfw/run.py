@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
 import json
-import platform
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
 import torch
 
-import tlfw
 from tlfw.cost import peak_memory_bytes, start_measuring_memory
-from tlfw.data import Mixture, Pixels, View
+from tlfw.data import Mixture, Pixels
+from tlfw.data.mixture import kept_pixels
 from tlfw.data.sets import Part
+from tlfw.environment import environment
 from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions, validate
 from tlfw.experiment import Experiment
@@ -185,7 +184,8 @@ class _Run:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
                 record = dataclasses.replace(record, wandb=tracked.facts())
             if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
-                self.publish(record)
+                with contextlib.suppress(OSError):  # whose disk may be what failed it
+                    self.publish(record)
             raise
         assert self.weights is not None
         tracked.keep(self.weights, {**self.paradigm, **self.metrics})
@@ -224,7 +224,7 @@ class _Run:
 
         redo = tracked is not None and self.experiment.force
         try:
-            folder, reused = self.store.get_or_make(STAGES, planned.key, make, redo=redo)
+            folder, reused = self.store.get_or_make(STAGES, planned.key, make, about=self.about(planned), redo=redo)
         except BaseException as problem:
             if own is not None and tracked is None:
                 own.finish({"status": _status(problem), "error": _said(problem)}, failed=True)
@@ -245,6 +245,16 @@ class _Run:
             own.keep(self.weights, metrics)
             own.finish({**metrics, "status": "done"})
         self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
+
+    def about(self, planned: PlannedStage) -> dict[str, Any]:
+        """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
+        return {
+            "stage": planned.name,
+            "backbone": self.experiment.backbone.name,
+            "seed": self.experiment.seed,
+            "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
+            "data_mix": self.paradigm["data_mix"],
+        }
 
     def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
         """Train a stage and put its weights and its facts into `draft`."""
@@ -326,12 +336,16 @@ class _Run:
             planned.stored,
             planned.features[name, part],
             self.experiment.workers,
+            {
+                "of": self.weights.name if self.weights else f"{self.experiment.backbone.name} as it began",
+                "images": f"{getattr(self.experiment, name).title} {part}",
+            },
         )
 
     def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]
         chosen: Part = getattr(self.plan.divisions[name], part)
-        return _pixels(_Named(self.plan.data.content[name][part], chosen), view)
+        return kept_pixels(self.plan.data.content[name][part], chosen, view)
 
     def validated(self) -> dict[str, float]:
         """`NAME/val/acc` and `NAME/val/loss` of every data set with a head, by the model as it stands."""
@@ -395,7 +409,7 @@ class _Run:
                 "train_flops_spent": sum(stage["train_flops"] for stage in self.stage_facts if not stage["reused"]),
                 "peak_memory_bytes": peak_memory_bytes(),
             },
-            environment=_environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
+            environment=environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
             attempt=self.attempt,
             error=error,
         )
@@ -407,10 +421,9 @@ class _Run:
         if hydra and hydra.is_dir():
             shutil.copytree(hydra, self.folder / ".hydra", dirs_exist_ok=True)
         if record.status == "done":
-            place = self.store.find(STAGES, self.plan.stages[-1].key)
-            assert place is not None
+            # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
             with replacing(self.folder / CHECKPOINT) as draft:
-                shutil.copyfile(place / "weights.safetensors", draft)
+                safetensors.torch.save_file(weights_of(self.model), draft, self.model.trunk.note())
             leave(
                 self.folder,
                 self.model,
@@ -435,51 +448,9 @@ def find_record(runs: Path, key: str) -> Record | None:
     return None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    """A part that is equal to another of the same content."""
-
-    content: str
-    part: Part = dataclasses.field(compare=False)
-
-
-@lru_cache(maxsize=6)
-def _pixels(named: _Named, view: View) -> Pixels:
-    """Decoded images, kept from one run of a process to the next."""
-    return Pixels(named.part, view)
-
-
 def _status(problem: BaseException) -> Status:
     return "interrupted" if isinstance(problem, Interrupted | KeyboardInterrupt) else "failed"
 
 
 def _said(problem: BaseException) -> str:
     return masked(f"{type(problem).__name__}: {problem}".strip())
-
-
-def _environment() -> dict[str, Any]:
-    return {
-        "tlfw": tlfw.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "git": _git(),
-    }
-
-
-@functools.cache
-def _git() -> str | None:
-    """The commit of the checkout that tlfw runs from, with `-dirty` where it was changed; None from a wheel."""
-    here = Path(__file__).parent
-    if not (here.parent / ".git").exists():
-        return None
-    try:
-        asked = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return asked.stdout.strip() or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -165,8 +166,9 @@ class ImageFiles:
                 entry, news = [*state, *self._look(name)], True
             found[name] = entry
         if news:
-            manifests.mkdir(parents=True, exist_ok=True)
-            replace_text(book, json.dumps(known | found))
+            with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
+                manifests.mkdir(parents=True, exist_ok=True)
+                replace_text(book, json.dumps(known | found))
         return found
 
     def _look(self, name: str) -> list[str | None]:

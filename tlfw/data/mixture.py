@@ -10,6 +10,7 @@ has passes of its own.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -74,6 +75,28 @@ class Pixels:
 
     def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
         return self.view.mix(x, y_B, len(self.part.images.classes), *key)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A part that is equal to another of the same content."""
+
+    content: str
+    part: Part = dataclasses.field(compare=False)
+
+
+def kept_pixels(content: str, part: Part, view: View) -> Pixels:
+    """The images of a part, decoded once for all runs of a process that are close to each other.
+
+    Args:
+        content: the part's digest.
+    """
+    return _kept_pixels(_Named(content, part), view)
+
+
+@lru_cache(maxsize=6)
+def _kept_pixels(named: _Named, view: View) -> Pixels:
+    return Pixels(named.part, view)
 
 
 @lru_cache(maxsize=64)
