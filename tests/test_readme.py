@@ -62,6 +62,8 @@ def test_commands_run(cli, folder, published, command: str) -> None:
     if "backbone.weights=DEFAULT" in arguments:
         published("resnet18")
     small = [] if "folder" in command else ["source.per_class=10"]
+    if "experiment=search" in command:
+        small.append("hydra.sweeper.search.trials=2")
     if "dry_run" in command:
         assert cli(*arguments, *QUICK, *small)[1].startswith("store: ")
         return

@@ -15,7 +15,7 @@ from tlfw.data import Digits, View
 from tlfw.data.augment import IMAGE, UNSCALED
 from tlfw.families import BACKBONES
 from tlfw.identity import seed_from
-from tlfw.plan import view
+from tlfw.seen import view
 from tlfw.zoo import TorchvisionBackbone
 
 PLAIN = View(size=32, resize=32, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
