@@ -9,10 +9,11 @@ import pytest
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
 from tlfw import run as fold
 from tlfw.agenda import Candidate, Step, make_agenda, paces, steps_of
-from tlfw.changes import changes, flat
+from tlfw.changes import changes
 from tlfw.freeze import LastBlocks
 from tlfw.run import Job
 from tlfw.seen import Memo
+from tlfw.settings import flat
 
 JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
 

@@ -13,7 +13,7 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "record", "interruption"),
+    ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
     # nouns
     (
         "strict",

@@ -13,7 +13,7 @@ from tlfw.record import Record, replace_text
 RECORD = Record(
     run_id="k", status="done", experiment="e", sweep=None, seed=0,
     paradigm={"data_mix": "joint", "freeze_policy": "full"}, backbone="resnet18", source="s", target="t", labels=[],
-    images={"target": {"train": 8, "val": 2, "test": 9}}, settings={"seed": 0},
+    images={"target": {"train": 8, "val": 2, "test": 9}}, content={"target": {"test": "9f"}}, settings={"seed": 0},
     metrics={"target/test/acc": 0.5, "source/val/acc": None},
     stages=[], certificate=None, wandb={}, cost={}, environment={},
 )  # fmt: skip
@@ -22,7 +22,7 @@ RECORD = Record(
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     path = RECORD.write(tmp_path)
     assert Record.read(tmp_path) == Record.read(path) == RECORD
-    assert json.loads(path.read_text())["schema"] == 1
+    assert json.loads(path.read_text())["schema"] == 2
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 

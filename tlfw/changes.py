@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlfw.agenda import Agenda
-
-Settings = Mapping[str, Any]
-"""A whole config, flat: a field's full name -> value."""
-
-UNKEYED = ("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep")
-"""Fields, or what they begin with, that decide no number."""
+from tlfw.settings import UNKEYED, Settings
 
 MOST = 3
 """A run that differs in more fields is another one, and no changed one."""
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:
-    """A config as plain types -> a field's full name -> value; lists stay whole."""
-    if not isinstance(node, Mapping):
-        return {prefix: node}
-    return {
-        name: value for key, child in node.items() for name, value in flat(child, f"{prefix}.{key}".lstrip(".")).items()
-    }
 
 
 def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:

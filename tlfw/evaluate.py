@@ -99,8 +99,10 @@ def examine(
     """Open the test images, once, and say how good the model is on them.
 
     Returns:
-        `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test
-        images' list), `label`, `prediction` (int64 `[N]`) and `log_prob` of the label (float32 `[N]`, nats).
+        `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test images' list),
+        `label`, `prediction` (int64 `[N]`), `log_prob` of the label (float32 `[N]`, nats), `confidence` (the
+        prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), and the names of the
+        `classes`.
     """
     served = Pixels(part, view)
     logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
@@ -110,6 +112,9 @@ def examine(
         "label": served.labels_N.numpy(),
         "prediction": logits_NK.argmax(1).numpy(),
         "log_prob": log_prob_NK.gather(1, served.labels_N[:, None])[:, 0].numpy(),
+        "confidence": log_prob_NK.max(1).values.exp().numpy(),
+        "name": np.asarray([part.images.called(int(i)) for i in part.indices]),
+        "classes": np.asarray(part.images.classes),
     }
     return measures(logits_NK, served.labels_N), predictions
 

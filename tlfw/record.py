@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "record.json"
 
 Status = Literal["done", "failed", "interrupted", "blocked"]
@@ -32,8 +32,10 @@ class Record:
         paradigm: names of the `data_mix` and of the `freeze_policy`.
         labels: what a reader must know before comparing, e.g. `random_features`.
         metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.
-        stages: one entry a stage: name, key, reused, seconds, images_seen, train_flops, wandb_id.
+        stages: one entry a stage: name, key, reused, seconds, images_seen (of which `per_batch` says how many of each
+            data set), train_flops, wandb_id; `metrics` of validation at its end, and its `curve`, a point a validation.
         images: data set -> part (`train`, `val`, `test`) -> how many.
+        content: data set -> part -> a name for its images and labels.
         settings: the whole config that was asked for, interpolations resolved.
         certificate: the proof that frozen tensors stayed frozen in the last stage.
         cost: `seconds` and `train_flops` are the run's as if it had been alone, with all its
@@ -53,6 +55,7 @@ class Record:
     target: str
     labels: list[str]
     images: dict[str, dict[str, int]]
+    content: dict[str, dict[str, str]]
     settings: dict[str, Any]
     metrics: dict[str, float | None]
     stages: list[dict[str, Any]]

@@ -235,7 +235,7 @@ class _Run:
         if reused:
             print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
         self.certificate = facts.pop("certificate")
-        self.validation = metrics = facts.pop("metrics")
+        self.validation = metrics = facts["metrics"]
         self.weights = Weights(
             name=f"{planned.name}-{self.experiment.backbone.name}-{planned.key[:12]}",
             file=folder / "weights.safetensors",
@@ -300,6 +300,8 @@ class _Run:
             "train_flops": outcome.train_flops,
             "wandb_id": tracked.id,
             "steps": planned.steps,
+            "per_batch": dict(planned.per_batch),
+            "curve": outcome.curve,
             "stored_blocks": planned.stored,
             "certificate": outcome.certificate,
             "metrics": self.validated(),
@@ -397,6 +399,7 @@ class _Run:
             target=experiment.target.title,
             labels=plan.labels,
             images={name: division.counts for name, division in plan.divisions.items()},
+            content={name: dict(parts) for name, parts in plan.data.content.items()},
             settings=dict(self.job.config),
             metrics=self.metrics if done else {},
             stages=self.stage_facts,

@@ -19,11 +19,11 @@ from pydantic import ValidationError
 
 from tlfw import CONF
 from tlfw.agenda import Candidate, steps_of
-from tlfw.changes import flat
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
 from tlfw.record import Record
 from tlfw.seen import Memo
+from tlfw.settings import flat
 from tlfw.typed import group_choices
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import datetime
 import hashlib
+import json
 import math
 import time
 from collections.abc import Mapping
@@ -29,11 +30,11 @@ from tlfw.interruption import Interrupted, asked, deferred, heeded_by_rank
 from tlfw.learner import Learner, OptimizerFactory, ScheduleFactory
 from tlfw.model import Model
 from tlfw.progress import StageProgress
-from tlfw.record import replacing
+from tlfw.record import replace_text, replacing
 
 Select = Literal["last", "best_val"]
 
-LAST, BEST = "last.ckpt", "best.pt"
+LAST, BEST, CURVE = "last.ckpt", "best.pt", "curve.json"
 MADE_BY = "made_by"
 CHECKPOINT_EVERY = datetime.timedelta(minutes=1)
 
@@ -64,11 +65,12 @@ class Lesson:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a stage was: seconds of training and validation, images seen, operations, and the certificate."""
+    """What a stage was: seconds of training and validation, images seen, operations, its curve, and the certificate."""
 
     seconds: float
     images_seen: int
     train_flops: int
+    curve: list[dict[str, float]]
     certificate: dict[str, Any]
 
 
@@ -120,6 +122,7 @@ def train(
         callbacks=[
             StageProgress(lesson.title, mixture.steps, mixture.batch_size),
             clock,
+            Curve(scratch / CURVE),
             *best,
             checkpoints,
             *(callbacks or []),
@@ -149,6 +152,7 @@ def train(
             images_seen=images_seen,
             images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
         ),
+        curve=json.loads(curve.read_text()) if (curve := scratch / CURVE).exists() else [],  # nothing may validate
         certificate=certify(freezing, before, probe_BCHW),
     )
 
@@ -171,6 +175,36 @@ class Clock(L.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._earlier = state["seconds"]
+
+
+class Curve(L.Callback):
+    """What each validation of a stage said, and the mean training loss of the steps since the one before.
+
+    Args:
+        file: where the curve is kept, for the process that trains may not be the one that asks: a list of points,
+            each `step`, `train/loss` and `NAME/val/acc` and `NAME/val/loss` of every data set with a head.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.points = file, list[dict[str, float]]()
+        self.loss, self.steps = 0.0, 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        self.loss, self.steps = self.loss + float(outputs["loss"]), self.steps + 1
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        validated = {name: float(value) for name, value in trainer.callback_metrics.items() if "/val/" in name}
+        mean = {"train/loss": self.loss / self.steps} if self.steps else {}
+        self.points.append({"step": trainer.global_step, **mean, **validated})
+        self.loss, self.steps = 0.0, 0
+        if trainer.is_global_zero:
+            replace_text(self.file, json.dumps(self.points))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": self.points, "loss": self.loss, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.points, self.loss, self.steps = list(state["points"]), state["loss"], state["steps"]
 
 
 class Checkpoints(Checkpoint):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tlfw.agenda import Agenda, Key, Task, blocked, paces
-from tlfw.changes import changes, flat
+from tlfw.changes import changes
 from tlfw.errors import ConfigError
 from tlfw.record import Record, replace_text
+from tlfw.settings import flat
 
 Outcome = Record | str
 """Of a run: its record, or why there is none."""
@@ -141,8 +143,13 @@ def earlier_records(runs: Path) -> list[Record]:
     return found
 
 
-def announce(agenda: Agenda, sweep: str, folder: Path, records: Sequence[Record]) -> None:
-    """Print the plan, with which settings are new, and leave it as `plan.json` in the sweep's folder."""
+def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path) -> None:
+    """Print the plan, with which settings are new, and leave it as `plan.json` in the sweep's folder.
+
+    Args:
+        runs: the folder of all runs, which the plan names relative to its own.
+    """
+    records = earlier_records(runs)
     known = paces(
         {"settings": flat(r.settings), "seconds": r.stages[-1]["seconds"], "images_seen": r.stages[-1]["images_seen"]}
         for r in records
@@ -151,7 +158,8 @@ def announce(agenda: Agenda, sweep: str, folder: Path, records: Sequence[Record]
     for line in changes(agenda, (flat(record.settings) for record in records)):
         print(line, flush=True)
     try:
-        replace_text(folder / "plan.json", json.dumps(agenda.facts(sweep, known), indent=1, default=str) + "\n")
+        facts = {**agenda.facts(sweep, known), "records": os.path.relpath(runs, folder)}
+        replace_text(folder / "plan.json", json.dumps(facts, indent=1, default=str) + "\n")
     except OSError as problem:
         raise ConfigError(
             "outputs", f"cannot write in {folder} ({problem.strerror}).", "Give a folder that can be written."

@@ -65,7 +65,7 @@ class TlfwSweeper(Sweeper):
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         print(f"store: {store.root}", flush=True)
-        waves.announce(agenda, folder.name, folder, waves.earlier_records(runs))
+        waves.announce(agenda, folder.name, folder, runs)
         if self.dry_run:
             return None
         outcomes = waves.conduct(

@@ -1,0 +1,191 @@
+"""Runs that nobody made: records and predictions as a sweep leaves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfw.identity import digest
+from tlfw.record import Record
+
+CLASSES = ("cat", "dog", "frog", "ship", "truck")
+IMAGES = 200
+
+
+def labels_of(images: int, classes: int = len(CLASSES)) -> np.ndarray:
+    return np.arange(images) % classes
+
+
+def correct(
+    random: np.random.Generator, mean: float, *, hard_N: np.ndarray, by_seed: float = 0.1, rest: float = 1.0
+) -> np.ndarray:
+    """Whether a network is right on each image: a latent value above 0, in which seeds and images have a part."""
+    latent_N = mean + by_seed * random.normal() + hard_N + rest * random.normal(size=len(hard_N))
+    return latent_N > 0
+
+
+def run(
+    outputs: Path,
+    data_mix: str,
+    freeze_policy: str,
+    seed: int,
+    correct_N: np.ndarray,
+    *,
+    val: float | None = None,
+    labelled: int | None = 10,
+    lr: float = 0.001,
+    backbone: str = "resnet18",
+    settings: Mapping[str, Any] | None = None,
+    classes: Sequence[str] = CLASSES,
+    sweep: str = "invented",
+    **changes: Any,
+) -> Record:
+    """Leave a finished run whose predictions are right where `correct_N` is.
+
+    Args:
+        val: validation accuracy; None: the test's.
+        changes: fields of the record that are others.
+    """
+    labels_N = labels_of(len(correct_N), len(classes))
+    prediction_N = np.where(correct_N, labels_N, (labels_N + 1 + (np.arange(len(labels_N)) % 3)) % len(classes))
+    accuracy = float(correct_N.mean())
+    steps = {"pretrain": 500, "adapt": 150}
+    names = ["pretrain", "adapt"] if data_mix.startswith("pretrain") else ["adapt"]
+    part = {"pretrain": {"source": 64}, "adapt": {"target": 32}}
+    if "joint" in data_mix:
+        part["adapt"] = {"target": 16, "source": 16}
+        steps["adapt"] = 300 if data_mix == "pretrain_joint" else 650
+    whole = {
+        "seed": seed,
+        "backbone": {"name": backbone, "weights": None},
+        "source": {"split_seed": 0},
+        "target": {"train_per_class": labelled, "split_seed": 0},
+        "freeze_policy": {"lr_head": lr},
+        **(settings or {}),
+    }
+    kept = None if data_mix == "target_only" else round(0.9 - 0.3 * (freeze_policy == "full") + 0.01 * seed, 3)
+
+    def curve(name: str) -> list[dict[str, float]]:
+        points = []
+        for i in (1, 2, 3):
+            point = {"step": steps[name] * i // 3, "train/loss": 2.0 / i}
+            point |= {f"{data}/val/acc": 0.3 * i - 0.05 for data in part[name]}
+            point |= {f"{data}/val/loss": 1.5 / i for data in part[name]}
+            points.append(point)
+        return points
+
+    stages = [
+        {
+            "name": name,
+            "key": digest([name, seed, backbone] + ([] if name == "pretrain" else [data_mix, freeze_policy, whole])),
+            "reused": name == "pretrain",
+            "seconds": steps[name] / 20,
+            "images_seen": steps[name] * sum(part[name].values()),
+            "train_flops": steps[name] * sum(part[name].values()) * 10**8 * (1 if freeze_policy == "last_layer" else 3),
+            "steps": steps[name],
+            "per_batch": part[name],
+            "curve": curve(name),
+            "metrics": {f"{data}/val/acc": 0.85 for data in part[name]},
+        }
+        for name in names
+    ]
+    record = Record(
+        **{
+            "run_id": digest([data_mix, freeze_policy, whole]),
+            "status": "done",
+            "experiment": sweep,
+            "sweep": sweep,
+            "seed": seed,
+            "paradigm": {"data_mix": data_mix, "freeze_policy": freeze_policy},
+            "backbone": backbone,
+            "source": None if data_mix == "target_only" else "general",
+            "target": "mine",
+            "labels": ["random_features"] if data_mix == "joint" and freeze_policy != "full" else [],
+            "images": {"target": {"train": 40, "val": 10, "test": len(correct_N)}},
+            "content": {"target": {"train": "a", "val": "b", "test": digest([len(correct_N), list(classes)])}},
+            "settings": whole,
+            "metrics": {
+                "target/val/acc": accuracy if val is None else val,
+                "target/val/loss": 1.0,
+                "source/val/acc": kept,
+                "source/val/loss": None if kept is None else 0.5,
+                "target/test/acc": accuracy,
+                "target/test/loss": 1 - accuracy,
+                "target/test/balanced_acc": accuracy,
+                "target/test/macro_f1": accuracy,
+                "target/test/ece": 0.1,
+            },
+            "stages": stages,
+            "certificate": {"claimed": True, "holds": True},
+            "wandb": {"id": None, "mode": None, "dir": None},
+            "cost": {
+                "seconds": sum(stage["seconds"] for stage in stages) + 1,
+                "seconds_spent": stages[-1]["seconds"] + 1,
+                "train_flops": sum(stage["train_flops"] for stage in stages),
+                "train_flops_spent": stages[-1]["train_flops"],
+                "peak_memory_bytes": 10**9,
+            },
+            "environment": {"device": "cpu", "numerics": {"device": "cpu", "threads": 1}},
+            **changes,
+        }
+    )
+    folder = outputs / "runs" / f"{data_mix}-{freeze_policy}-{backbone}-s{seed}-{record.run_id[:12]}"
+    folder.mkdir(parents=True)
+    np.savez_compressed(
+        folder / "predictions.npz",
+        index=np.arange(len(labels_N)),
+        label=labels_N,
+        prediction=prediction_N,
+        log_prob=np.where(correct_N, -0.1, -2.0).astype(np.float32),
+        confidence=(0.4 + 0.55 * correct_N * ((labels_N + 3) % 7) / 7 + 0.04 * (seed % 3)).astype(np.float32),
+        name=np.asarray([f"mine/test/{classes[label]}/{i}.png" for i, label in enumerate(labels_N)]),
+        classes=np.asarray(classes),
+    )
+    record.write(folder)
+    return record
+
+
+MIXES = ("pretrain_finetune", "joint", "pretrain_joint")
+GRID = [*((mix, policy) for mix in MIXES for policy in ("last_layer", "last_layers", "full")), ("target_only", "full")]
+
+
+def sweep(
+    outputs: Path,
+    *,
+    seeds: int = 3,
+    images: int = IMAGES,
+    labelled: Sequence[int | None] = (10,),
+    backbones: Sequence[str] = ("resnet18",),
+    best: Mapping[tuple[str, str], float] | None = None,
+    random: int = 0,
+    **changes: Any,
+) -> Path:
+    """A whole grid, with its plan: -> the sweep's folder.
+
+    Args:
+        best: (data mix, freeze policy) -> what is added to the latent mean; others are all alike.
+    """
+    generator = np.random.default_rng(random)
+    hard_N = 0.8 * generator.normal(size=images)
+    ids = []
+    for backbone in backbones:
+        for count in labelled:
+            for mix, policy in GRID:
+                for seed in range(seeds):
+                    mean = 0.8 + 0.2 * np.log10((count or 500) / 10) + (best or {}).get((mix, policy), 0.0)
+                    right = correct(generator, mean, hard_N=hard_N)
+                    record = run(outputs, mix, policy, seed, right, labelled=count, backbone=backbone, **changes)
+                    ids.append(record.run_id)
+    return plan(outputs, ids)
+
+
+def plan(outputs: Path, ids: Sequence[str], name: str = "invented") -> Path:
+    """The folder of a sweep of these runs."""
+    folder = outputs / "sweeps" / name
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text(json.dumps({"records": "../../runs", "runs": [{"run_id": id} for id in ids]}))
+    return folder

@@ -1,0 +1,138 @@
+"""What each cell costs, whose budgets are equal, and which accuracy no cheaper cell reaches."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tlfw.report.cells import Cell
+from tlfw.report.gather import Run
+
+MEASURES = {"epochs": "epochs of the target", "steps": "optimizer steps", "images": "images seen", "flops": "FLOPs"}
+"""In which a budget can be equal, and what people call it. Images are counted each time they are seen."""
+
+MATCHED = 0.05
+"""Budgets that differ by no more than this share are called equal."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one run of a cell, in the mean over its repetitions.
+
+    Attributes:
+        epochs: over the target's training images; steps: of the optimizer; images: seen, each time; flops: of training,
+            forward and backward, multiply and add counted apart. All as if the run had been alone.
+        seconds: of training, validation, features and test, as if the run had been alone.
+        shared_images, shared_flops, shared_seconds: where each stage counts for its part of the runs of this report
+            that have it, so that the sum over all runs is what all of them took together.
+    """
+
+    epochs: float
+    steps: float
+    images: float
+    flops: float
+    seconds: float
+    shared_images: float
+    shared_flops: float
+    shared_seconds: float
+
+
+def costs(cells: Sequence[Cell], runs: Sequence[Run]) -> list[Cost]:
+    """The cost of each cell.
+
+    Args:
+        runs: all that share stages, also those that were not chosen.
+    """
+    users = Counter(stage["key"] for run in runs for stage in run.record.stages)
+    return [
+        Cost(
+            **{
+                field.name: float(np.mean([_of(run, users)[field.name] for run in cell.runs.values()]))
+                for field in dataclasses.fields(Cost)
+            }
+        )
+        for cell in cells
+    ]
+
+
+def _of(run: Run, users: Mapping[str, int]) -> dict[str, float]:
+    record = run.record
+    target = record.images["target"]["train"]
+    evaluation = record.cost["seconds"] - sum(stage["seconds"] for stage in record.stages)
+
+    def total(name: str, shared: bool = False) -> float:
+        return sum(stage[name] / (users[stage["key"]] if shared else 1) for stage in record.stages)
+
+    return {
+        "epochs": sum(stage["steps"] * stage["per_batch"].get("target", 0) for stage in record.stages) / target,
+        "steps": total("steps"),
+        "images": total("images_seen"),
+        "flops": total("train_flops"),
+        "seconds": record.cost["seconds"],
+        "shared_images": total("images_seen", shared=True),
+        "shared_flops": total("train_flops", shared=True),
+        "shared_seconds": total("seconds", shared=True) + evaluation,
+    }
+
+
+def pareto(prices: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """Positions of those that nothing at most as dear beats, cheapest first."""
+    order = sorted(range(len(prices)), key=lambda i: (prices[i], -accuracies[i]))
+    kept: list[int] = []
+    for i in order:
+        if not kept or accuracies[i] > accuracies[kept[-1]]:
+            kept.append(i)
+    return kept
+
+
+def matched(amounts: Sequence[float]) -> list[list[int]]:
+    """Positions in groups within which no two differ by more than `MATCHED` of the larger; the largest group first."""
+    groups: list[list[int]] = []
+    for i in sorted(range(len(amounts)), key=lambda i: amounts[i]):
+        if groups and amounts[i] - amounts[groups[-1][0]] <= MATCHED * amounts[i]:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return sorted(groups, key=len, reverse=True)
+
+
+def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> list[str]:
+    """How cells were given more than others, in tuning and in training; a sentence each, none where all are equal."""
+    said = []
+    tried = [cell.tried for cell in cells]
+    if len(set(tried)) > 1:
+        most, least = (_named(cells, tried, value) for value in (max(tried), min(tried)))
+        said.append(
+            f"Not all cells were tuned alike: {most} was chosen from {max(tried)} settings, {least} from {min(tried)}."
+        )
+    repeated = [len(cell.runs) for cell in cells]
+    if len(set(repeated)) > 1:
+        said.append(
+            f"Not all cells have as many seeds: {_named(cells, repeated, min(repeated))} has {min(repeated)}, "
+            f"{_named(cells, repeated, max(repeated))} {max(repeated)}."
+        )
+    for measure in ("images", "flops"):
+        amounts = [getattr(price, measure) for price in prices]
+        if len(cells) > 1 and max(amounts) - min(amounts) > MATCHED * max(amounts):
+            said.append(
+                f"Training budgets differ in {MEASURES[measure]}: from {short(min(amounts))} "
+                f"({_named(cells, amounts, min(amounts))}) to {short(max(amounts))} "
+                f"({_named(cells, amounts, max(amounts))})."
+            )
+    return said
+
+
+def _named(cells: Sequence[Cell], values: Sequence[Any], value: Any) -> str:
+    return cells[list(values).index(value)].name
+
+
+def short(amount: float) -> str:
+    """A number for people: `9.6 k`, `1.2 T`."""
+    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if amount >= size:
+            return f"{amount / size:.3g} {letter}"
+    return f"{amount:.3g}"

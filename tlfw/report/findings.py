@@ -1,0 +1,145 @@
+"""Everything that a report says, before it is drawn or written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlfw.errors import ConfigError
+from tlfw.report.cells import Cell, cells_of
+from tlfw.report.costs import Cost, costs, unequal
+from tlfw.report.gather import Gathered, Run, gather
+from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
+from tlfw.report.verdict import Task, judge
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the runs say.
+
+    Attributes:
+        title: the sweeps' names.
+        target: the data set that was tested on; test_images: how many of it; classes: their names.
+        gathered: which runs this is of.
+        tasks: the cells by labelled images a class, fewest first. Everything below is by task and position in it.
+        costs: of each cell.
+        mistakes: of each cell.
+        confusions: of the first cell and of its `rival`, by position: see `mistakes.confusion`.
+        hard: by task, how many images all cells get wrong, and some of them.
+        unequal: sentences on budgets that differ, to be said before all else.
+        notes: what else a reader has to know.
+    """
+
+    title: str
+    target: str
+    test_images: int
+    classes: tuple[str, ...]
+    gathered: Gathered
+    tasks: tuple[Task, ...]
+    costs: tuple[tuple[Cost, ...], ...]
+    mistakes: tuple[tuple[Mistakes, ...], ...]
+    confusions: tuple[Mapping[int, np.ndarray], ...]
+    hard: tuple[tuple[int, list[HardImage]], ...]
+    unequal: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def comparisons(self) -> int:
+        """How many pairs of cells were compared."""
+        return sum(int((~np.isnan(task.adjusted[np.triu_indices(len(task.cells), 1)])).sum()) for task in self.tasks)
+
+
+def find_out(places: Sequence[Path]) -> Findings:
+    """Gather the runs of `places`, choose the settings of each cell on validation data, read the test predictions of
+    the chosen runs alone, and compare.
+
+    Raises:
+        ConfigError: there is nothing to report, or it cannot be compared.
+    """
+    gathered = gather(places)
+    cells, notes = cells_of(gathered.runs)
+    said: dict[str, Any] = {}
+    read: dict[str, dict[Any, dict[str, np.ndarray]]] = {}
+    by_labels: defaultdict[int | None, list[tuple[Cell, dict[object, np.ndarray]]]] = defaultdict(list)
+    looked: dict[int, Mistakes] = {}
+    for cell in cells:
+        predictions = {replicate: dict(_same(run, said)) for replicate, run in cell.runs.items()}
+        looked[id(cell)] = mistakes(list(predictions.values()))
+        correct: dict[object, np.ndarray] = {r: each["prediction"] == each["label"] for r, each in predictions.items()}
+        by_labels[cell.labelled].append((cell, correct))
+        for each in predictions.values():  # what is not needed of many runs is not kept
+            del each["confidence"]
+            each["prediction"] = each["prediction"].astype(np.int32)
+        read[_id(cell)] = predictions
+    order = sorted(by_labels, key=lambda labelled: np.inf if labelled is None else labelled)
+    tasks = judge([(labelled, by_labels[labelled]) for labelled in order])
+    prices = {id(cell): price for cell, price in zip(cells, costs(cells, gathered.runs), strict=True)}
+    first = next(iter(next(iter(read.values())).values()))
+    names = gathered.runs[0].names()
+    predicted = [[list(read[_id(cell)].values()) for cell in task.cells] for task in tasks]
+    return Findings(
+        title=" + ".join(gathered.sweeps) or "runs",
+        target=gathered.runs[0].record.target,
+        test_images=len(first["label"]),
+        classes=tuple(map(str, first["classes"])),
+        gathered=gathered,
+        tasks=tuple(tasks),
+        costs=tuple(tuple(prices[id(cell)] for cell in task.cells) for task in tasks),
+        mistakes=tuple(tuple(looked[id(cell)] for cell in task.cells) for task in tasks),
+        confusions=tuple(
+            {i: confusion(cells_[i]) for i in (0, rival(task)) if i is not None}
+            for task, cells_ in zip(tasks, predicted, strict=True)
+        ),
+        hard=tuple(hardest([each for found in cells_ for each in found], names) for cells_ in predicted),
+        unequal=tuple(dict.fromkeys(s for t in tasks for s in unequal(t.cells, [prices[id(c)] for c in t.cells]))),
+        notes=(*gathered.notes, *notes, *_missing(gathered), *_left_out(cells)),
+    )
+
+
+def rival(task: Task) -> int | None:
+    """Whom the first cell of a task is looked at beside: the best control, else the second; None: there is no other."""
+    controls = [i for i, cell in enumerate(task.cells) if i and cell.data_mix == "target_only"]
+    return next(iter(controls), 1 if len(task.cells) > 1 else None)
+
+
+def _id(cell: Cell) -> str:
+    return f"{cell.name}, {cell.labelled}"
+
+
+def _same(run: Run, said: dict[str, Any]) -> dict[str, np.ndarray]:
+    """A run's predictions, of the same images as all others'; what is equal is kept once.
+
+    Raises:
+        ConfigError: they are of other images than the record says.
+    """
+    found = dict(run.predictions())
+    for name in ("index", "label", "classes"):
+        said.setdefault(name, found[name])
+        if not np.array_equal(said[name], found[name]):
+            raise ConfigError(
+                str(run.folder),
+                f"its predictions have another {name} than those of the other runs, though its record says that it was "
+                "tested on the same images.",
+                "Remove the run's folder; the command that made it makes it again.",
+            )
+        found[name] = said[name]
+    return found
+
+
+def _missing(gathered: Gathered) -> list[str]:
+    if not gathered.missing:
+        return []
+    parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
+    return [f"{len(gathered.runs)} of {gathered.asked} runs are done ({parts}): what follows may change."]
+
+
+def _left_out(cells: Sequence[Cell]) -> list[str]:
+    count = sum(cell.incomplete for cell in cells)
+    return (
+        [f"{count} settings were not considered, for they have fewer seeds than others of their cell."] if count else []
+    )

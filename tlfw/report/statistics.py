@@ -1,0 +1,251 @@
+"""How sure an accuracy is, and a difference of two, over both seeds and test images.
+
+Every repetition (seed) of a cell is tested on the same images, so seeds and images are crossed: the value of one seed
+on one image is `mean + seed + image + rest`, and a mean over S seeds and N images varies by
+
+    var(seed) / S + var(image) / N + var(rest) / (S N).
+
+The parts are estimated from the mean squares of the two-way table without replication, and the mean has a t
+distribution with Satterthwaite's degrees of freedom (Searle, Casella and McCulloch, Variance Components, 1992, ch. 4;
+Satterthwaite, 1946). A hierarchical bootstrap over seeds and images estimates the same, but is wrong where seeds are
+few: resampling S seeds understates their variance by (S - 1) / S and knows no t distribution, and resampling both ways
+triples the rest (Owen, The pigeonhole bootstrap, 2007). The tests of this file measure both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+LEVEL = 0.05
+"""Of an interval (1 - LEVEL), and of all comparisons of a report together."""
+
+POWER = 0.8
+MOST_SEEDS, MOST_TIMES = 1000, 1000
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """A mean over seeds and images, all in [0, 1].
+
+    Attributes:
+        low, high: a 95 % interval. With one seed it covers test images only.
+        seed_sd: the standard deviation of the seeds' accuracies; None where there is one seed.
+    """
+
+    mean: float
+    low: float
+    high: float
+    seed_sd: float | None
+    seeds: int
+    images: int
+
+
+def accuracy(correct_SN: np.ndarray) -> Accuracy:
+    """The accuracy of a cell.
+
+    The interval is Wilson's, at the number of independent images that would vary as much, with t in place of z (Korn
+    and Graubard, 1998): it stays within [0, 1], and is honest near both ends.
+
+    Args:
+        correct_SN: whether each seed is right on each image, bool or 0 and 1, `[seeds, images]`.
+    """
+    seeds, images = correct_SN.shape
+    mean = float(correct_SN.mean())
+    table = _tables(correct_SN[None], np.zeros_like(correct_SN[None]))
+    variance, freedom = float(table.variance[0, 0]), float(table.freedom[0, 0])
+    effective = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else float(images)
+    effective *= (stats.norm.ppf(1 - LEVEL / 2) / stats.t.ppf(1 - LEVEL / 2, freedom)) ** 2
+    low, high = proportion_confint(mean * effective, effective, alpha=LEVEL, method="wilson")
+    return Accuracy(
+        mean=mean,
+        low=float(low),
+        high=float(high),
+        seed_sd=float(correct_SN.mean(axis=1).std(ddof=1)) if seeds > 1 else None,
+        seeds=seeds,
+        images=images,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """For pairs of cells `[A, B]`: differences of their values, seed by seed and image by image.
+
+    Attributes:
+        mean: of a - b.
+        variance: of that mean, over seeds and images; over images where there is one seed.
+        freedom: its degrees of freedom.
+        by_seed, by_image, rest: the variance components; by_seed and rest are NaN where there is one seed.
+        ahead, behind: images on which a is right and b wrong, and the reverse, over all seeds.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    freedom: np.ndarray
+    by_seed: np.ndarray
+    by_image: np.ndarray
+    rest: np.ndarray
+    ahead: np.ndarray
+    behind: np.ndarray
+
+
+def _tables(a_ASN: np.ndarray, b_BSN: np.ndarray) -> Table:
+    """Two-way analyses of variance of all differences a - b at once, from sums of products, which are whole numbers."""
+    _, seeds, images = a_ASN.shape
+    a, b = (each.astype(np.float64) for each in (a_ASN, b_BSN))
+
+    def squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Sum of (x - y) ** 2 over the last axis, for all pairs."""
+        return (x**2).sum(-1)[:, None] + (y**2).sum(-1)[None] - 2 * x @ y.T
+
+    total = a.sum((1, 2))[:, None] - b.sum((1, 2))[None]
+    product = a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
+    ahead, behind = a.sum((1, 2))[:, None] - product, b.sum((1, 2))[None] - product
+    count = seeds * images
+    correction = total**2 / count
+    by_images = squares(a.sum(1), b.sum(1)) / seeds - correction
+    image_square = by_images / max(images - 1, 1)
+    if seeds == 1:
+        variance = image_square / count
+        nothing = np.full_like(variance, np.nan)
+        freedom = np.full_like(variance, max(images - 1, 1))
+        return Table(total / count, variance, freedom, nothing, image_square, nothing, ahead, behind)
+    by_seeds = squares(a.sum(2), b.sum(2)) / images - correction
+    seed_square = by_seeds / (seeds - 1)
+    rest = ahead + behind - correction - by_images - by_seeds
+    rest_square = rest / max((seeds - 1) * (images - 1), 1)
+    together = np.maximum(seed_square + image_square - rest_square, image_square)
+    spread = seed_square**2 / (seeds - 1) + image_square**2 / max(images - 1, 1)
+    spread = spread + rest_square**2 / max((seeds - 1) * (images - 1), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = np.where(spread > 0, np.maximum(together**2 / spread, 1), count - 1)
+    return Table(
+        mean=total / count,
+        variance=together / count,
+        freedom=freedom,
+        by_seed=np.maximum(seed_square - rest_square, 0) / images,
+        by_image=np.maximum(image_square - rest_square, 0) / seeds,
+        rest=rest_square,
+        ahead=ahead,
+        behind=behind,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Differences:
+    """All cells of a task against each other: `[C, C]`, row minus column. The diagonal says nothing.
+
+    Attributes:
+        seeds: how many each pair shares; where it is 0 the two cannot be compared and their numbers are NaN.
+        images: that all were tested on.
+        low, high: a 95 % interval of the difference, for each alone.
+        p: of the two-sided test that there is none: McNemar's exact one where one seed is shared (on images alone),
+            else of t over seeds and images.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    seeds: np.ndarray
+    images: int
+    table: Table
+
+    @property
+    def identical(self) -> np.ndarray:
+        """Where no image was told apart by any seed."""
+        return (self.seeds > 0) & (self.table.ahead + self.table.behind == 0)
+
+
+def differences(cells: Sequence[dict[object, np.ndarray]]) -> Differences:
+    """Compare cells pairwise, each on the seeds that both have.
+
+    Args:
+        cells: of each cell, seed -> whether it is right on each image, bool `[N]`.
+    """
+    count = len(cells)
+    found = {field.name: np.full((count, count), np.nan) for field in dataclasses.fields(Table)}
+    seeds = np.zeros((count, count), dtype=np.int64)
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for i, cell in enumerate(cells):
+        alike.setdefault(tuple(cell), []).append(i)
+    for own, rows in alike.items():
+        for other, columns in alike.items():
+            if not (shared := [seed for seed in own if seed in other]):
+                continue
+            a_ASN, b_BSN = (np.stack([[cells[i][s] for s in shared] for i in each]) for each in (rows, columns))
+            table = _tables(a_ASN, b_BSN)
+            place = np.ix_(rows, columns)
+            seeds[place] = len(shared)
+            for name, values in found.items():
+                values[place] = getattr(table, name)
+    table = Table(**found)
+    images = max((len(values) for cell in cells for values in cell.values()), default=1)
+    # No mean of images is known more finely than by one image.
+    error = np.sqrt(np.maximum(table.variance, np.where(table.mean != 0, images**-2.0, 0)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = 2 * stats.t.sf(np.abs(table.mean) / error, table.freedom)
+        reach = stats.t.ppf(1 - LEVEL / 2, table.freedom) * error
+    discordant = table.ahead + table.behind
+    exact = np.minimum(2 * stats.binom.cdf(np.minimum(table.ahead, table.behind), discordant, 0.5), 1)
+    p = np.where(seeds == 1, exact, p)  # McNemar, 1947; exact: statsmodels' mcnemar, for all pairs at once
+    p = np.where((seeds > 0) & (discordant == 0), 1.0, p)
+    return Differences(
+        mean=table.mean,
+        low=table.mean - reach,
+        high=table.mean + reach,
+        p=p,
+        seeds=seeds,
+        images=images,
+        table=table,
+    )
+
+
+def adjusted(p: np.ndarray) -> np.ndarray:
+    """p values for as many comparisons as there are (Holm, 1979); NaN is none."""
+    out = np.full(p.shape, np.nan)
+    there = ~np.isnan(p)
+    if there.any():
+        out[there] = multipletests(p[there], alpha=LEVEL, method="holm")[1]
+    return out
+
+
+def seeds_to_decide(found: Differences, i: int, j: int, comparisons: int) -> int | None:
+    """Seeds with which a difference as large as the one seen would be found in four of five times; None: no number.
+
+    Args:
+        comparisons: that are made together; the level is divided by them, as in Holm's first step.
+    """
+    table = found.table
+    if np.isnan(table.by_seed[i, j]) or table.mean[i, j] == 0:
+        return None
+    for seeds in range(int(found.seeds[i, j]) + 1, MOST_SEEDS + 1):
+        if _decides(table, i, j, seeds, found.images, comparisons):
+            return seeds
+    return None
+
+
+def images_to_decide(found: Differences, i: int, j: int, comparisons: int) -> int | None:
+    """The same in test images, with the seeds that there are."""
+    table, seeds = found.table, int(found.seeds[i, j])
+    if seeds == 0 or table.mean[i, j] == 0:
+        return None
+    for times in np.geomspace(1.1, MOST_TIMES, 100):
+        if _decides(table, i, j, seeds, images := round(found.images * times), comparisons):
+            return images
+    return None
+
+
+def _decides(table: Table, i: int, j: int, seeds: int, images: float, comparisons: int) -> bool:
+    by_seed, by_image, rest = (np.nan_to_num(each[i, j]) for each in (table.by_seed, table.by_image, table.rest))
+    variance = by_seed / seeds + by_image / images + rest / (seeds * images)
+    squares = np.array([rest + images * by_seed, rest + seeds * by_image]) / (seeds * images)
+    spread = (squares**2 / np.maximum([seeds - 1, images - 1], 1)).sum()
+    freedom = max(variance**2 / spread, 1.0) if spread > 0 else images
+    reach = stats.t.ppf(1 - LEVEL / 2 / comparisons, freedom) + stats.t.ppf(POWER, freedom)
+    return bool(abs(table.mean[i, j]) >= reach * np.sqrt(variance))

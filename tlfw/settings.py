@@ -1,0 +1,21 @@
+"""A run's whole config as plain types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+"""Flat: a field's full name -> value; lists stay whole."""
+
+UNKEYED = ("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep")
+"""Fields, or what they begin with, that decide no number."""
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """A config as plain types -> a field's full name -> value; lists stay whole."""
+    if not isinstance(node, Mapping):
+        return {prefix: node}
+    return {
+        name: value for key, child in node.items() for name, value in flat(child, f"{prefix}.{key}".lstrip(".")).items()
+    }
