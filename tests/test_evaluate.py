@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -45,11 +46,17 @@ def test_outputs_keep_the_order_and_the_models_mode() -> None:
 def test_predictions_can_be_compared_pairwise() -> None:
     part = Tiny().divide().test
     measured, predictions = examine(TRAINER, model(), "target", part, VIEW)
+    classes = predictions.pop("classes")
+    assert classes.tolist() == list(part.images.classes)
     assert {name: array.shape for name, array in predictions.items()} == dict.fromkeys(
-        ("index", "label", "prediction", "log_prob"), (30,)
+        ("index", "label", "prediction", "log_prob", "confidence", "name"), (30,)
     )
-    assert measured["acc"] == (predictions["prediction"] == predictions["label"]).mean()
+    right = predictions["prediction"] == predictions["label"]
+    assert measured["acc"] == right.mean()
     assert (predictions["log_prob"] <= 0).all()
+    np.testing.assert_allclose(predictions["confidence"][right], np.exp(predictions["log_prob"][right]), rtol=1e-6)
+    assert (predictions["confidence"] >= 1 / len(classes)).all()
+    assert predictions["name"].tolist() == [part.images.called(i) for i in part.indices]
 
 
 def test_a_class_that_only_predictions_have_is_not_counted() -> None:

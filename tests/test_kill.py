@@ -65,7 +65,8 @@ def test_a_sweep_that_is_killed_again_and_again(tmp_path: Path) -> None:
         assert again.status == "done"
         assert again.metrics == record.metrics, name
         assert again.certificate == record.certificate
-        assert [stage["key"] for stage in again.stages] == [stage["key"] for stage in record.stages]
+        for fact in ("key", "curve", "metrics"):
+            assert [stage[fact] for stage in again.stages] == [stage[fact] for stage in record.stages]
         assert all(np.array_equal(predictions[key], answers[key]) for key in predictions), name
     # A stage's training ends once, but for a kill between that and its publication.
     ended = re.findall(r"^  (\w+): \d+ steps in", "".join(told), re.MULTILINE)

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import lightning as L
 import pytest
@@ -204,7 +205,7 @@ def test_an_ended_stage_goes_on_to_the_same_bits(
     if name == "efficientnet_b0" and (signum is not None or step % 3):
         pytest.skip("one of each is enough")
     whole, seen = model(name), Watch()
-    learn(whole, LAST_LAYERS, tmp_path / "whole", steps=9, select="best_val", callbacks=[seen])
+    undisturbed = learn(whole, LAST_LAYERS, tmp_path / "whole", steps=9, select="best_val", callbacks=[seen])
     how = {"steps": 9, "select": "best_val", "checkpoint_every": ALWAYS if signum is None else FAR}
     before, after = Watch(), Watch()
     with heeded(), pytest.raises(RuntimeError if signum is None else Interrupted):
@@ -215,6 +216,7 @@ def test_an_ended_stage_goes_on_to_the_same_bits(
     expected, found = weights_of(whole), weights_of(resumed)
     assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
     assert outcome.seconds > 0
+    assert outcome.curve == undisturbed.curve
     if signum is None or step < 8:  # a signal in the stage's last validation ends it without saving
         assert before.rounds + after.rounds == seen.rounds
     if signum is not None and step < 8:
@@ -222,6 +224,20 @@ def test_an_ended_stage_goes_on_to_the_same_bits(
 
 
 FAR = datetime.timedelta(hours=1)
+
+
+def test_the_curve_has_a_point_for_each_validation(tmp_path: Path) -> None:
+    class Losses(L.Callback):
+        found: ClassVar[list[float]] = []
+
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs, *_) -> None:
+            self.found.append(float(outputs["loss"]))
+
+    seen = Watch()
+    curve = learn(model(), LAST_LAYERS, tmp_path, steps=6, callbacks=[seen, Losses()]).curve
+    assert [(point["step"], point["target/val/acc"]) for point in curve] == seen.rounds
+    assert [point["train/loss"] for point in curve] == [sum(Losses.found[i : i + 2]) / 2 for i in (0, 2, 4)]
+    assert all(set(point) == {"step", "train/loss", "target/val/acc", "target/val/loss"} for point in curve)
 
 
 def test_time_spent_before_is_counted(tmp_path: Path) -> None:

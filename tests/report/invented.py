@@ -85,7 +85,10 @@ def run(
             "reused": name == "pretrain",
             "seconds": steps[name] / 20,
             "images_seen": steps[name] * sum(part[name].values()),
-            "train_flops": steps[name] * sum(part[name].values()) * 10**8 * (1 if freeze_policy == "last_layer" else 3),
+            "train_flops": steps[name]
+            * sum(part[name].values())
+            * 10**8
+            * (1 if name == "adapt" and freeze_policy == "last_layer" else 3),
             "steps": steps[name],
             "per_batch": part[name],
             "curve": curve(name),

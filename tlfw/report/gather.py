@@ -53,7 +53,7 @@ class Run:
     def _arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         path = self.folder / PREDICTIONS
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in names if name in arrays.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
             raise ConfigError(
@@ -119,7 +119,7 @@ def gather(places: Sequence[Path]) -> Gathered:
     asked = len(wanted.keys() | records.keys())
     if later := asked - len(records) - (0 if wanted else len(unreadable)):
         missing["not there yet"] = max(later, 0)
-    done.sort(key=lambda run: (run.record.run_id, str(run.folder)))
+    done.sort(key=lambda run: (run.folder.name, str(run.folder)))
     if not done:
         said = ", ".join(f"{count} {status}" for status, count in missing.items()) or "no record at all"
         raise ConfigError(
@@ -143,7 +143,7 @@ def _planned(folder: Path) -> tuple[Path, list[str]]:
     """Where the runs of a sweep are, and their ids."""
     try:
         plan = json.loads((folder / PLAN).read_text())
-        return folder / plan["records"], [run["run_id"] for run in plan["runs"]]
+        return (folder / plan["records"]).resolve(), [run["run_id"] for run in plan["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ConfigError(
             str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's command with dry_run makes it again."

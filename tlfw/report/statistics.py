@@ -27,6 +27,7 @@ LEVEL = 0.05
 
 POWER = 0.8
 MOST_SEEDS, MOST_TIMES = 1000, 1000
+"""More than anyone would make: so many seeds, or times as many test images."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,8 +65,8 @@ def accuracy(correct_SN: np.ndarray) -> Accuracy:
     low, high = proportion_confint(mean * effective, effective, alpha=LEVEL, method="wilson")
     return Accuracy(
         mean=mean,
-        low=float(low),
-        high=float(high),
+        low=min(float(low), mean),  # rounding may put it on the other side by a bit
+        high=max(float(high), mean),
         seed_sd=float(correct_SN.mean(axis=1).std(ddof=1)) if seeds > 1 else None,
         seeds=seeds,
         images=images,
@@ -123,7 +124,7 @@ def _tables(a_ASN: np.ndarray, b_BSN: np.ndarray) -> Table:
     spread = seed_square**2 / (seeds - 1) + image_square**2 / max(images - 1, 1)
     spread = spread + rest_square**2 / max((seeds - 1) * (images - 1), 1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = np.where(spread > 0, np.maximum(together**2 / spread, 1), count - 1)
+        freedom = np.where(spread > 0, np.maximum(together**2 / spread, 1), max(images - 1, 1))
     return Table(
         mean=total / count,
         variance=together / count,
@@ -221,31 +222,35 @@ def seeds_to_decide(found: Differences, i: int, j: int, comparisons: int) -> int
     Args:
         comparisons: that are made together; the level is divided by them, as in Holm's first step.
     """
-    table = found.table
-    if np.isnan(table.by_seed[i, j]) or table.mean[i, j] == 0:
+    if np.isnan(found.table.by_seed[i, j]):
         return None
-    for seeds in range(int(found.seeds[i, j]) + 1, MOST_SEEDS + 1):
-        if _decides(table, i, j, seeds, found.images, comparisons):
-            return seeds
-    return None
+    seeds = np.arange(found.seeds[i, j] + 1, MOST_SEEDS + 1)
+    return _first(seeds, _decides(found, i, j, seeds, np.full(len(seeds), found.images), comparisons))
 
 
 def images_to_decide(found: Differences, i: int, j: int, comparisons: int) -> int | None:
     """The same in test images, with the seeds that there are."""
-    table, seeds = found.table, int(found.seeds[i, j])
-    if seeds == 0 or table.mean[i, j] == 0:
+    if found.seeds[i, j] == 0:
         return None
-    for times in np.geomspace(1.1, MOST_TIMES, 100):
-        if _decides(table, i, j, seeds, images := round(found.images * times), comparisons):
-            return images
-    return None
+    images = np.round(found.images * np.geomspace(1.1, MOST_TIMES, 100))
+    return _first(images, _decides(found, i, j, np.full(len(images), found.seeds[i, j]), images, comparisons))
 
 
-def _decides(table: Table, i: int, j: int, seeds: int, images: float, comparisons: int) -> bool:
+def _first(amounts: np.ndarray, enough: np.ndarray) -> int | None:
+    return int(amounts[enough.argmax()]) if enough.any() else None
+
+
+def _decides(
+    found: Differences, i: int, j: int, seeds_M: np.ndarray, images_M: np.ndarray, comparisons: int
+) -> np.ndarray:
+    """Whether so many seeds and images would be enough, bool `[M]`."""
+    table = found.table
     by_seed, by_image, rest = (np.nan_to_num(each[i, j]) for each in (table.by_seed, table.by_image, table.rest))
-    variance = by_seed / seeds + by_image / images + rest / (seeds * images)
-    squares = np.array([rest + images * by_seed, rest + seeds * by_image]) / (seeds * images)
-    spread = (squares**2 / np.maximum([seeds - 1, images - 1], 1)).sum()
-    freedom = max(variance**2 / spread, 1.0) if spread > 0 else images
-    reach = stats.t.ppf(1 - LEVEL / 2 / comparisons, freedom) + stats.t.ppf(POWER, freedom)
-    return bool(abs(table.mean[i, j]) >= reach * np.sqrt(variance))
+    count_M = seeds_M * images_M
+    seed_square_M, image_square_M = (rest + images_M * by_seed) / count_M, (rest + seeds_M * by_image) / count_M
+    variance_M = by_seed / seeds_M + by_image / images_M + rest / count_M
+    spread_M = seed_square_M**2 / np.maximum(seeds_M - 1, 1) + image_square_M**2 / np.maximum(images_M - 1, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom_M = np.where(spread_M > 0, np.maximum(variance_M**2 / spread_M, 1), images_M)
+    reach_M = stats.t.ppf(1 - LEVEL / 2 / comparisons, freedom_M) + stats.t.ppf(POWER, freedom_M)
+    return (table.mean[i, j] != 0) & (abs(table.mean[i, j]) >= reach_M * np.sqrt(variance_M))

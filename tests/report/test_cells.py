@@ -1,0 +1,102 @@
+"""Settings are chosen on validation data, and what is compared is named by what differs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report import invented
+from tlfw.report.cells import Cell, cells_of
+from tlfw.report.gather import gather
+
+RIGHT = np.arange(20) % 3 > 0
+WRONG = ~RIGHT
+
+
+def cells(outputs: Path) -> list[Cell]:
+    return cells_of(gather([outputs]).runs)[0]
+
+
+def test_the_settings_that_validate_best_are_chosen_whatever_the_test_says(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        invented.run(tmp_path, "joint", "full", seed, RIGHT, val=(0.5, 0.9)[seed], lr=0.1)  # mean 0.7
+        invented.run(tmp_path, "joint", "full", seed, WRONG, val=(0.75, 0.75)[seed], lr=0.01)  # mean 0.75
+    (cell,) = cells(tmp_path)
+    assert (cell.tried, cell.incomplete, cell.settings) == (2, 0, {"freeze_policy.lr_head": 0.01})
+    assert cell.val_accuracy == 0.75
+    assert {run.record.settings["freeze_policy"]["lr_head"] for run in cell.runs.values()} == {0.01}
+    assert [replicate[0] for replicate in cell.runs] == [0, 1]
+
+
+def test_no_test_number_is_read_to_choose(tmp_path: Path) -> None:
+    record = invented.run(tmp_path, "joint", "full", 0, RIGHT)
+    path = next(tmp_path.glob("runs/*/record.json"))
+    (path.parent / "predictions.npz").unlink()
+    record.metrics.pop("target/test/acc")
+    record.write(path.parent)
+    assert len(cells(tmp_path)) == 1
+
+
+def test_settings_with_fewer_seeds_are_not_considered(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        invented.run(tmp_path, "joint", "full", seed, RIGHT, val=0.5, lr=0.1)
+    invented.run(tmp_path, "joint", "full", 0, RIGHT, val=0.99, lr=0.01)
+    (cell,) = cells(tmp_path)
+    assert (cell.tried, cell.incomplete, len(cell.runs)) == (1, 1, 2)
+
+
+def test_of_equals_always_the_same_is_chosen(tmp_path: Path) -> None:
+    for lr in (0.3, 0.1, 0.2):
+        invented.run(tmp_path, "joint", "full", 0, RIGHT, val=0.5, lr=lr)
+    assert cells(tmp_path)[0].settings == {"freeze_policy.lr_head": 0.1}
+
+
+def test_cells_are_named_by_what_differs(tmp_path: Path) -> None:
+    invented.run(tmp_path, "joint", "full", 0, RIGHT)
+    assert [cell.name for cell in cells(tmp_path)] == ["joint / full"]
+    invented.run(tmp_path, "joint", "full", 0, RIGHT, backbone="vgg11")
+    invented.run(tmp_path, "target_only", "full", 0, RIGHT)
+    assert {cell.name for cell in cells(tmp_path)} == {
+        "joint / full, resnet18", "joint / full, vgg11", "target_only / full, resnet18",
+    }  # fmt: skip
+
+
+def test_other_sources_weights_and_labelled_images_are_other_cells(tmp_path: Path) -> None:
+    invented.run(tmp_path, "joint", "full", 0, RIGHT)
+    invented.run(
+        tmp_path, "joint", "full", 0, RIGHT, source="other", settings={"source": {"split_seed": 0, "root": "o"}}
+    )
+    published = {"backbone": {"name": "resnet18", "weights": "DEFAULT"}}
+    invented.run(tmp_path, "joint", "full", 0, RIGHT, settings=published)
+    invented.run(tmp_path, "joint", "full", 0, RIGHT, labelled=50)
+    found = cells(tmp_path)
+    assert len(found) == 4
+    assert {(cell.source, cell.labelled) for cell in found} == {("general", 10), ("other", 10), ("general", 50)}
+    assert any("resnet18 (DEFAULT)" in cell.name for cell in found)
+
+
+def test_fields_that_decide_nothing_do_not_divide_a_cell(tmp_path: Path) -> None:
+    invented.run(
+        tmp_path, "joint", "full", 0, RIGHT, settings={"outputs": "a", "workers": 0, "tracking": {"mode": "x"}}
+    )
+    invented.run(
+        tmp_path, "joint", "full", 1, RIGHT, settings={"outputs": "b", "workers": 2, "tracking": {"mode": "y"}}
+    )
+    (cell,) = cells(tmp_path)
+    assert (len(cell.runs), cell.tried) == (2, 1)
+
+
+def test_fields_that_go_together_are_named_once(tmp_path: Path) -> None:
+    for lr in (0.1, 0.2):
+        settings = {"data_mix": {"stages": {"adapt": {"lr": lr}}}, "lr": lr}
+        invented.run(tmp_path, "joint", "full", 0, RIGHT, val=lr, settings=settings, lr=0.001)
+    assert cells(tmp_path)[0].settings == {"lr": 0.2}
+
+
+def test_a_mean_of_what_does_not_apply_is_none(tmp_path: Path) -> None:
+    invented.run(tmp_path, "target_only", "full", 0, RIGHT)
+    (cell,) = cells(tmp_path)
+    assert cell.mean("source/val/acc") is None
+    assert cell.mean("target/test/acc") == pytest.approx(RIGHT.mean())

@@ -1,0 +1,61 @@
+"""From folders to everything that a report says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report import invented
+from tlfw.errors import ConfigError
+from tlfw.report.findings import find_out, rival
+
+
+def test_a_grid_becomes_one_task_with_everything_about_each_cell(tmp_path: Path) -> None:
+    found = find_out([invented.sweep(tmp_path, seeds=5, images=900, best={("pretrain_finetune", "full"): 1.5})])
+    (task,) = found.tasks
+    assert (found.title, found.target, found.test_images, found.classes) == ("invented", "mine", 900, invented.CLASSES)
+    assert task.kind == "winner"
+    assert task.cells[0].name == "pretrain_finetune / full"
+    assert len(task.cells) == len(found.costs[0]) == len(found.mistakes[0]) == 10
+    assert found.comparisons == 45
+    assert set(found.confusions[0]) == {0, rival(task)}
+    assert task.cells[rival(task) or 0].data_mix == "target_only"
+    means = [one.mean for one in task.accuracies]
+    assert means == sorted(means, reverse=True)
+    for cell, one in zip(task.cells, task.accuracies, strict=True):
+        assert one.mean == pytest.approx(cell.mean("target/test/acc"))
+        assert one.low < one.mean < one.high
+
+
+def test_labelled_images_make_tasks_fewest_first(tmp_path: Path) -> None:
+    found = find_out([invented.sweep(tmp_path, labelled=(50, None, 10), seeds=2)])
+    assert [task.labelled for task in found.tasks] == [10, 50, None]
+    assert found.comparisons == 3 * 45
+
+
+def test_predictions_of_other_images_than_the_record_says_are_refused(tmp_path: Path) -> None:
+    folder = invented.sweep(tmp_path, seeds=1)
+    path = next(tmp_path.glob("runs/target_only*/predictions.npz"))
+    arrays = dict(np.load(path))
+    np.savez(path, **{**arrays, "label": arrays["label"][::-1]})
+    with pytest.raises(ConfigError, match=r"target_only-.*another label"):
+        find_out([folder])
+
+
+def test_what_is_missing_is_said(tmp_path: Path) -> None:
+    folder = invented.sweep(tmp_path, seeds=2)
+    next(tmp_path.glob("runs/joint-full-*-s1-*/record.json")).unlink()
+    found = find_out([folder])
+    assert found.notes[0].startswith("19 of 20 runs are done (1 not there yet)")
+    assert any("as many seeds" in said for said in found.unequal)
+
+
+def test_a_report_needs_no_torch() -> None:
+    rooms = "tlfw.report, tlfw.report.findings"
+    code = f"import sys, {rooms}; print(sorted({{'torch', 'lightning', 'wandb', 'hydra'}} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
