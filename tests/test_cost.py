@@ -28,15 +28,18 @@ def test_resnet18_costs_what_its_paper_says() -> None:
 def test_a_linear_probe_on_features_costs_its_matrix_products() -> None:
     freezing = Freezing(LAST_LAYER, model(), ["target"])
     assert flops_per_image(freezing.model, "target", start=5, stop=None, train=True) == 2 * (2 * 512 * 10)
-    alone = stage_flops(freezing, start=5, head="target", images_seen=100, images_stored=0)
+    alone, direct = stage_flops(freezing, start=5, head="target", images_seen=100, images_stored=0)
     forward = flops_per_image(freezing.model, "target", start=0, stop=5, train=False)
-    assert stage_flops(freezing, start=5, head="target", images_seen=100, images_stored=7) == alone + 7 * forward
+    stored = stage_flops(freezing, start=5, head="target", images_seen=100, images_stored=7)
+    assert stored == (alone + 7 * forward, direct)
+    assert direct == alone + 100 * forward
 
 
 def test_training_everything_costs_about_three_forward_passes() -> None:
     net = model()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    full = stage_flops(Freezing(FULL, net, ["target"]), start=0, head="target", images_seen=1, images_stored=0)
+    full, direct = stage_flops(Freezing(FULL, net, ["target"]), start=0, head="target", images_seen=1, images_stored=0)
+    assert full == direct
     assert 2.7 < full / flops_per_image(net, "target", start=0, stop=None, train=False) < 3.0
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())

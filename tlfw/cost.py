@@ -40,13 +40,18 @@ def flops_per_image(model: Model, head: str, *, start: int, stop: int | None, tr
     return counter.get_total_flops() // 2
 
 
-def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, images_stored: int) -> int:
-    """Training operations of a stage: every image seen, forward and backward, and each stored feature made once."""
+def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, images_stored: int) -> tuple[int, int]:
+    """Training operations of a stage: every image seen, forward and backward, and each stored feature made once.
+
+    Returns:
+        The operations, and what they would be if no feature were stored.
+    """
     model = freezing.model
-    seen = flops_per_image(model, head, start=start, stop=None, train=True) * images_seen
+    direct = flops_per_image(model, head, start=0, stop=None, train=True) * images_seen
     if start == 0:
-        return seen
-    return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored
+        return direct, direct
+    seen = flops_per_image(model, head, start=start, stop=None, train=True) * images_seen
+    return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored, direct
 
 
 def start_measuring_memory() -> None:

@@ -33,7 +33,8 @@ class Record:
         labels: what a reader must know before comparing, e.g. `random_features`.
         metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.
         stages: one entry a stage: name, key, reused, seconds, images_seen (of which `per_batch` says how many of each
-            data set), train_flops, wandb_id; `metrics` of validation at its end, and its `curve`, a point a validation.
+            data set), train_flops, direct_flops (without stored features), wandb_id; `metrics` of validation at its
+            end, and its `curve`, a point a validation.
         images: data set -> part (`train`, `val`, `test`) -> how many.
         content: data set -> part -> a name for its images and labels.
         settings: the whole config that was asked for, interpolations resolved.

@@ -298,6 +298,7 @@ class _Run:
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),
             "images_seen": outcome.images_seen,
             "train_flops": outcome.train_flops,
+            "direct_flops": outcome.direct_flops,
             "wandb_id": tracked.id,
             "steps": planned.steps,
             "per_batch": dict(planned.per_batch),

@@ -65,11 +65,14 @@ class Lesson:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a stage was: seconds of training and validation, images seen, operations, its curve, and the certificate."""
+    """What a stage was: seconds of training and validation, images seen, operations (`direct_flops` are those that it
+    would take if no features were stored), its curve, and the certificate.
+    """
 
     seconds: float
     images_seen: int
     train_flops: int
+    direct_flops: int
     curve: list[dict[str, float]]
     certificate: dict[str, Any]
 
@@ -142,16 +145,18 @@ def train(
     if best:
         learner.load_state_dict(torch.load(scratch / BEST, map_location="cpu", weights_only=True))
     images_seen = mixture.steps * mixture.batch_size
+    train_flops, direct_flops = stage_flops(
+        freezing,
+        start=lesson.start,
+        head=lesson.monitor,
+        images_seen=images_seen,
+        images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
+    )
     return Outcome(
         seconds=clock.seconds,
         images_seen=images_seen,
-        train_flops=stage_flops(
-            freezing,
-            start=lesson.start,
-            head=lesson.monitor,
-            images_seen=images_seen,
-            images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
-        ),
+        train_flops=train_flops,
+        direct_flops=direct_flops,
         curve=json.loads(curve.read_text()) if (curve := scratch / CURVE).exists() else [],  # nothing may validate
         certificate=certify(freezing, before, probe_BCHW),
     )

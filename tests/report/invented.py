@@ -78,6 +78,10 @@ def run(
             points.append(point)
         return points
 
+    def flops(name: str) -> int:
+        backward = 0 if name == "adapt" and freeze_policy == "last_layer" else 2
+        return steps[name] * sum(part[name].values()) * 10**8 * (1 + backward)
+
     stages = [
         {
             "name": name,
@@ -85,10 +89,8 @@ def run(
             "reused": name == "pretrain",
             "seconds": steps[name] / 20,
             "images_seen": steps[name] * sum(part[name].values()),
-            "train_flops": steps[name]
-            * sum(part[name].values())
-            * 10**8
-            * (1 if name == "adapt" and freeze_policy == "last_layer" else 3),
+            "train_flops": flops(name),
+            "direct_flops": flops(name),
             "steps": steps[name],
             "per_batch": part[name],
             "curve": curve(name),

@@ -57,4 +57,4 @@ def test_unequal_budgets_are_said_and_equal_ones_are_not(tmp_path: Path) -> None
 
 def test_numbers_are_short() -> None:
     assert [short(x) for x in (0, 12, 4800, 1.25e6, 3.2e12, 5e16)] == ["0", "12", "4.8 k", "1.25 M", "3.2 T", "50 P"]
-    assert set(MEASURES) == {"epochs", "steps", "images", "flops"}
+    assert set(MEASURES) == {"epochs", "steps", "images", "direct_flops"}

@@ -12,7 +12,12 @@ import numpy as np
 from tlfw.report.cells import Cell
 from tlfw.report.gather import Run
 
-MEASURES = {"epochs": "epochs of the target", "steps": "optimizer steps", "images": "images seen", "flops": "FLOPs"}
+MEASURES = {
+    "epochs": "epochs of the target",
+    "steps": "optimizer steps",
+    "images": "images seen",
+    "direct_flops": "FLOPs",
+}
 """In which a budget can be equal, and what people call it. Images are counted each time they are seen."""
 
 MATCHED = 0.05
@@ -26,6 +31,7 @@ class Cost:
     Attributes:
         epochs: over the target's training images; steps: of the optimizer; images: seen, each time; flops: of training,
             forward and backward, multiply and add counted apart. All as if the run had been alone.
+        direct_flops: those that it would take if no features were stored: what a budget in FLOPs is counted in.
         seconds: of training, validation, features and test, as if the run had been alone.
         shared_images, shared_flops, shared_seconds: where each stage counts for its part of the runs of this report
             that have it, so that the sum over all runs is what all of them took together.
@@ -35,6 +41,7 @@ class Cost:
     steps: float
     images: float
     flops: float
+    direct_flops: float
     seconds: float
     shared_images: float
     shared_flops: float
@@ -72,6 +79,7 @@ def _of(run: Run, users: Mapping[str, int]) -> dict[str, float]:
         "steps": total("steps"),
         "images": total("images_seen"),
         "flops": total("train_flops"),
+        "direct_flops": total("direct_flops"),
         "seconds": record.cost["seconds"],
         "shared_images": total("images_seen", shared=True),
         "shared_flops": total("train_flops", shared=True),
@@ -115,7 +123,7 @@ def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> list[str]:
             f"Not all cells have as many seeds: {_named(cells, repeated, min(repeated))} has {min(repeated)}, "
             f"{_named(cells, repeated, max(repeated))} {max(repeated)}."
         )
-    for measure in ("images", "flops"):
+    for measure in ("images", "direct_flops"):
         amounts = [getattr(price, measure) for price in prices]
         if len(cells) > 1 and max(amounts) - min(amounts) > MATCHED * max(amounts):
             said.append(
