@@ -30,9 +30,21 @@ FLOORS = (
     ),
     ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs
-    ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics", "environment"),
+    (
+        "store.seal",
+        "store",
+        "loaded",
+        "progress",
+        "cost",
+        "evaluate",
+        "features",
+        "learner",
+        "train",
+        "numerics",
+        "environment",
+    ),
     # a run
-    ("server", "tracking", "trial", "seen", "plan", "experiment", "run"),
+    ("server", "tracking", "trial", "seen", "plan", "experiment", "fold", "run"),
     # doors
     (
         "store.__main__",

@@ -69,7 +69,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = fold.run(experiment(tmp_path), JOB)
-    monkeypatch.setattr("tlfw.run.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("tlfw.fold.train", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr("tlfw.run.examine", lambda *_, **__: pytest.fail("opened test images"))
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
 

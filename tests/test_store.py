@@ -289,7 +289,7 @@ def test_the_checkpoint_of_a_run_is_the_stores_and_does_not_need_it(tmp_path: Pa
 
     def emptied(self) -> None:
         evaluate(self)
-        kept["weights"] = self.weights.file.read_bytes()
+        kept["weights"] = self.fold.weights.file.read_bytes()
         shutil.rmtree(made.shelf.root)
 
     monkeypatch.setattr(fold._Run, "evaluate", emptied)

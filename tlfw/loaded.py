@@ -20,7 +20,7 @@ from tlfw.errors import ConfigError
 from tlfw.model import Model
 from tlfw.record import FILE as RECORD
 from tlfw.record import Record, replace_text
-from tlfw.store import checksum
+from tlfw.store.seal import checksum
 from tlfw.strict import STRICT
 from tlfw.weights import CHECKPOINT
 

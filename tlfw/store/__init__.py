@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import errno
-import hashlib
 import json
 import os
 import re
@@ -29,11 +27,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-import tlfw
 from tlfw.errors import ConfigError, TrainingFailed
-from tlfw.record import replace_text
+from tlfw.store.seal import DONE, damage, seal
 
-DONE = "done.json"
 KEY = re.compile(r"[0-9a-f]{32}")
 SHOWN = 12
 """Characters of a key that people see."""
@@ -144,7 +140,7 @@ class Store:
                     draft.mkdir()
                 make(draft)
                 with self._written():
-                    _seal(draft, {"kind": kind, "key": key, **(about or {})})
+                    seal(draft, {"kind": kind, "key": key, **(about or {})})
                     _remove(gone)
                     if os.path.lexists(place):
                         place.rename(gone)
@@ -291,37 +287,6 @@ class Store:
         )
 
 
-def damage(folder: Path) -> str:
-    """What is wrong with an entry; empty: nothing is. All of its files are read.
-
-    Hidden files are not looked at: network file systems and file managers put such anywhere.
-    """
-    try:
-        done = json.loads((folder / DONE).read_bytes())
-        seal = done.pop("seal")
-        sums = done["sha256"]
-        if seal != _digest(done) or not sums:
-            return f"{DONE}: its checksum differs"
-    except FileNotFoundError:
-        return f"{DONE} is missing"
-    except OSError as problem:
-        return f"{DONE} cannot be read: {problem.strerror}"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"{DONE} is garbled"
-    here = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")}
-    if extra := sorted(here - {DONE, *sums}):
-        return f"{extra[0]} does not belong to it"
-    for name, total in sums.items():
-        try:
-            if checksum(folder / name) != total:
-                return f"{name}: its checksum differs"
-        except FileNotFoundError:
-            return f"{name} is missing"
-        except OSError as problem:
-            return f"{name} cannot be read: {problem.strerror}"
-    return ""
-
-
 def disk_full(problem: BaseException) -> bool:
     """Whether a full disk is behind an exception. safetensors and others say so in words alone."""
     return any(
@@ -334,12 +299,6 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def size(count: int) -> str:
     """Bytes for people: `1.2 MB`."""
     if count < 1000:
@@ -349,26 +308,6 @@ def size(count: int) -> str:
         if amount >= 1000:
             amount, unit = amount / 1000, larger
     return f"{amount:.1f} {unit}"
-
-
-def _seal(draft: Path, about: Mapping[str, Any]) -> None:
-    files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
-    assert files, "an entry has a file"
-    for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())  # disks that are far away say only now that they are full
-    made_by = {
-        **about,
-        "when": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "tlfw": tlfw.__version__,
-        "bytes": sum(path.stat().st_size for path in files),
-    }
-    done = {"sha256": {path.relative_to(draft).as_posix(): checksum(path) for path in files}, "made_by": made_by}
-    replace_text(draft / DONE, json.dumps({**done, "seal": _digest(done)}, indent=1))
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _entry(folder: Path) -> Entry:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tlfw.errors import ConfigError
-from tlfw.store import SHOWN, Entry, Held, Leftover, Store, damage, size
+from tlfw.store import SHOWN, Entry, Held, Leftover, Store, size
+from tlfw.store.seal import damage
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 OWN = ("kind", "key", "when", "tlfw", "bytes")
