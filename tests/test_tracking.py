@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from PIL import Image
 
 from tests.test_run import JOB
 from tests.tiny import FULL, LAST_LAYER, experiment
@@ -91,6 +92,10 @@ def test_each_run_is_a_wandb_run_and_a_shared_pretraining_is_one_too(tmp_path: P
         assert {"m", "f", "shufflenet_v2_x0_5"} <= set(own["tags"])
         assert own["config"]["a"] == 1
         assert own["summary"]["target/test/acc"] == pytest.approx(record.metrics["target/test/acc"])
+        axes = {"data_mix": "m", "freeze_policy": "f", "backbone": "shufflenet_v2_x0_5", "seed": 0, "steps": 8}
+        assert axes.items() <= own["summary"].items()
+        assert own["summary"]["images_seen"] == 2 * 4 * 8
+        assert own["summary"]["cost/seconds"] > 0
         assert Path(record.wandb["dir"]).is_dir()
         steps = [row["trainer/global_step"] for row in own["history"] if "adapt/train/loss" in row]
         assert steps == [0, 1, 2, 3]
@@ -217,3 +222,35 @@ def test_files_go_where_they_are_wanted_and_the_record_says_where(tmp_path: Path
     (tmp_path / "blocked").touch()
     with pytest.raises(ConfigError, match=r"tracking\.dir"):
         experiment(tmp_path, tracking=Tracking(mode="offline", dir=str(tmp_path / "blocked" / "x"))).plan()
+
+
+def test_a_sweeps_report_is_a_run_with_a_table_pictures_and_notes(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "p.png")
+    tracked = OFFLINE.open(
+        id="report-1", name="sweep", group="sweep", tags=[], config={}, folder=tmp_path, job_type="report",
+        notes="joint / full is best",
+    )  # fmt: skip
+    rows = [{"cell": "joint / full", "accuracy": 0.9, "kept": None}, {"cell": "a", "accuracy": 0.8, "kept": 0.5}]
+    tracked.show({"leaderboard": rows}, {"accuracy": tmp_path / "p.png"})
+    tracked.finish({"verdict": "winner"})
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    begun = next(record.run for record in records(path) if record.WhichOneof("record_type") == "run")
+    assert (begun.notes, begun.run_group, begun.job_type) == ("joint / full is best", "sweep", "report")
+    found = read(path)
+    assert found["summary"]["verdict"] == "winner"
+    (row,) = [row for row in found["history"] if any("leaderboard" in name for name in row)]
+    assert row["leaderboard"]["_type"] == "table-file" if "leaderboard" in row else row["leaderboard/_type"]
+    (table,) = path.parent.glob("files/media/table/leaderboard*.json")
+    assert json.loads(table.read_text()) == {
+        "columns": ["cell", "accuracy", "kept"], "data": [["joint / full", 0.9, None], ["a", 0.8, 0.5]],
+    }  # fmt: skip
+    assert list(path.parent.glob("files/media/images/accuracy*.png"))
+
+
+def test_where_tracking_is_disabled_a_report_is_shown_nowhere(tmp_path: Path) -> None:
+    tracked = Tracking(mode="disabled").open(
+        id="r", name="s", group="s", tags=[], config={}, folder=tmp_path, job_type="report"
+    )
+    tracked.show({"leaderboard": [{"a": 1}]}, {})
+    tracked.finish({})
+    assert list(tmp_path.iterdir()) == []

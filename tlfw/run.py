@@ -172,7 +172,8 @@ class _Run:
             raise
         assert self.fold.weights is not None
         tracked.keep(self.fold.weights, {**self.paradigm, **self.metrics})
-        tracked.finish({**self.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}, "status": "done"})
+        costs = {f"cost/{name}": value for name, value in record.cost.items()}
+        tracked.finish({**_axes(record), **self.metrics, **costs, "status": "done"})
         record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
         self.publish(record)
         return record
@@ -267,3 +268,18 @@ def find_record(runs: Path, key: str) -> Record | None:
         if record.run_id == key and not gone:
             return record
     return None
+
+
+def _axes(record: Record) -> dict[str, Any]:
+    """What runs of a sweep differ in and what they took, for W&B's panels: by what they group, and axes."""
+    return {
+        **record.paradigm,
+        "backbone": record.backbone,
+        "source": record.source,
+        "target": record.target,
+        "seed": record.seed,
+        "labelled_images": record.images["target"]["train"] + record.images["target"]["val"],
+        "random_features": "random_features" in record.labels,
+        "images_seen": sum(stage["images_seen"] for stage in record.stages),
+        "steps": sum(stage["steps"] for stage in record.stages),
+    }

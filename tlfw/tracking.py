@@ -92,6 +92,7 @@ class Tracking:
         config: Mapping[str, Any],
         folder: Path,
         job_type: str,
+        notes: str | None = None,
     ) -> Tracked:
         """Begin a W&B run, or go on with the one of that `id`. Its files go to `folder/wandb`, or to `dir/wandb`."""
         files = self._files(folder.parent / "*")
@@ -107,6 +108,7 @@ class Tracking:
                     tags=[tag[:64] for tag in tags],
                     config=masked(config),
                     job_type=job_type,
+                    notes=notes,
                 )
                 return Tracked(run, id, mode, files, self.artifacts)
             except Exception as problem:  # wandb raises many kinds, and none of them is worth a run
@@ -227,6 +229,22 @@ class Tracked:
             except Exception as problem:
                 self._stumble(f"artifact {weights.name}", problem)
                 return
+
+    def show(self, tables: Mapping[str, Sequence[Mapping[str, Any]]], pictures: Mapping[str, Path]) -> None:
+        """Log tables, each a list of rows with the same columns, and pictures (PNG files), by name."""
+        run = self._run
+        if run is None:
+            return
+
+        def log() -> None:
+            shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in pictures.items()}
+            for name, rows in tables.items():
+                columns = list(rows[0])
+                data: list[Any] = [[row[column] for column in columns] for row in rows]
+                shown[name] = wandb.Table(columns=columns, data=data)
+            run.log(shown)
+
+        self._try("the report", log)
 
     def finish(self, summary: Mapping[str, Any], *, failed: bool = False) -> None:
         """Write the summary and end the W&B run, so that the next one is not merged into it.
