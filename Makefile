@@ -1,14 +1,18 @@
-# The two commands: `make grid` and `make test`. Both make the environment if it is not there.
+# The two commands: `make grid` and `make test`. Both make the environment if it is not there. `make bench` measures.
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: grid test lint clean
+.PHONY: grid test bench lint clean
 
 grid: .venv/ready
 	$(PY) -m tlfw -m +experiment=quickstart_grid
 
 test: lint
 	$(PY) -m pytest -n auto
+
+bench: .venv/ready
+	$(PY) -m tests.benchmarks.plan
+	$(PY) -m tests.benchmarks.report
 
 lint: .venv/ready
 	$(PY) -m ruff check .

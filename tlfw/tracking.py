@@ -239,8 +239,8 @@ class Tracked:
         def log() -> None:
             shown: dict[str, Any] = {name: wandb.Image(str(path)) for name, path in pictures.items()}
             for name, rows in tables.items():
-                columns = list(rows[0])
-                data: list[Any] = [[row[column] for column in columns] for row in rows]
+                columns: list[str | int] = list(rows[0])
+                data: list[Any] = [[row[str(column)] for column in columns] for row in rows]
                 shown[name] = wandb.Table(columns=columns, data=data)
             run.log(shown)
 

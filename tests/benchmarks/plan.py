@@ -1,0 +1,27 @@
+"""The time and memory of planning 100 and 1,000 runs of the quickstart, without training any.
+
+python -m tests.benchmarks.plan
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+
+from tests.benchmarks.measure import measured
+
+DRY = ("-m", "tlfw", "-m", "+experiment=quickstart_grid", "hydra.sweeper.dry_run=true", "tracking=disabled")
+
+
+def main() -> None:
+    for runs in (100, 1000):
+        seeds = ",".join(map(str, range(runs // 10)))
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, *DRY, f"seed={seeds}"]
+            seconds, peak = measured(command, cwd=folder, stdout=subprocess.DEVNULL)
+        print(f"a plan of {runs} runs: {seconds:.1f} s, {peak / 2**30:.2f} GiB at the most")
+
+
+if __name__ == "__main__":
+    main()
