@@ -19,6 +19,7 @@ class TlfwSweeperConfig:
     params: dict[str, Any] = field(default_factory=dict)
     also: list[list[str]] = field(default_factory=list)
     dry_run: bool = False
+    report: bool = True
     search: dict[str, Any] | None = None
 
 
@@ -32,13 +33,14 @@ class TlfwSweeper(Sweeper):
         params: what is swept, as Hydra's basic sweeper takes it: override -> values.
         also: lists of overrides, each a job outside the product.
         dry_run: stop when the plan is made.
+        report: when all has ended, say what the runs say, in the sweep's folder and to W&B.
         search: instead of all jobs, draw some from a space (see `tlfw.search.Search`); None: all.
     """
 
     def __init__(
-        self, params: dict[str, Any], also: list[list[str]], dry_run: bool, search: dict[str, Any] | None
+        self, params: dict[str, Any], also: list[list[str]], dry_run: bool, report: bool, search: dict[str, Any] | None
     ) -> None:
-        self.params, self.also, self.dry_run, self.search = params, also, dry_run, search
+        self.params, self.also, self.dry_run, self.report, self.search = params, also, dry_run, report, search
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         self.hydra_context, self.config, self.task_function = hydra_context, config, task_function
@@ -47,8 +49,11 @@ class TlfwSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        from hydra.utils import instantiate
+
         from tlfw import sweep, table, waves
         from tlfw.agenda import make_agenda
+        from tlfw.conclusion import conclude
         from tlfw.store import Store
 
         assert self.config is not None
@@ -79,6 +84,9 @@ class TlfwSweeper(Sweeper):
         waves.leave_summary(folder, rows)
         print(waves.summary(rows), flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
+        if self.report:
+            new = bool(outcomes) or not (folder / "report.json").exists()
+            conclude(folder, instantiate(self.config.tracking), track=new)
         if any(isinstance(outcome, str) for _, outcome, _ in rows):
             raise sweep.SomeFailed
         return [outcome for _, outcome, _ in rows]

@@ -1,0 +1,62 @@
+"""What a sweep says when it ends: its report, the verdict on the terminal, and one W&B run with both."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlfw.errors import ConfigError
+from tlfw.identity import digest
+from tlfw.report import FIGURES, PAGE, report
+from tlfw.report.findings import Findings
+from tlfw.report.leaderboard import rows
+from tlfw.report.terminal import show
+from tlfw.tracking import Tracking
+
+
+def conclude(folder: Path, tracking: Tracking, *, track: bool) -> None:
+    """Report on a sweep's runs, into its folder. A sweep that cannot be reported has ended all the same.
+
+    Args:
+        track: whether there is something new for W&B.
+    """
+    try:
+        findings = report([folder])
+    except (ConfigError, OSError) as problem:
+        print(f"no report: {problem}", flush=True)
+        return
+    show(findings, [folder / PAGE])
+    if track:
+        leave(findings, folder, tracking)
+
+
+def leave(findings: Findings, folder: Path, tracking: Tracking) -> None:
+    """Put a report into W&B, as one run of the sweep's group: the leaderboard, the figures, the verdict as its notes."""
+    verdict = "\n".join([*findings.unequal, *(f"{task.sentence} {task.advice}".strip() for task in findings.tasks)])
+    ids = sorted(run.record.run_id for run in findings.gathered.runs)
+    tracked = tracking.open(
+        id=f"report-{digest([findings.title, ids])[:16]}",
+        name=f"report-{findings.title}",
+        group=folder.name,
+        tags=["report"],
+        config={"runs": len(ids), "target": findings.target, "test_images": findings.test_images},
+        folder=folder,
+        job_type="report",
+        notes=verdict,
+    )
+    pictures = {path.stem: path for path in sorted((folder / FIGURES).glob("*.png"))}
+    board = [_plain(dataclasses.asdict(row)) for task in rows(findings) for row in task]
+    tracked.show({"leaderboard": board}, {f"{FIGURES}/{name}": path for name, path in pictures.items()})
+    best = {
+        f"best/{name}": board[0][name]
+        for name in ("cell", "test_accuracy", "low", "high", "val_accuracy")
+        if len(findings.tasks) == 1
+    }
+    tracked.finish({**best, "verdict": [task.kind for task in findings.tasks], "status": "done"})
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "settings": json.dumps(row["settings"], sort_keys=True, default=str)}
