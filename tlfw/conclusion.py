@@ -34,7 +34,7 @@ def conclude(folder: Path, tracking: Tracking, *, track: bool) -> None:
 
 
 def leave(findings: Findings, folder: Path, tracking: Tracking) -> None:
-    """Put a report into W&B, as one run of the sweep's group: the leaderboard, the figures, the verdict as its notes."""
+    """Put a report into W&B, as one run of the sweep's group: leaderboard, figures, and the verdict as its notes."""
     verdict = "\n".join([*findings.unequal, *(f"{task.sentence} {task.advice}".strip() for task in findings.tasks)])
     ids = sorted(run.record.run_id for run in findings.gathered.runs)
     tracked = tracking.open(
