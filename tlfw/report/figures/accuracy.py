@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from tlfw.report.figures.picture import Picture, Subject, named, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, ink, legend, lined, muted, paper, percent
+from tlfw.report.statistics import LEVEL
 
 MOST = 60
 """Rows; of more cells the best are shown, and the best control."""
@@ -22,11 +23,15 @@ FULL = 20
 def accuracy(subject: Subject) -> Picture:
     task = subject.task
     shown = rows(subject)
-    said = "Target test accuracy with its 95 % interval; thin ticks are the seeds."
+    repeated = max(one.seeds for one in task.accuracies) > 1
+    said = "Target test accuracy with its 95 % interval" + (
+        "; thin ticks are the seeds." if repeated else ", which with one seed covers test images only."
+    )
     if len(task.cells) > 1:
         said += (
             f" Filled: cannot be told from the best ({len(task.group)} of {len(task.cells)} cells); hollow: worse "
-            "(Holm-adjusted p < 0.05, paired over seeds and images, which overlapping intervals do not contradict)."
+            f"(Holm-adjusted p < {LEVEL}, paired over {'seeds and ' * repeated}images, which overlapping intervals do "
+            "not contradict)."
         )
     if len(shown) < len(task.cells):
         said += f" The best {len(shown)} of {len(task.cells)} cells" + (

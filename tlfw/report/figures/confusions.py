@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.figures.picture import Picture, Subject, named, starred
-from tlfw.report.figures.style import PAGE, SMALL, faint, legend, lined, muted, on, paper, plain, shades
+from tlfw.report.figures.style import PAGE, SMALL, faint, legend, lined, muted, on, paper, plain, said, shades
 from tlfw.report.mistakes import BINS
 
 ALL = 20
@@ -52,7 +52,7 @@ def confusion(subject: Subject) -> Picture | None:
     most = "; ".join(
         f"{plain(subject.task.cells[i].name, 200)}: "
         + (
-            ", ".join(f"{_name(classes, a)} called {_name(classes, b)} {share:.1%}" for a, b, share in found)
+            ", ".join(f"{_name(classes, a)} called {_name(classes, b)} {said(share)}" for a, b, share in found)
             if (found := looked[i].confused[:3])
             else "nothing confused"
         )
@@ -138,30 +138,30 @@ def classes(subject: Subject) -> Picture | None:
         return None
     names, cells = subject.findings.classes, [subject.task.cells[i] for i in pair(subject)]
     missing = len(names) - len(found)
-    said = (
+    told = (
         f"Accuracy on each class of {_both(subject)}, over all seeds, sorted by the difference."
         if len(cells) > 1
         else f"Accuracy on each class of {_both(subject)}, over all seeds."
     )
     if len(shown) < len(found):
-        said += (
+        told += (
             f" The {len(shown)} of {len(found)} classes with the largest difference."
             if len(cells) > 1
             else (f" The {len(shown)} of {len(found)} classes with the lowest accuracy.")
         )
     if missing:
-        said += f" The test has no image of {missing} more."
+        told += f" The test has no image of {missing} more."
     by_class = _by_class(subject)
     first, last = shown[0], shown[-1]
 
     def values(k: int) -> str:
-        return f"{plain(names[k], 40)} " + " against ".join(f"{value:.1%}" for value in by_class[:, k])
+        return f"{plain(names[k], 40)} " + " against ".join(said(value) for value in by_class[:, k])
 
     return Picture(
         name="classes",
         section="mistakes",
         title="Accuracy by class",
-        caption=f"{said} {subject.extent}{starred(cells)}",
+        caption=f"{told} {subject.extent}{starred(cells)}",
         alt=(
             f"Dot plot of accuracy by class of {_both(subject)}, {len(shown)} classes, from {values(first)} to "
             f"{values(last)}."
@@ -220,7 +220,7 @@ def _draw_classes(subject: Subject, shown: Sequence[int]) -> Figure:
 
 def calibration(subject: Subject) -> Picture:
     looked, cells = subject.findings.mistakes[subject.position], [subject.task.cells[i] for i in pair(subject)]
-    errors = " and ".join(f"{plain(subject.task.cells[i].name, 200)} {looked[i].ece:.1%}" for i in pair(subject))
+    errors = " and ".join(f"{plain(subject.task.cells[i].name, 200)} {said(looked[i].ece)}" for i in pair(subject))
     return Picture(
         name="calibration",
         section="mistakes",

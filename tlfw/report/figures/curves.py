@@ -145,7 +145,7 @@ def _draw(subject: Subject, found: Sequence[Learning]) -> Figure:
     order = sorted(rows, key=lambda row: (marks.mixes.index(row[0]), rows[row][0].position))
     several = [len({row[part] for row in rows} - {None}) > 1 for part in range(3)]
     columns = [measure for measure in COLUMNS if any(measure in each.curves for each in found)]
-    figure = Figure(figsize=(PAGE if len(columns) > 1 else PAGE * 0.6, 1.25 * len(rows) + 0.85))
+    figure = Figure(figsize=(PAGE if len(columns) > 1 else PAGE * 0.6, 1.3 * len(rows) + 1))
     ends = [each.ends[-1] for each in found]
     alike = max(ends) < 4 * min(ends)
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex="all" if alike else "row", sharey="col")

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
 from tlfw.report.figures.picture import Picture, Subject, starred
-from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain
+from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
 KEPT = "source/val/acc"
 
@@ -31,8 +31,8 @@ def forgetting(subject: Subject) -> Picture | None:
         ),
         alt=(
             f"Scatter plot of {len(cells)} cells, target test accuracy against source validation accuracy after "
-            f"adaptation, which reaches from {least.mean(KEPT):.1%} ({plain(least.name, 200)}) to "
-            f"{most.mean(KEPT):.1%} ({plain(most.name, 200)})."
+            f"adaptation, which reaches from {said(least.mean(KEPT) or 0.0)} ({plain(least.name, 200)}) to "
+            f"{said(most.mean(KEPT) or 0.0)} ({plain(most.name, 200)})."
         ),
         draw=partial(_draw, subject),
     )

@@ -50,7 +50,8 @@ def paradigms(subject: Subject) -> Picture | None:
         ),
         alt="Heat map of accuracy by data mix and freeze policy. "
         + " ".join(
-            (f"{task.labelled or 'All'} labelled images a class: " if len(tasks) > 1 else "") + f"best {spread(task)}."
+            (f"{task.labelled or 'All'} labelled images a class: best" if len(tasks) > 1 else "Best:")
+            + f" {spread(task)}."
             for task in tasks
         ),
         draw=partial(_draw, subject, maps, len(tasks)),

@@ -13,7 +13,7 @@ from typing import Literal
 from matplotlib.figure import Figure
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.style import Marks, plain, style
+from tlfw.report.figures.style import Marks, percent, plain, said, style
 from tlfw.report.findings import Findings
 from tlfw.report.verdict import Task
 
@@ -88,10 +88,10 @@ def extent(tasks: Sequence[Task], findings: Findings) -> str:
     repeated = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
     images = findings.test_images
     labelled = [each for task in tasks if (each := task.labelled) is not None]
-    said = f"{repeated} seed{'s' * (max(seeds) > 1)} a cell, {images:,} test image{'s' * (images > 1)}"
+    found = f"{repeated} seed{'s' * (max(seeds) > 1)} a cell, {images:,} test image{'s' * (images > 1)}"
     if len(tasks) == 1 and labelled:
-        said += f", {labelled[0]} labelled images a class"
-    return f"{said}."
+        found += f", {labelled[0]} labelled images a class"
+    return f"{found}."
 
 
 def named(cell: Cell) -> str:
@@ -107,8 +107,10 @@ def starred(cells: Sequence[Cell]) -> str:
 def spread(task: Task) -> str:
     """The best cell and the range, for an alt text."""
     best, last = task.accuracies[0], task.accuracies[-1]
-    said = f"{plain(task.cells[0].name, 200)} {best.mean:.1%} ({best.low:.1%} to {best.high:.1%})"
-    return said if len(task.cells) == 1 else f"{said}; the last is {plain(task.cells[-1].name, 200)} {last.mean:.1%}"
+    shown = f"{plain(task.cells[0].name, 200)} {said(best.mean)} ({percent(best.low)} to {said(best.high)})"
+    return (
+        shown if len(task.cells) == 1 else f"{shown}; the last is {plain(task.cells[-1].name, 200)} {said(last.mean)}"
+    )
 
 
 def _drawn(picture: Picture, figure: Figure, file: io.BytesIO | Path, **how: object) -> None:

@@ -196,8 +196,14 @@ def lined(name: str) -> str:
     return f"{plain(first, 44)},\n{plain(rest, 44)}" if comma and len(name) > 40 else plain(name, 44)
 
 
-def percent(share: float, digits: int = 1) -> str:
-    return f"{100 * share:.{digits}f}"
+def percent(share: float) -> str:
+    """Without its sign, which an axis or a caption has."""
+    return f"{100 * share:.1f}"
+
+
+def said(share: float) -> str:
+    """In a sentence."""
+    return f"{percent(share)} %"
 
 
 def legend(figure: FigureBase, keys: Sequence[Line2D]) -> None:
