@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tlfw.report.cells import Cell
 from tlfw.report.figures.picture import Picture, Subject, named, starred
-from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, plain
+from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
 from tlfw.report.gather import Run
 
 MOST = 12
@@ -57,9 +57,11 @@ def curves(subject: Subject) -> Picture | None:
     cells = [task.cells[each.position] for each in found]
     some = f" The best {shown} of {len(task.cells)} cells." if len(task.cells) > shown else ""
     seen = [each.ends[-1] for each in found]
-    finals = [
-        100 * float(each.curves["target/val/acc"][-1].mean[-1]) for each in found if "target/val/acc" in each.curves
-    ]
+    finals = {
+        each.position: float(each.curves["target/val/acc"][-1].mean[-1])
+        for each in found
+        if "target/val/acc" in each.curves
+    }
     return Picture(
         name="curves",
         section="learning",
@@ -72,8 +74,9 @@ def curves(subject: Subject) -> Picture | None:
         alt=(
             f"Learning curves of {len(found)} cells over up to {max(seen):,.0f} images."
             + (
-                f" Target validation accuracy ends between {min(finals):.1f} and {max(finals):.1f} %; that of the "
-                f"first, {plain(cells[0].name, 200)}, at {finals[0]:.1f} %."
+                f" Target validation accuracy ends between {percent(min(finals.values()))} and "
+                f"{said(max(finals.values()))}; that of {plain(task.cells[min(finals)].name, 200)} at "
+                f"{said(finals[min(finals)])}."
                 if finals
                 else ""
             )

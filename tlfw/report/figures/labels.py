@@ -27,7 +27,9 @@ def labels(subject: Subject) -> Picture | None:
     grounds = list(dict.fromkeys(ground for ground, _ in facets))
     some = f" The {FEW} backbones with the most accurate cells, of {len(grounds)}." if len(grounds) > FEW else ""
     control = (
-        " Grey, in each panel: no transfer." if any(_is_control(c) for t in findings.tasks for c in t.cells) else ""
+        " Without colour, in each panel: no transfer."
+        if any(_is_control(c) for t in findings.tasks for c in t.cells)
+        else ""
     )
     return Picture(
         name="labels",

@@ -28,9 +28,9 @@ COLUMN, PAGE = 5.5, 6.5
 MIXES = ("pretrain_finetune", "joint", "pretrain_joint", "target_only")
 POLICIES = ("full", "last_layers", "last_layer")
 
-# After Okabe and Ito, 2008, as seaborn's `colorblind` has them: apart in lightness too, for print without colour.
-LIGHT = ("#0173b2", "#de8f05", "#029e73", "#5f5f5f", "#cc78bc", "#ca9161", "#d55e00", "#56b4e9")
-DARK = ("#56b4e9", "#f2b134", "#2fc79b", "#c4c4c4", "#e09ad3", "#dcb083", "#ff8a4c", "#a5d8f5")
+# Near Okabe and Ito's, 2008: apart for the colour-blind, and in lightness too, for print without colour.
+LIGHT = ("#0b62a8", "#de8f05", "#029e73", "#222222", "#cc78bc", "#ca9161", "#d55e00", "#56b4e9")
+DARK = ("#56b4e9", "#f2b134", "#2fc79b", "#f5f5f5", "#e09ad3", "#dcb083", "#ff8a4c", "#a5d8f5")
 MARKERS = ("D", "s", "o", "^", "v", "P", "X", "<", ">", "h")
 LINES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (4, 1.2, 1, 1.2)), (0, (8, 2, 1, 2, 1, 2)))
 
@@ -193,7 +193,7 @@ def plain(text: str, most: int = 60) -> str:
 def lined(name: str) -> str:
     """A cell's name, a long one on two lines."""
     first, comma, rest = name.partition(", ")
-    return f"{plain(first, 44)},\n{plain(rest, 44)}" if comma and len(name) > 40 else plain(name, 44)
+    return f"{plain(first, 44)},\n{plain(rest, 44)}" if comma and len(name) > 44 else plain(name, 44)
 
 
 def percent(share: float) -> str:
