@@ -1,39 +1,29 @@
-"""The pictures of a report: what they hold, that they can be read, and that nothing odd breaks them."""
+"""The pictures of a report: what they hold, and that they can be read."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import subprocess
-import sys
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from PIL import Image
 
 from tests.report import invented
+from tests.report.drawn import BEST, drawn, faults, lines, picture, texts
 from tlfw.report.costs import pareto
-from tlfw.report.figures import Picture, leave, pictures, svg
-from tlfw.report.figures.accuracy import MOST, rows
-from tlfw.report.figures.confusions import chosen, differing, pair
+from tlfw.report.figures import pictures
+from tlfw.report.figures.confusions import differing, pair
 from tlfw.report.figures.curves import learning
 from tlfw.report.figures.forgetting import before
 from tlfw.report.figures.labels import images
 from tlfw.report.figures.paradigms import grounds_of
 from tlfw.report.figures.picture import Subject
-from tlfw.report.figures.style import MIXES, POLICIES, Marks, lined, on, paper, plain, style
+from tlfw.report.figures.style import paper, style
 from tlfw.report.findings import Findings, find_out, rival
 
-BEST = {("pretrain_finetune", "full"): 0.9, ("pretrain_joint", "full"): 0.85, ("joint", "last_layer"): -0.8}
 ALL = [
     "accuracy", "paradigms", "comparisons", "cost", "curves", "forgetting", "confusion", "classes", "calibration",
 ]  # fmt: skip
@@ -54,52 +44,6 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 def backbones(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     names = ("resnet18", "a_backbone_with_a_rather_long_name")
     return find_out([invented.sweep(tmp_path_factory.mktemp("backbones"), seeds=2, backbones=names, best=BEST)])
-
-
-def picture(findings: Findings, name: str) -> Picture:
-    return next(each for each in pictures(findings) if each.name == name)
-
-
-def drawn(findings: Findings, name: str) -> Figure:
-    with style(dark=False):
-        return picture(findings, name).draw()
-
-
-def texts(figure: Figure) -> list[Text]:
-    """Those that are really drawn."""
-    found: list[Text] = []
-    draw = Text.draw
-
-    def noting(self: Text, renderer: Any, *others: Any, **more: Any) -> None:
-        if self.get_visible() and self.get_text().strip():
-            found.append(self)
-        draw(self, renderer, *others, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Text, "draw", noting)
-        figure.draw_without_rendering()
-    return list(dict.fromkeys(found))
-
-
-def faults(figure: Figure) -> list[tuple[str, ...]]:
-    """Texts that are smaller than 8 points, that are cut off, and pairs that overlap."""
-    found: list[tuple[str, ...]] = []
-    shown = texts(figure)
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
-    found += [("small", text.get_text()) for text in shown if text.get_fontsize() < 8]
-    inner = figure.bbox.padded(1)
-    found += [("cut off", name) for name, box in boxes if not (inner.contains(*box.min) and inner.contains(*box.max))]
-    found += [
-        ("overlap", name, other)
-        for (name, box), (other, another) in itertools.combinations(boxes, 2)
-        if min(box.x1, another.x1) - max(box.x0, another.x0) > 0.5
-        and min(box.y1, another.y1) - max(box.y0, another.y0) > 0.5
-    ]
-    return found
-
-
-def lines(figure: Figure, gid: str) -> list[Line2D]:
-    return [each for each in figure.findobj(Line2D) if each.get_gid() == gid]  # type: ignore[misc]
 
 
 def test_all_make_sense_of_a_whole_grid(ten: Findings, labelled: Findings) -> None:
@@ -289,175 +233,3 @@ def test_mistakes_are_of_the_best_and_its_rival(ten: Findings) -> None:
     found, shown = differing(subject)
     assert found == list(range(5))
     assert shown == sorted(found, key=lambda k: -by_class[k])
-
-
-def test_of_many_classes_those_that_differ_most_are_shown(tmp_path: Path) -> None:
-    names = [f"class ${k}_{{" for k in range(100)]
-    findings = find_out([invented.sweep(tmp_path, seeds=1, images=300, classes=names)])
-    subject = Subject.of(findings)
-    assert 2 <= len(chosen(subject)) <= 10
-    confused = findings.mistakes[0][0].confused[0]
-    assert {confused[0], confused[1]} <= {k for entry in findings.mistakes[0][0].confused for k in entry[:2]}
-    found, shown = differing(subject)
-    assert (len(found), len(shown)) == (100, 30)
-    assert "The 30 of 100 classes" in picture(findings, "classes").caption
-    assert "of 100 classes" in picture(findings, "confusion").caption
-    for name in ("confusion", "classes"):
-        assert faults(drawn(findings, name)) == []
-
-
-def test_a_class_without_images_and_a_logit_without_class(tmp_path: Path) -> None:
-    findings = find_out([invented.sweep(tmp_path, seeds=1, images=60)])
-    looked = findings.mistakes[0][0]
-    accuracy_K = looked.accuracy_K.copy()
-    accuracy_K[1] = np.nan
-    confusion = findings.confusions[0][0].copy()
-    confusion[1] = 0
-    wide = np.column_stack([confusion, [3, 0, 0, 0, 0]])
-    odd = dataclasses.replace(
-        findings,
-        mistakes=((dataclasses.replace(looked, accuracy_K=accuracy_K), *findings.mistakes[0][1:]),),
-        confusions=({**findings.confusions[0], 0: wide},),
-    )
-    assert differing(Subject.of(odd))[0] == [0, 2, 3, 4]
-    assert "no image of 1 more" in picture(odd, "classes").caption
-    figure = drawn(odd, "confusion")
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()][-1] == "no class"
-    assert "–" in [text.get_text() for text in figure.axes[0].texts]
-    assert "nan" not in " ".join(text.get_text() for name in ALL for text in texts(drawn(odd, name)))
-
-
-def one_run(folder: Path, **changes: Any) -> Findings:
-    right = np.arange(changes.pop("images", 40)) % 4 > 0
-    invented.run(folder, changes.pop("mix", "joint"), "full", 0, right, **changes)
-    return find_out([folder])
-
-
-def test_one_cell_with_one_seed(tmp_path: Path) -> None:
-    findings = one_run(tmp_path)
-    names = [each.name for each in pictures(findings)]
-    assert names == ["accuracy", "curves", "forgetting", "confusion", "classes", "calibration"]
-    assert "1 seed a cell, 40 test images" in picture(findings, "accuracy").caption
-    for name in names:
-        assert faults(drawn(findings, name)) == [], name
-
-
-def test_one_image_and_no_curves_and_no_source(tmp_path: Path) -> None:
-    findings = one_run(tmp_path, mix="target_only", images=1, classes=("a", "b"))
-    for run in findings.gathered.runs:
-        for stage in run.record.stages:
-            stage["curve"] = []
-    assert [each.name for each in pictures(findings)] == ["accuracy", "confusion", "classes", "calibration"]
-    for each in pictures(findings):
-        assert drawn(findings, each.name)
-
-
-@pytest.mark.parametrize("classes", [("a", "b"), ("鳥", "\udcff\n--")], ids=["two", "strange"])
-def test_names_of_any_kind_become_files(tmp_path: Path, classes: Sequence[str]) -> None:
-    findings = one_run(tmp_path, classes=classes)
-    for each in pictures(findings):
-        ElementTree.fromstring(svg(each, dark=True))
-
-
-def many(findings: Findings, cells: int) -> Findings:
-    """The same cells again and again."""
-    task = findings.tasks[0]
-    places = sorted(i % len(task.cells) for i in range(cells))
-    block = np.ix_(places, places)
-    found = task.differences
-    matrices = {name: getattr(found, name)[block] for name in ("mean", "low", "high", "p", "seeds")}
-    several = dataclasses.replace(
-        task,
-        cells=tuple(task.cells[i] for i in places),
-        accuracies=tuple(task.accuracies[i] for i in places),
-        correct=tuple(task.correct[i] for i in places),
-        differences=dataclasses.replace(found, **matrices),
-        adjusted=task.adjusted[block],
-        group=tuple(k for k, i in enumerate(places) if i in task.group),
-    )
-    return dataclasses.replace(
-        findings,
-        tasks=(several,),
-        costs=(tuple(findings.costs[0][i] for i in places),),
-        mistakes=(tuple(findings.mistakes[0][i] for i in places),),
-        confusions=({0: findings.confusions[0][0], cells - 1: findings.confusions[0][0]},),
-    )
-
-
-def test_of_many_cells_the_best_are_shown_and_a_control(ten: Findings) -> None:
-    findings = many(ten, 200)
-    subject = Subject.of(findings)
-    shown = rows(subject)
-    assert len(shown) == MOST
-    assert "target_only" in {findings.tasks[0].cells[i].data_mix for i in shown}
-    assert "The best 60 of 200 cells, the control with them." in picture(findings, "accuracy").caption
-    assert "The best 30 of 200 cells." in picture(findings, "comparisons").caption
-    assert "The best 12 of 200 cells." in picture(findings, "curves").caption
-    for name in ("accuracy", "comparisons", "curves", "cost"):
-        figure = drawn(findings, name)
-        assert faults(figure) == [], name
-        assert figure.get_size_inches()[1] < 13, name
-
-
-def test_svg_is_the_same_each_time_and_has_no_date(ten: Findings) -> None:
-    for each in (picture(ten, "accuracy"), picture(ten, "cost")):
-        once = svg(each, dark=False)
-        assert once == svg(each, dark=False)
-        assert "<dc:date>" not in once
-        assert svg(each, dark=True) != once
-        root = ElementTree.fromstring(once)
-        ids = {node.get("id") for node in root.iter() if node.get("id")}
-        assert all(str(name).startswith(f"{each.name}-light-") for name in ids)
-        links = {value[1:] for node in root.iter() for key, value in node.items() if key.endswith("href")}
-        assert links <= ids
-
-
-def test_a_picture_is_left_for_papers(ten: Findings, tmp_path: Path) -> None:
-    leave(picture(ten, "accuracy"), tmp_path / "figures")
-    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
-    with Image.open(tmp_path / "figures" / "accuracy.png") as image:
-        assert image.width == 1300
-        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    ElementTree.parse(tmp_path / "figures" / "accuracy.svg")
-
-
-def test_dark_pictures_have_light_text(ten: Findings) -> None:
-    with style(dark=True):
-        figure = picture(ten, "accuracy").draw()
-        assert {on(text.get_color()) for text in texts(figure)} == {"#000000"}
-
-
-def test_a_colour_and_a_marker_are_one_thing_only() -> None:
-    marks = Marks.of([*MIXES, "own", "other"], [*POLICIES, "named"])
-    for dark in (False, True):
-        with style(dark=dark):
-            assert len({marks.colour(mix) for mix in marks.mixes}) == len(marks.mixes)
-    assert len({marks.marker(policy) for policy in marks.policies}) == len(marks.policies)
-    fewer = Marks.of(["joint"], ["last_layer"])
-    assert fewer.marker("last_layer") == marks.marker("last_layer")
-    with style(dark=False):
-        assert fewer.colour("joint") == marks.colour("joint")
-
-
-def test_a_persons_own_style_has_no_part() -> None:
-    import matplotlib
-
-    with matplotlib.rc_context({"font.size": 30, "axes.grid": True}), style(dark=False):
-        assert matplotlib.rcParams["axes.grid"] is False
-        assert matplotlib.rcParams["font.size"] == 8.5
-
-
-def test_names_are_shortened_in_the_middle() -> None:
-    assert plain("a" * 30 + "b" * 30, 9) == "aaaa…bbbb"
-    assert plain("tab\there") == "tab\N{REPLACEMENT CHARACTER}here"
-    assert lined("pretrain_finetune / last_layers, a_long_backbone") == (
-        "pretrain_finetune / last_layers,\na_long_backbone"
-    )
-
-
-def test_a_report_needs_neither_torch_nor_a_window() -> None:
-    code = (
-        "import sys, tlfw.report.findings, tlfw.report.figures; print({'torch', 'matplotlib.pyplot'} & {*sys.modules})"
-    )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "set()"
