@@ -47,6 +47,25 @@ FLOORS = (
     ("server", "tracking", "trial", "seen", "plan", "experiment", "fold", "run"),
     # doors
     (
+        "report",
+        "report.gather",
+        "report.cells",
+        "report.statistics",
+        "report.verdict",
+        "report.costs",
+        "report.mistakes",
+        "report.findings",
+        "report.figures.style",
+        "report.figures.picture",
+        "report.figures.accuracy",
+        "report.figures.comparisons",
+        "report.figures.confusions",
+        "report.figures.cost",
+        "report.figures.curves",
+        "report.figures.forgetting",
+        "report.figures.labels",
+        "report.figures.paradigms",
+        "report.figures",
         "store.__main__",
         "typed",
         "explain",
@@ -67,8 +86,8 @@ ROOMS = [room for floor in FLOORS for room in floor]
 
 
 def path(room: str) -> Path:
-    if room in ("tlfw", "data", "store"):
-        return ROOT / ("" if room == "tlfw" else room) / "__init__.py"
+    if room in ("tlfw", "data", "store", "report", "report.figures"):
+        return ROOT / ("" if room == "tlfw" else room.replace(".", "/")) / "__init__.py"
     return ROOT / f"{room.replace('.', '/')}.py"
 
 
@@ -132,9 +151,10 @@ def names(room: str) -> set[str]:
 
 
 def test_test_images_are_reached_by_few_rooms_only() -> None:
-    """`plan` names their content, `copies` compares it, `run` hands them to `evaluate.examine` when all is decided."""
+    """`plan` names their content, `copies` compares it, `run` hands them to `evaluate.examine` when all is decided,
+    and `report.gather` counts them."""
     assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.sets", "data.copies", "data.published", "seen", "run",
+        "data.sets", "data.copies", "data.published", "seen", "run", "report.gather",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 

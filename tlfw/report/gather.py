@@ -28,7 +28,7 @@ class Run:
     folder: Path
 
     def predictions(self) -> Mapping[str, np.ndarray]:
-        """What the run said of the test images, all of `NEEDED`: see `tlfw.evaluate.examine`. Read anew each time.
+        """What the run said of the test images, all of `NEEDED`: see `tlfw.evaluate`. Read anew each time.
 
         Raises:
             ConfigError: they are missing, damaged, or not of as many images as the record says.

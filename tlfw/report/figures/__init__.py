@@ -1,0 +1,25 @@
+"""The pictures of a report, from its findings."""
+
+from __future__ import annotations
+
+from tlfw.report.figures.accuracy import accuracy
+from tlfw.report.figures.comparisons import comparisons
+from tlfw.report.figures.confusions import calibration, classes, confusion
+from tlfw.report.figures.cost import cost
+from tlfw.report.figures.curves import curves
+from tlfw.report.figures.forgetting import forgetting
+from tlfw.report.figures.labels import labels
+from tlfw.report.figures.paradigms import paradigms
+from tlfw.report.figures.picture import Picture, Subject, leave, svg
+from tlfw.report.findings import Findings
+
+__all__ = ["Picture", "leave", "pictures", "svg"]
+
+PICTURES = (accuracy, paradigms, comparisons, labels, cost, curves, forgetting, confusion, classes, calibration)
+"""In a page's order."""
+
+
+def pictures(findings: Findings) -> list[Picture]:
+    """Those that make sense for these findings, in a page's order."""
+    subject = Subject.of(findings)
+    return [picture for make in PICTURES if (picture := make(subject)) is not None]

@@ -1,0 +1,152 @@
+"""What accuracy costs, and which cells no cheaper one beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from tlfw.report.costs import pareto, short
+from tlfw.report.figures.picture import Picture, Subject, named, starred
+from tlfw.report.figures.style import PAGE, SMALL, amounts, ink, legend, paper, plain
+
+MEASURES = {"images": "images seen", "flops": "training FLOPs", "seconds": "seconds"}
+
+ROOM = (1.75, 1.75)
+"""Inches of a panel, at least."""
+
+CROWD = 30
+"""Cells above which intervals, and lines from alone to shared, would hide the rest."""
+
+
+def cost(subject: Subject) -> Picture | None:
+    task, prices = subject.task, subject.findings.costs[subject.position]
+    if len(task.cells) < 2:
+        return None
+    best = {
+        said: [plain(task.cells[i].name, 200) for i in front(subject, measure)] for measure, said in MEASURES.items()
+    }
+    seconds = [price.seconds for price in prices]
+    return Picture(
+        name="cost",
+        section="cost",
+        title="Accuracy against cost",
+        caption=(
+            "Target test accuracy against what training costs: filled as if a run were alone, hollow where a stage "
+            "that several runs share counts for its part. The line joins what no cell of the same or lower cost alone "
+            f"beats; the numbers are ranks by accuracy. {subject.extent}{starred(task.cells)}"
+        ),
+        alt=f"Three scatter plots of accuracy against {', '.join(MEASURES.values())}. Not beaten by a cheaper cell in "
+        + "; in ".join(f"{said}: {', '.join(names)}" for said, names in best.items())
+        + f". Seconds reach from {short(min(seconds))} to {short(max(seconds))}.",
+        draw=partial(_draw, subject),
+    )
+
+
+def front(subject: Subject, measure: str) -> list[int]:
+    """Positions of the cells that no cheaper cell beats."""
+    prices = [getattr(price, measure) for price in subject.findings.costs[subject.position]]
+    return pareto(prices, [one.mean for one in subject.task.accuracies])
+
+
+def _draw(subject: Subject) -> Figure:
+    cells = subject.task.cells
+    fronts = {measure: front(subject, measure) for measure in MEASURES}
+    said = sorted({i for found in fronts.values() for i in found})
+    names = [f"{i + 1}  {plain(named(cells[i]), 42)}" for i in said]
+    columns = 3 if max(map(len, names)) <= 30 else 2
+    rows = -(-len(said) // columns)
+    tall = 0.15 * rows + 0.12
+    figure = Figure(figsize=(PAGE, 3.1 + tall))
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[3.1, tall])[:, 0]
+    panels = upper.subplots(1, len(MEASURES), sharey=True, squeeze=False)[0]
+    for axes, (measure, label) in zip(panels, MEASURES.items(), strict=True):
+        _panel(axes, subject, measure, fronts[measure])
+        axes.set_xlabel(label)
+    panels[0].set_ylabel("target test accuracy, %")
+    how = {"color": ink(), "linestyle": "none", "marker": "o", "markersize": 5}
+    keys = [
+        *subject.marks.mix_keys(cell.data_mix for cell in cells),
+        *subject.marks.policy_keys(cell.freeze_policy for cell in cells),
+        Line2D([], [], label="alone", **how),  # type: ignore[arg-type]
+        Line2D([], [], label="sharing stages", markerfacecolor="none", **how),  # type: ignore[arg-type]
+        Line2D([], [], color=ink(), linewidth=1, label="not beaten by a cheaper cell"),
+    ]
+    legend(upper, keys)
+    for place, name in enumerate(names):
+        column, row = divmod(place, rows)
+        lower.text(0.01 + column / columns, 1 - (0.15 * row + 0.02) / tall, name, fontsize=SMALL, va="top")
+    return figure
+
+
+def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> None:
+    task, prices = subject.task, subject.findings.costs[subject.position]
+    alone = [getattr(price, measure) for price in prices]
+    shared = [getattr(price, f"shared_{measure}") for price in prices]
+    crowded = len(task.cells) > CROWD
+    for i, (cell, one) in enumerate(zip(task.cells, task.accuracies, strict=True)):
+        colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+        if abs(alone[i] - shared[i]) > 1e-9 * alone[i]:
+            if not crowded:
+                axes.plot([shared[i], alone[i]], [height, height], color=colour, linewidth=0.8, alpha=0.6, zorder=2)
+            axes.plot(
+                shared[i],
+                height,
+                marker,
+                color=colour,
+                markersize=3 if crowded else 4,
+                markeredgewidth=0.6 if crowded else 1,
+                markerfacecolor=paper(),
+                zorder=2.5,
+                gid="shared",
+            )
+        if not crowded:
+            axes.plot([alone[i]] * 2, [100 * one.low, 100 * one.high], color=colour, linewidth=0.8, alpha=0.45)
+        axes.plot(
+            alone[i],
+            height,
+            marker,
+            color=colour,
+            markersize=4.5 if crowded else 5,
+            markeredgewidth=0,
+            zorder=4,
+            gid="alone",
+        )
+    axes.plot(
+        [alone[i] for i in best],
+        [100 * task.accuracies[i].mean for i in best],
+        color=ink(),
+        linewidth=1,
+        drawstyle="steps-post",
+        zorder=3,
+        gid="pareto",
+    )
+    axes.grid()
+    amounts(axes, [*alone, *shared])
+    _ranks(axes, [(i, alone[i], 100 * task.accuracies[i].mean) for i in best])
+
+
+def _ranks(axes: Axes, points: Sequence[tuple[int, float, float]]) -> None:
+    """A number at each point, on the side where nothing is as cheap and better; none where it would hide another."""
+    taken: list[tuple[float, float]] = []
+    for i, x, y in reversed(points):
+        across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+        for aside, above in ((-4, 4), (-4, 10), (-12, 4), (5, -11)):
+            place = 72 * ROOM[0] * across + aside, 72 * ROOM[1] * up + above
+            if all(abs(place[0] - x0) > 13 or abs(place[1] - y0) > 10 for x0, y0 in taken):
+                taken.append(place)
+                axes.annotate(
+                    str(i + 1),
+                    (x, y),
+                    (aside, above),
+                    textcoords="offset points",
+                    ha="right" if aside < 0 else "left",
+                    fontsize=SMALL,
+                    zorder=5,
+                    path_effects=[withStroke(linewidth=2.5, foreground=paper())],
+                )
+                break

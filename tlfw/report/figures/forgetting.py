@@ -1,0 +1,81 @@
+"""What of the source a cell still knows after adaptation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from tlfw.report.cells import Cell
+from tlfw.report.figures.picture import Picture, Subject, starred
+from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
+
+KEPT = "source/val/acc"
+
+
+def forgetting(subject: Subject) -> Picture | None:
+    cells = [cell for cell in subject.task.cells if cell.mean(KEPT) is not None]
+    if not cells:
+        return None
+    least, most = (choose(cells, key=lambda cell: cell.mean(KEPT) or 0.0) for choose in (min, max))
+    return Picture(
+        name="forgetting",
+        section="learning",
+        title="What is kept of the source",
+        caption=(
+            "Target test accuracy against validation accuracy on the source: hollow at the end of pretraining, filled "
+            "after adaptation; where there is no hollow mark, no stage came before. "
+            f"{subject.extent}{starred(cells)}"
+        ),
+        alt=(
+            f"Scatter plot of {len(cells)} cells, target test accuracy against source validation accuracy after "
+            f"adaptation, which reaches from {said(least.mean(KEPT) or 0.0)} ({plain(least.name, 200)}) to "
+            f"{said(most.mean(KEPT) or 0.0)} ({plain(most.name, 200)})."
+        ),
+        draw=partial(_draw, subject),
+    )
+
+
+def before(cell: Cell) -> float | None:
+    """Source validation accuracy at the end of the stage before the last, in the mean; None: there was none."""
+    found = [
+        stage["metrics"].get(KEPT)
+        for run in cell.runs.values()
+        for stage in run.record.stages[-2:-1]
+        if stage.get("metrics")
+    ]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if len(known) == len(cell.runs) else None
+
+
+def _draw(subject: Subject) -> Figure:
+    figure = Figure(figsize=(COLUMN, 3.6))
+    axes = figure.add_subplot()
+    drawn = []
+    for cell, one in zip(subject.task.cells, subject.task.accuracies, strict=True):
+        if (kept := cell.mean(KEPT)) is None:
+            continue
+        drawn.append(cell)
+        colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+        if (start := before(cell)) is not None:
+            axes.plot([100 * start, 100 * kept], [height] * 2, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
+            axes.plot(100 * start, height, marker, color=colour, markersize=4.5, markerfacecolor=paper(), gid="before")
+        axes.plot([100 * kept] * 2, [100 * one.low, 100 * one.high], color=colour, linewidth=0.8, alpha=0.45)
+        axes.plot(100 * kept, height, marker, color=colour, markersize=6, markeredgewidth=0, zorder=3, gid="after")
+    axes.set_xlabel("source validation accuracy, %")
+    axes.set_ylabel("target test accuracy, %")
+    axes.grid()
+    axes.margins(x=0.08)
+    how = {"color": ink(), "linestyle": "none", "marker": "o", "markersize": 5}
+    legend(
+        figure,
+        [
+            *subject.marks.mix_keys(cell.data_mix for cell in drawn),
+            *subject.marks.policy_keys(cell.freeze_policy for cell in drawn),
+            Line2D([], [], label="before adaptation", markerfacecolor="none", **how),  # type: ignore[arg-type]
+            Line2D([], [], label="after", **how),  # type: ignore[arg-type]
+        ],
+    )
+    return figure
