@@ -122,7 +122,8 @@ def _sentence(
             f"(95 % interval {low:.1f} to {high:.1f}, {_p(corrected[0, 1])}).{once}"
         )
     others = [cells[i].name for i in group[1:]]
-    most = max((100 * max(found.high[0, i], -found.low[0, i]) for i in group[1:] if found.seeds[0, i]), default=np.nan)
+    reach = [100 * max(found.high[0, i], -found.low[0, i]) for i in group[1:] if found.seeds[0, i]]
+    most = min(max(reach, default=np.nan), 100)
     bound = f" None of them differs from it by more than {most:.1f} points (95 % interval)." if most == most else ""
     if all(found.identical[0, i] for i in group[1:]):
         bound = " They are right on the same images."
