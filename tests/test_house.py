@@ -14,6 +14,25 @@ ROOT = Path(tlfw.__file__).parent
 FLOORS = (
     # values: the standard library only
     ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
+    # the report: records and predictions only, and no torch
+    (
+        "report.gather",
+        "report.cells",
+        "report.statistics",
+        "report.costs",
+        "report.mistakes",
+        "report.verdict",
+        "report.findings",
+        "report.figures",
+        "report.digits",
+        "report.leaderboard",
+        "report.tables",
+        "report.shown",
+        "report.page",
+        "report.terminal",
+        "report",
+        "report.__main__",
+    ),
     # nouns
     (
         "strict",
@@ -55,8 +74,8 @@ ROOMS = [room for floor in FLOORS for room in floor]
 
 
 def path(room: str) -> Path:
-    if room in ("tlfw", "data", "store"):
-        return ROOT / ("" if room == "tlfw" else room) / "__init__.py"
+    if room in ("tlfw", "data", "store", "report", "report.figures"):
+        return ROOT / ("" if room == "tlfw" else room.replace(".", "/")) / "__init__.py"
     return ROOT / f"{room.replace('.', '/')}.py"
 
 
@@ -70,7 +89,7 @@ def imports(room: str) -> set[str]:
             assert node.level == 0, f"{room}: relative import"
             assert node.module is not None
             found.add(node.module)
-            if node.module in ("tlfw", "tlfw.data"):
+            if node.module in ("tlfw", "tlfw.data", "tlfw.report"):
                 found |= {
                     f"{node.module}.{a.name}"
                     for a in node.names
@@ -122,15 +141,19 @@ def names(room: str) -> set[str]:
 def test_test_images_are_reached_by_few_rooms_only() -> None:
     """`plan` names their content, `copies` compares it, `run` hands them to `evaluate.examine` when all is decided."""
     assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.sets", "data.copies", "data.published", "seen", "run",
+        "data.sets", "data.copies", "data.published", "seen", "run", "report.gather",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 
 
-def test_test_numbers_are_read_by_the_table_only() -> None:
-    """What selects, prunes or plans cannot open a test field; the table shows it and decides nothing."""
+def test_test_numbers_are_read_by_tables_only() -> None:
+    """What selects, prunes or plans cannot open a test field; tables show it and decide nothing."""
     readers = {room for room in ROOMS if any("target/test" in name for name in names(room))}
-    assert readers == {"run", "table"}
+    assert readers == {"run", "table", "report.leaderboard"}
+    assert "tlfw.report.leaderboard" not in imports("report.cells") | imports("report.verdict")
+    assert [
+        room for room in ROOMS if "report" not in room and any("tlfw.report" in name for name in imports(room))
+    ] == []
     assert "table" not in {
         name.removeprefix("tlfw.") for room in ROOMS[: ROOMS.index("table")] for name in imports(room)
     }
