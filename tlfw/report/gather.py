@@ -28,7 +28,7 @@ class Run:
     folder: Path
 
     def predictions(self) -> Mapping[str, np.ndarray]:
-        """What the run said of the test images, all of `NEEDED`: see `tlfw.evaluate.examine`. Read anew each time.
+        """What the run said of the test images, all of `NEEDED`: see `tlfw.evaluate`. Read anew each time.
 
         Raises:
             ConfigError: they are missing, damaged, or not of as many images as the record says.
@@ -53,7 +53,8 @@ class Run:
     def _arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         path = self.folder / PREDICTIONS
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # NumPy leaves a file that is no archive open, if it opened it.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in names if name in arrays.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
             raise ConfigError(
@@ -143,7 +144,7 @@ def _planned(folder: Path) -> tuple[Path, list[str]]:
     """Where the runs of a sweep are, and their ids."""
     try:
         plan = json.loads((folder / PLAN).read_text())
-        return folder / plan["records"], [run["run_id"] for run in plan["runs"]]
+        return (folder / plan["records"]).resolve(), [run["run_id"] for run in plan["runs"]]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ConfigError(
             str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's command with dry_run makes it again."
