@@ -13,9 +13,11 @@ import torch
 
 import tlfw
 from tests.conftest import paint
+from tests.report import invented
 from tlfw import CONF
 from tlfw.export import FORMATS
 from tlfw.record import Record
+from tlfw.report import __main__ as report_door
 from tlfw.store import Store
 from tlfw.store import __main__ as store_door
 
@@ -23,10 +25,11 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
 COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
+REPORTS = [line for line in SHELL if line.startswith("python -m tlfw.report ")]
 KEEPING = [line for line in SHELL if line.startswith("python -m tlfw.store ")]
 FILES = dict(re.findall(r"```(?:python|yaml)\n# (own/\S+)\n(.*?)```", README, re.DOTALL))
 SNIPPETS = re.findall(r"```python\n(?!# own/)(.*?)```", README, re.DOTALL)
-OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES + KEEPING]
+OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES + KEEPING + REPORTS]
 QUICK = ("trainer=smoke", "tracking=disabled", "image_size=32")
 
 
@@ -103,6 +106,21 @@ def test_the_store_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     store_door.main(shlex.split(command)[3:])
     out = capsys.readouterr().out
     assert any(said in out for said in ("1 entry", "removed stages/0123abcd", "0 folders"))
+
+
+@pytest.mark.parametrize("command", REPORTS)
+def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
+    """And leaves the files that the README lists."""
+    made = invented.sweep(tmp_path / "outputs", seeds=2)
+    made.rename(made.parent / "NAME")
+    monkeypatch.chdir(tmp_path)
+    report_door.main(shlex.split(command)[3:])
+    assert " points" in capsys.readouterr().out
+    out = tmp_path / ("report" if "--out" in command else "outputs/sweeps/NAME")
+    listed = README.split("## The report")[1].split("## ")[0]
+    files = re.findall(r"`((?:report|leaderboard)\.\w+)`", listed)
+    assert sorted(files) == sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "plan.json")
+    assert (out / "figures").is_dir()
 
 
 def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:
