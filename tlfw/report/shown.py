@@ -86,6 +86,11 @@ class Table:
     rows: Sequence[Sequence[Shown]]
     ordered: tuple[int, bool] | None = None
 
+    @property
+    def narrow(self) -> bool:
+        """Whether it is no wider than the text."""
+        return len(self.columns) <= 4 and not any(column.wide for column in self.columns)
+
 
 def _number(text: str, value: float | None, **more: Any) -> Shown:
     return Shown(text=text, value=value, **more)
@@ -105,7 +110,12 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
         shown.append(
             [
                 _name(row, badge=standing(task, i), strong=i in leads(task)),
-                _number(percent(row.test_accuracy), row.test_accuracy, small=percents(row.low, row.high)),
+                _number(
+                    percent(row.test_accuracy),
+                    row.test_accuracy,
+                    small=percents(row.low, row.high),
+                    strong=i in leads(task),
+                ),
                 Shown(bar=(bar[0], bar[1], bar[2]), value=row.test_accuracy),
                 _number(
                     points(row.difference), row.difference, small=_if(pointed(row.difference_low, row.difference_high))
@@ -146,7 +156,7 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
             _number(percent(row.balanced_accuracy), row.balanced_accuracy),
             _number(decimals(row.macro_f1), row.macro_f1),
             _number(decimals(row.log_loss), row.log_loss),
-            _number(decimals(row.ece), row.ece),
+            _number(percent(row.ece), row.ece),
             _number(f"{row.epochs:.3g}", row.epochs),
             _number(short(row.steps), row.steps),
             _number(short(row.images), row.images, small=f"{short(row.shared_images)} shared"),
@@ -313,7 +323,7 @@ def calibration(findings: Findings, t: int, caption: str) -> Table:
         rows.append(
             [
                 _of(findings.tasks[t], i),
-                _number(decimals(found.ece), found.ece),
+                _number(percent(found.ece), found.ece),
                 _number(percent(sure), sure),
                 _number(percent(right), right),
                 _number(points(sure - right), sure - right),
@@ -373,6 +383,6 @@ def made_of(task: Task, caption: str) -> Table:
         Column("Folder", numeric=False),
         Column("Cell", numeric=False),
         Column("Seed"),
-        Column("Run", numeric=False),
+        Column("Run", numeric=False, wide=True),
     ]
     return Table(caption, columns, rows)
