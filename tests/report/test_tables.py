@@ -113,6 +113,7 @@ def test_the_same_findings_give_the_same_bytes(findings: Findings) -> None:
         ("<script>|", r"\textless{}script\textgreater{}\textbar{}"),
         ('"x"\n\x07Größe', "''x'' Größe"),
         ("−3", "$-$3"),
+        ("[a]*", "{[}a]{*}"),
     ],
 )
 def test_latex_is_escaped(text: str, set_: str) -> None:

@@ -113,7 +113,7 @@ def breakable(text: str) -> Markup:
 
 def tight(text: str) -> str:
     """A sentence in which no unit is parted from its number."""
-    return re.sub(r"(?<=\d) (?=(%|[kMGTP]|seeds?|points?)(\W|$))", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))", "\N{NO-BREAK SPACE}", text)
 
 
 def sentence(text: str) -> str:

@@ -94,7 +94,7 @@ def _basis(findings: Findings) -> str:
     corrected = f", p values corrected for {many} comparisons (Holm)" if many > 1 else ""
     return (
         f"Mean over {between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'} on "
-        f"{counted(findings.test_images, 'test image')} of {findings.target}; 95 % intervals over {over}{corrected}."
+        f"{counted(findings.test_images, 'test image')} of “{findings.target}”; 95 % intervals over {over}{corrected}."
     )
 
 
@@ -115,6 +115,11 @@ LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         '"': r"''",
+        "“": "``",
+        "”": r"''",
+        # at a row's beginning these would be read as arguments of the line break before
+        "[": "{[}",
+        "*": "{*}",
         "`": r"\textasciigrave{}",
         "−": "$-$",
         "–": "--",
@@ -141,7 +146,7 @@ def tex_text(findings: Findings) -> str:
         r"\label{tab:tlfw}",
         r"\begin{tabular}{lrcrrrr}",
         r"\toprule",
-        r"Cell & Accuracy (\%) & 95\,\% interval & Difference & $p$ & Source kept (\%) & Time \\",
+        r"Cell & Accuracy (\%) & 95\,\% interval & Points to the first & $p$ & Source kept (\%) & Time \\",
     ]
     for task, members in zip(findings.tasks, rows(findings), strict=True):
         lines += [r"\midrule", rf"\multicolumn{{7}}{{l}}{{\emph{{{latex(labelled(task.labelled).capitalize())}}}}} \\"]
