@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -57,7 +56,8 @@ def show(findings: Findings, files: Sequence[Path], console: Console | None = No
             ]
             # Names may hold what rich would take for its markup.
             table.add_row(*map(Text, cells), style="bold" if i in leads(task) else "")
-        say(Padding(table, (1, 0, 0, 0)))
+        say()
+        say(table)
         if len(members) > ROWS:
             say(Text(f"and {len(members) - ROWS} more", "dim"))
     say()
