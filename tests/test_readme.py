@@ -111,14 +111,17 @@ def test_the_store_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 @pytest.mark.parametrize("command", REPORTS)
 def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
-    sweep = invented.sweep(tmp_path / "outputs", seeds=2)
-    sweep.rename(sweep.with_name("quickstart_grid"))
+    """And leaves the files that the README lists."""
+    made = invented.sweep(tmp_path / "outputs", seeds=2)
+    made.rename(made.parent / "NAME")
     monkeypatch.chdir(tmp_path)
     report_door.main(shlex.split(command)[3:])
-    assert "report.html" in capsys.readouterr().out
-    made = tmp_path / ("report" if "--out" in command else "outputs/sweeps/quickstart_grid")
-    names = {"report.html", "report.json", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "figures"}
-    assert names <= {path.name for path in made.iterdir()}
+    assert " points" in capsys.readouterr().out
+    out = tmp_path / ("report" if "--out" in command else "outputs/sweeps/NAME")
+    listed = README.split("## The verdict")[1].split("## ")[0]
+    files = re.findall(r"`((?:report|leaderboard)\.\w+)`", listed)
+    assert sorted(files) == sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "plan.json")
+    assert (out / "figures").is_dir()
 
 
 def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,6 +53,7 @@ class Run:
     def _arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         path = self.folder / PREDICTIONS
         try:
+            # NumPy leaves a file that is no archive open, if it opened it.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in names if name in arrays.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:

@@ -1,0 +1,46 @@
+"""Simple pictures in place of the report's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from matplotlib.figure import Figure
+
+from tlfw.report import figures, page
+from tlfw.report.figures import Picture
+from tlfw.report.findings import Findings
+
+
+def _draw() -> Figure:
+    made = Figure(figsize=(4, 2))
+    made.subplots().plot([0, 1])
+    return made
+
+
+def pictures(findings: Findings) -> list[Picture]:
+    """Two, one of them with what would be markup."""
+    return [
+        Picture(name="one", section="verdict", title="One", caption="The first.", alt="A line", draw=_draw),
+        Picture(name="two", section="mistakes", title="<i>Two</i>", caption="a < b & c", alt='"<x>"', draw=_draw),
+    ]
+
+
+def svg(picture: Picture, *, dark: bool) -> str:
+    colour = "#ddd" if dark else "#222"
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="300" viewBox="0 0 6 3">'
+        f"<title>{'dark' if dark else 'light'}</title>"
+        f'<path d="M1 1 5 2" stroke="{colour}" stroke-width=".1"/></svg>'
+    )
+
+
+def leave(picture: Picture, folder: Path) -> None:
+    (folder / f"{picture.name}.svg").write_text(svg(picture, dark=False))
+
+
+def instead(patch: pytest.MonkeyPatch) -> None:
+    """The report draws these."""
+    patch.setattr(page, "svg", svg)
+    for each in (pictures, svg, leave):
+        patch.setattr(figures, each.__name__, each)

@@ -1,0 +1,73 @@
+"""The verdict in a terminal."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.report import invented
+from tlfw.report.digits import duration, percent
+from tlfw.report.findings import Findings, find_out
+from tlfw.report.leaderboard import standing
+from tlfw.report.terminal import ROWS, show
+
+FILES = [Path("here/report.html"), Path("here/[bold]report.json")]
+
+
+def told(findings: Findings, **how: object) -> str:
+    out = io.StringIO()
+    show(findings, FILES, Console(file=out, **how) if how else Console(file=out))
+    return out.getvalue()
+
+
+@pytest.fixture
+def findings(tmp_path: Path) -> Findings:
+    best = {("pretrain_finetune", "full"): 2.0}
+    return find_out([invented.sweep(tmp_path, images=400, backbones=("resnet18", "[red]net"), best=best)])
+
+
+def test_it_says_budgets_then_the_verdict_then_numbers_then_files(findings: Findings) -> None:
+    said = " ".join(told(findings).split())
+    (task,) = findings.tasks
+    parts = [*findings.unequal, task.sentence, "accuracy 95 % interval", *map(str, FILES)]
+    at = [said.index(" ".join(part.split())) for part in parts]
+    assert at == sorted(at)
+    assert at[-1] + len(str(FILES[-1])) == len(said)
+
+
+def test_rows_hold_the_findings_numbers(findings: Findings) -> None:
+    lines = told(findings).splitlines()
+    (task,) = findings.tasks
+    (costs,) = findings.costs
+    for i, cell in enumerate(task.cells[:ROWS]):
+        (row,) = [line for line in lines if line.startswith(f"{i + 1} ") and " to " in line]
+        assert cell.name + ("*" if cell.random_features else "") in row
+        assert percent(task.accuracies[i].mean) in row
+        assert standing(task, i) in row
+        assert row.rstrip().endswith(duration(costs[i].shared_seconds))
+    assert f"and {20 - ROWS} more" in told(findings)
+    assert "random features" in told(findings)
+
+
+def test_it_is_plain_where_that_is_no_terminal(findings: Findings) -> None:
+    assert "\x1b" not in told(findings)
+    assert "\x1b" in told(findings, force_terminal=True, color_system="standard", width=100)
+
+
+def test_a_narrow_terminal_loses_no_number(findings: Findings) -> None:
+    said = told(findings, force_terminal=True, no_color=True, width=80)
+    assert percent(findings.tasks[0].accuracies[0].mean) in said
+    assert "…" not in said
+
+
+def test_notes_are_said(tmp_path: Path) -> None:
+    folder = invented.sweep(tmp_path, seeds=1)
+    invented.plan(tmp_path, ["missing" * 9], name="more")
+    findings = find_out([folder, folder.parent / "more"])
+    assert findings.notes
+    said = " ".join(told(findings).split())
+    for note in findings.notes:
+        assert " ".join(note.split()) in said

@@ -1,0 +1,194 @@
+"""The report as one page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+import tlfw
+import tlfw.report.shown as shown
+from tlfw.report.digits import between, counted, labelled, sentence
+from tlfw.report.figures import Picture, svg
+from tlfw.report.findings import Findings
+from tlfw.report.leaderboard import rows
+from tlfw.report.tables import RANDOM_FEATURES
+
+MOST_PAIRS = 500
+"""Of all tasks together, on the page."""
+
+SECTIONS = {
+    "verdict": "How sure it is",
+    "labels": "How many labels",
+    "cost": "What it costs",
+    "learning": "How it was learnt",
+    "mistakes": "What goes wrong",
+}
+
+KICKERS = {
+    "winner": "One is best",
+    "group": "Several share the lead",
+    "undecided": "Not decided",
+    "alone": "Nothing to compare",
+}
+
+HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A picture with its two drawings as `data:` addresses."""
+
+    picture: Picture
+    light: str
+    dark: str
+
+
+def html(findings: Findings, pictures: Sequence[Picture]) -> str:
+    """The page. The same findings give the same page.
+
+    Names of classes, sweeps and images are shown as they are, whatever is in them.
+    """
+    engine = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    engine.filters |= {"breakable": breakable, "tight": tight, "sentence": sentence}
+    engine.globals["next_number"] = itertools.count(1).__next__
+    style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
+    drawn = [
+        Drawn(picture=each, light=_address(svg(each, dark=False)), dark=_address(svg(each, dark=True)))
+        for each in pictures
+    ]
+    return engine.get_template("page.html").render(
+        findings=findings,
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy(style, script),
+        lead=_lead(findings),
+        kickers=KICKERS,
+        tasks=_tasks(findings),
+        sections=[
+            (title, found)
+            for name, title in SECTIONS.items()
+            if (found := [each for each in drawn if each.picture.section == name])
+        ],
+        starred=any(cell.random_features for task in findings.tasks for cell in task.cells),
+        random_features=RANDOM_FEATURES,
+        pairs_left_out=_pairs(findings) > MOST_PAIRS,
+        most_pairs=MOST_PAIRS,
+        made_with=_made_with(findings),
+        version=tlfw.__version__,
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """A Content-Security-Policy under which nothing but the page's own style, script and pictures is used."""
+    own = {
+        name: "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name, text in (("style", style), ("script", script))
+    }
+    return (
+        f"default-src 'none'; style-src '{own['style']}'; script-src '{own['script']}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken where its parts end."""
+    return Markup(str(escape(text)).replace("/", "/<wbr>"))
+
+
+def tight(text: str) -> str:
+    """A sentence in which no unit is parted from its number."""
+    return re.sub(r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))", "\N{NO-BREAK SPACE}", text)
+
+
+def _address(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode(errors="replace")).decode()
+
+
+def _lead(findings: Findings) -> str:
+    """One sentence on what was compared."""
+    cells = Counter(len(task.cells) for task in findings.tasks)
+    seeds = [one.seeds for task in findings.tasks for one in task.accuracies]
+    ways = between(min(cells), max(cells))
+    repeated = f"{between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'}"
+    tasks = f", at {len(findings.tasks)} numbers of labelled images" if len(findings.tasks) > 1 else ""
+    return (
+        f"{ways} {'way' if ways == '1' else 'ways'} of transferring to “{findings.target}”{tasks}, with {repeated}, "
+        f"tested on the same {counted(findings.test_images, 'image')} of "
+        f"{len(findings.classes)} {'class' if len(findings.classes) == 1 else 'classes'}."
+    )
+
+
+def _pairs(findings: Findings) -> int:
+    return sum(len(task.cells) * (len(task.cells) - 1) // 2 for task in findings.tasks)
+
+
+def _tasks(findings: Findings) -> list[dict[str, Any]]:
+    """What the template shows of each task: captions name the task, for the same table of another has another."""
+    all_rows = rows(findings)
+    found = []
+    for t, task in enumerate(findings.tasks):
+        name = labelled(task.labelled)
+        with_ = f"with {name}"
+        prices = findings.costs[t]
+        several = len(task.cells) > 1
+        found.append(
+            {
+                "task": task,
+                "name": name,
+                "leaderboard": shown.leaderboard(task, all_rows[t], f"Leaderboard {with_}, most accurate first."),
+                "details": shown.details(task, all_rows[t], f"All other numbers {with_}."),
+                "against": shown.against_best(task, f"The first against each other {with_}.") if several else None,
+                "pairs": shown.all_pairs(task, f"All pairs {with_}.")
+                if several and _pairs(findings) <= MOST_PAIRS
+                else None,
+                "budgets": shown.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
+                if several
+                else None,
+                "pareto": shown.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
+                "forgetting": shown.forgetting(task, f"Accuracy on the source, {with_}."),
+                "calibration": shown.calibration(findings, t, f"Confidence and accuracy, {with_}."),
+                "confused": [
+                    table
+                    for i in shown.looked_at(task)
+                    if (table := shown.confused(findings, t, i, f"What {task.cells[i].name} confuses most, {with_}."))
+                ],
+                "hard": shown.hard_images(findings, t, _hard(findings, t, with_)),
+                "runs": shown.made_of(task, f"The chosen runs, {with_}."),
+            }
+        )
+    return found
+
+
+def _hard(findings: Findings, t: int, with_: str) -> str:
+    count, some = findings.hard[t]
+    which = " Shown are those that most agree on a wrong class." if count > len(some) else ""
+    return f"{count:,} of {findings.test_images:,} images are wrong in every run of every cell, {with_}.{which}"
+
+
+def _made_with(findings: Findings) -> list[tuple[str, str]]:
+    """What of the environments the runs say, each value once."""
+    named = {"tlfw": "tlfw", "torch": "torch", "torchvision": "torchvision", "device": "device", "git": "commit"}
+    found = []
+    for key, name in named.items():
+        values = Counter(
+            str(run.record.environment[key]) for run in findings.gathered.runs if run.record.environment.get(key)
+        )
+        if values:
+            found.append((name, ", ".join(values)))
+    return found
