@@ -23,7 +23,10 @@ Cli = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """`python -m tlfw` in this process and an empty folder: -> (exit code, standard output, standard error)."""
+    """`python -m tlfw` in this process and an empty folder: -> (exit code, standard output, standard error).
+
+    A sweep is reported only where that is asked for.
+    """
 
     def call(*arguments: str) -> tuple[int, str, str]:
         from tlfw.__main__ import main
@@ -31,6 +34,8 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("HOME", str(tmp_path))
         monkeypatch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+        if "-m" in arguments and not any(word.startswith("hydra.sweeper.report") for word in arguments):
+            arguments = (*arguments, "hydra.sweeper.report=false")  # which takes longer than such a sweep
         monkeypatch.setattr(sys, "argv", ["tlfw", *arguments])
         capsys.readouterr()
         code = 0
