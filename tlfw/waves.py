@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from tlfw.agenda import Agenda, Key, Task, blocked, paces
 from tlfw.changes import changes
 from tlfw.errors import ConfigError
+from tlfw.interruption import Interrupted
 from tlfw.record import Record, replace_text
 from tlfw.settings import flat
 
@@ -82,6 +83,8 @@ def conduct(
                 else:
                     outcomes[task.candidate] = said(problem)
             else:
+                if isinstance(value, Interrupted):  # in a process of its own
+                    raise value
                 if not task.step:
                     outcomes[task.candidate] = value
     return outcomes

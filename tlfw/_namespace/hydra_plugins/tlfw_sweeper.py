@@ -106,8 +106,11 @@ class TlfwSweeper(Sweeper):
         return [best.overrides]
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
+        from tlfw.interruption import delegated
+
         assert self.launcher is not None
-        return self.launcher.launch(batch, initial_job_idx=first)
+        with delegated():
+            return self.launcher.launch(batch, initial_job_idx=first)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None
