@@ -109,7 +109,8 @@ def _forget(folder: Path) -> None:
 def _quiet() -> None:
     """Keep the libraries' announcements away from what tlfw has to say."""
     for package in ("pytorch", "fabric"):
-        logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.ERROR)
+        for name in (f"lightning.{package}", f"lightning.{package}.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
 
 
