@@ -6,15 +6,19 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 AGAIN_SECONDS = 0.5
 """From then on a signal is a second one; before, it is the first again: some senders signal a process and its group."""
+
+LATER_SECONDS = 0.05
 
 
 class Interrupted(BaseException):
@@ -72,9 +76,10 @@ def heeded() -> Iterator[None]:
         yield
         return
     kept = {signum: own for signum, own in DEFAULTS.items() if signal.getsignal(signum) == own}
-    outer = _State.deferred, _State.forward
+    outer, hook = (_State.deferred, _State.forward), sys.unraisablehook
     if kept:
         _State.pid, _State.signum = os.getpid(), None
+        sys.unraisablehook = partial(_raise_later, hook)
     _State.deferred, _State.forward = False, None
     try:
         for signum in kept:
@@ -87,7 +92,16 @@ def heeded() -> Iterator[None]:
             signal.signal(signum, own)
         _State.deferred, _State.forward = outer
         if kept:
-            _State.signum = None
+            sys.unraisablehook, _State.signum = hook, None
+
+
+def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
+    """What was raised in a destructor or around a fork has gone nowhere: the signal is sent again when that is over."""
+    if isinstance(lost.exc_value, Interrupted):
+        _State.signum = None
+        threading.Timer(LATER_SECONDS, os.kill, (os.getpid(), lost.exc_value.signum)).start()
+    else:
+        otherwise(lost)
 
 
 @contextlib.contextmanager
