@@ -68,6 +68,7 @@ class TlfwSweeper(Sweeper):
         waves.announce(agenda, folder.name, folder, runs)
         if self.dry_run:
             return None
+        shared = waves.shared_keys(agenda, lambda key: store.has(*key))
         outcomes = waves.conduct(
             agenda,
             launch=self._launch,
@@ -78,6 +79,8 @@ class TlfwSweeper(Sweeper):
         table.show(rows)
         waves.leave_summary(folder, rows)
         print(waves.summary(rows), flush=True)
+        if made := waves.shared_summary(agenda, shared, store):
+            print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if any(isinstance(outcome, str) for _, outcome, _ in rows):
             raise sweep.SomeFailed
