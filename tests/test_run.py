@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import multiprocessing
+import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tlfw import run as fold
 from tlfw.data import ImageArray
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import LastBlocks
+from tlfw.interruption import Interrupted
 from tlfw.mix import DataMix
 from tlfw.record import Record
 from tlfw.run import Job
@@ -328,3 +332,39 @@ def test_a_stage_in_the_store_says_what_it_was(tmp_path: Path) -> None:
         facts = json.loads((made.shelf.root / "stages" / key / "stage.json").read_text())
         assert facts["images_seen"] == facts["steps"] * 8
         assert facts["certificate"]["holds"]
+
+
+@pytest.mark.parametrize("moment", ["features", "publication", "test", "record"])
+def test_wherever_a_signal_arrives_the_same_run_goes_on_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """What was made by then is kept: a publication that has begun is finished first."""
+    expected, _ = fold.run(experiment(tmp_path / "whole"), JOB)
+    place = {
+        "features": "tlfw.features.outputs",
+        "publication": "tlfw.store.seal",
+        "test": "tlfw.run.examine",
+        "record": "tlfw.run.leave",
+    }[moment]
+    room, _, name = place.rpartition(".")
+    function = getattr(importlib.import_module(room), name)
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return function(*args, **kwargs)
+
+    made = experiment(tmp_path)
+    with monkeypatch.context() as now:
+        now.setattr(place, interrupted)
+        with pytest.raises(Interrupted, match="SIGTERM"):
+            fold.run(made, JOB)
+    (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
+    left = Record.read(path)
+    assert left.status == ("done" if moment == "record" else "interrupted")
+    there = {"features": 1, "publication": 1, "test": 2, "record": 2}[moment]
+    assert len(made.shelf.keys("stages")) == there
+    assert len(left.stages) == (0 if moment == "publication" else there)
+    found, untouched = fold.run(made, JOB)
+    assert untouched == (moment == "record")
+    assert (found.metrics, found.certificate) == (expected.metrics, expected.certificate)
+    assert not made.shelf.leftovers()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +16,10 @@ import pytest
 from tests.test_agenda import job, stage
 from tests.test_main import SMOKE
 from tests.test_record import RECORD
-from tlfw.agenda import make_agenda
+from tlfw.agenda import Key, Step, make_agenda
 from tlfw.record import Record
-from tlfw.waves import conduct, rows, summary
+from tlfw.store import Store
+from tlfw.waves import conduct, rows, shared_keys, shared_summary, summary
 
 
 class Returned:
@@ -61,6 +65,29 @@ def test_equal_runs_and_finished_ones_have_a_row_each() -> None:
     agenda = make_agenda(grid, lambda key: False)
     found = rows(agenda, {"b": RECORD}, conduct(agenda, lambda *_: [Returned((RECORD, False))], str, print))
     assert [(outcome, there) for _, outcome, there in found] == [(RECORD, False), (RECORD, True), (RECORD, True)]
+
+
+def test_what_was_made_before_the_runs_is_said_with_its_time(tmp_path: Path) -> None:
+    """The features of a shared stage are in that stage's seconds already."""
+    store = Store(tmp_path)
+
+    def put(key: Key, seconds: float) -> None:
+        name = "stage.json" if key[0] == "stages" else "features.json"
+        store.get_or_make(*key, lambda draft: (draft / name).write_text(json.dumps({"seconds": seconds})))
+
+    keys = {name: (kind, name * 32) for name, kind in zip("abcdef", ["features", "stages"] * 3, strict=True)}
+    before = [Step("pretrain/features", (keys["a"],), 1, trains=False), Step("pretrain", (keys["b"],), 1, trains=True)]
+    own = Step("adapt/features", (keys["c"], keys["e"]), 1, trains=False)
+    grid = [job(run, *before, own, stage("adapt", run)) for run in ("x", "y")]
+    put(keys["e"], 1000)
+    agenda = make_agenda(grid, lambda key: store.has(*key))
+    shared = shared_keys(agenda, lambda key: store.has(*key))
+    assert shared == [keys["a"], keys["b"], keys["c"]]
+    assert shared_summary(agenda, shared, store) is None
+    for name, seconds in (("a", 5), ("b", 20), ("c", 7)):
+        put(keys[name], seconds)
+    assert shared_summary(agenda, shared, store) == "shared before them: 1 stage, 2 features, 27 s"
+    assert shared_keys(agenda, lambda key: store.has(*key)) == []
 
 
 WILD = "freeze_policy.lr_backbone=1e30"
@@ -134,7 +161,8 @@ def numbers(outputs: Path) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Path) -> None:
-    """One after the other; two at a time; and by two processes that start the same sweep at once in one folder."""
+    """One after the other; by two processes that start the same sweep at once in one folder; and two at a time,
+    interrupted in both ways: from a terminal, which tells all processes, and by a signal to the first one alone."""
     code, out, err = cli("-m", *GIVEN, "outputs=serial")
     assert code == 0, err
     stages = out.count(" steps in ")
@@ -146,6 +174,19 @@ def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Pat
     assert sum(text.count(" steps in ") for text in said) == stages
     two = [word for word in command if not word.startswith("outputs=")]
     two += ["outputs=parallel", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    for tell, signum, code in ((os.killpg, signal.SIGINT, 1), (os.kill, signal.SIGTERM, 143)):
+        stages = tmp_path / "parallel" / "store" / "stages"
+        there = len(list(stages.glob("[!.]*")))
+        process = subprocess.Popen(
+            two, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while not list(stages.glob(".*.draft")) or len(list(stages.glob("[!.]*"))) > there:
+            assert process.poll() is None
+            time.sleep(0.01)
+        tell(process.pid, signum)
+        out, err = process.communicate(timeout=60)  # which ends with the last process that could write there
+        assert process.returncode == code, out + err
+        assert err.strip() == "interrupted; the same command goes on from here"
     subprocess.run(two, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     serial = numbers(tmp_path / "serial")
     assert len(serial) == 4

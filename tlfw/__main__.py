@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tlfw import CONF, table
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
-from tlfw.interruption import Interrupted
+from tlfw.interruption import Interrupted, heeded, heeded_by_helper
 from tlfw.record import Record
 from tlfw.sweep import Refused, SomeFailed, known_fields
 from tlfw.typed import as_hydra_takes_it
@@ -36,8 +36,13 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
+        helping = heeded_by_helper()
         try:
             return run(config, folder, sweep=Path(settings.sweep.dir).name)
+        except Interrupted as problem:
+            if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
+                return problem
+            raise
         except Exception:
             # The sweep's table has a line on it; whoever wants more finds it here.
             (folder / "traceback.txt").write_text(traceback.format_exc())
@@ -104,7 +109,8 @@ def _forget(folder: Path) -> None:
 def _quiet() -> None:
     """Keep the libraries' announcements away from what tlfw has to say."""
     for package in ("pytorch", "fabric"):
-        logging.getLogger(f"lightning.{package}.utilities.rank_zero").setLevel(logging.ERROR)
+        for name in (f"lightning.{package}", f"lightning.{package}.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")
 
 
@@ -116,7 +122,8 @@ def main() -> None:
     config = None
     try:
         sys.argv[1:] = as_hydra_takes_it(sys.argv[1:])
-        job()
+        with heeded():
+            job()
         if _PROBLEMS:
             problem, config = _PROBLEMS.pop()
             raise problem

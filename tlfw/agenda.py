@@ -9,9 +9,10 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tlfw.plan import Plan
+if TYPE_CHECKING:
+    from tlfw.plan import Plan
 
 Key = tuple[str, str]
 """Where the store has it: kind, key."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -173,7 +172,6 @@ class Fold:
             "metrics": self.validated(),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
-        shutil.rmtree(scratch, ignore_errors=True)
         return facts
 
     def mixture(self, planned: PlannedStage) -> Mixture:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 
 DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 AGAIN_SECONDS = 0.5
 """From then on a signal is a second one; before, it is the first again: some senders signal a process and its group."""
+
+LATER_SECONDS = 0.05
 
 
 class Interrupted(BaseException):
@@ -36,7 +41,8 @@ class _State:
     signum: int | None = None
     since = 0.0
     deferred = False
-    forward: Callable[[int], None] | None = None
+    forward: Callable[[int], object] | None = None
+    helper = False
 
 
 def asked() -> int | None:
@@ -48,44 +54,64 @@ def _handle(signum: int, frame: FrameType | None) -> None:
     if os.getpid() != _State.pid:
         return  # a forked process, which loads data: the one that forked it ends it
     if _State.signum is not None:
-        if time.monotonic() - _State.since > AGAIN_SECONDS:
+        if time.monotonic() - _State.since > AGAIN_SECONDS and not _State.helper:
+            _tell_children(signal.SIGKILL)
             os.write(1, b"\x1b[?25h" if os.isatty(1) else b"")  # a progress bar hides the cursor
             os._exit(128 + signum)
         return
     _State.signum, _State.since = signum, time.monotonic()
-    if _State.forward:
-        _State.forward(signal.SIGINT)
-    if not _State.deferred:
+    told = _State.forward(signum) if _State.forward else None
+    if not _State.deferred or told == 0:
         raise Interrupted(signum)
 
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Interrupted` inside; a second one ends the process on the spot.
+    """SIGINT and SIGTERM raise `Interrupted` inside; a second one ends the process on the spot, with its children.
 
     Where someone else handles a signal (a cluster's launcher), or outside the main thread, all stays as it is.
+    Within another one, it raises again what was only noted there.
     """
-    kept = {}
-    if threading.current_thread() is threading.main_thread():
-        kept = {signum: own for signum, own in DEFAULTS.items() if signal.getsignal(signum) == own}
-        _State.pid, _State.signum, _State.deferred, _State.forward = os.getpid(), None, False, None
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {signum: own for signum, own in DEFAULTS.items() if signal.getsignal(signum) == own}
+    outer, hook = (_State.deferred, _State.forward), sys.unraisablehook
+    if kept:
+        _State.pid, _State.signum = os.getpid(), None
+        sys.unraisablehook = partial(_raise_later, hook)
+    _State.deferred, _State.forward = False, None
     try:
         for signum in kept:
             signal.signal(signum, _handle)
+        if _State.signum is not None:
+            raise Interrupted(_State.signum)
         yield
     finally:
         for signum, own in kept.items():
             signal.signal(signum, own)
+        _State.deferred, _State.forward = outer
+        if kept:
+            sys.unraisablehook, _State.signum = hook, None
+
+
+def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
+    """What was raised in a destructor or around a fork has gone nowhere: the signal is sent again when that is over."""
+    if isinstance(lost.exc_value, Interrupted):
         _State.signum = None
+        threading.Timer(LATER_SECONDS, os.kill, (os.getpid(), lost.exc_value.signum)).start()
+    else:
+        otherwise(lost)
 
 
 @contextlib.contextmanager
-def deferred(forward: Callable[[int], None] | None) -> Iterator[None]:
+def deferred(forward: Callable[[int], object] | None = None) -> Iterator[None]:
     """Inside, a signal raises nothing: whoever asks `asked()` acts on it. What ends with one asked is `Interrupted`.
 
     Args:
-        forward: told a signal for processes that work for this one.
+        forward: told a signal for processes that work for this one; where it says that it told 0, the signal raises.
     """
+    outer = _State.deferred, _State.forward
     _State.deferred, _State.forward = True, forward
     try:
         yield
@@ -95,9 +121,25 @@ def deferred(forward: Callable[[int], None] | None) -> Iterator[None]:
         # Whatever it was, of what the signal brought down: a loader's worker, another process.
         raise Interrupted(_State.signum) from problem
     finally:
-        _State.deferred, _State.forward = False, None
-    if _State.signum is not None:
+        _State.deferred, _State.forward = outer
+    if _State.signum is not None and not _State.deferred:
         raise Interrupted(_State.signum)
+
+
+@contextlib.contextmanager
+def delegated() -> Iterator[None]:
+    """Inside, processes that this one has started may do its work: they are told a signal, and waited for."""
+    with deferred(_tell_children):
+        yield
+
+
+def _tell_children(signum: int) -> int:
+    """-> how many there are."""
+    children = multiprocessing.active_children()
+    for child in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid or 0, signum)
+    return len(children)
 
 
 def heeded_by_rank() -> None:
@@ -106,3 +148,15 @@ def heeded_by_rank() -> None:
         _State.pid, _State.signum, _State.deferred = os.getpid(), None, True
         for signum in DEFAULTS:
             signal.signal(signum, _handle)
+
+
+def heeded_by_helper() -> bool:
+    """In a process that makes runs for another one: -> whether this is one.
+
+    From now on its first signal is all it needs; it refuses further runs, and who started it ends it.
+    """
+    if multiprocessing.current_process().name == "MainProcess":
+        return False
+    heeded_by_rank()
+    _State.helper = True
+    return True

@@ -19,7 +19,7 @@ from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions
 from tlfw.experiment import Experiment
 from tlfw.fold import Fold, said_of, status_of
-from tlfw.interruption import heeded
+from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
 from tlfw.plan import Plan
@@ -237,7 +237,11 @@ class _Run:
         )
 
     def publish(self, record: Record) -> None:
-        """Leave the run's folder; its record comes last."""
+        """Leave the run's folder; its record comes last. A signal waits for that."""
+        with deferred():
+            self._publish(record)
+
+    def _publish(self, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         hydra = self.job.folder / ".hydra" if self.job.folder else None
         if hydra and hydra.is_dir():

@@ -22,7 +22,6 @@ from tlfw.agenda import Candidate, steps_of
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
 from tlfw.record import Record
-from tlfw.seen import Memo
 from tlfw.settings import flat
 from tlfw.typed import group_choices
 
@@ -145,6 +144,7 @@ def checked(
     from hydra.utils import instantiate
 
     from tlfw.run import find_record
+    from tlfw.seen import Memo
 
     errors: dict[str, list[str]] = {}
     memo = Memo()

@@ -9,6 +9,7 @@ import datetime
 import hashlib
 import json
 import math
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -137,7 +138,7 @@ def train(
         use_distributed_sampler=False,
     )
     launcher = fitter.strategy.launcher
-    with deferred(launcher.kill if launcher else None):
+    with deferred((lambda _: launcher.kill(signal.SIGINT)) if launcher else None):
         fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
     if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")

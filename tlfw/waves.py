@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +14,10 @@ from typing import Any, Protocol
 from tlfw.agenda import Agenda, Key, Task, blocked, paces
 from tlfw.changes import changes
 from tlfw.errors import ConfigError
+from tlfw.interruption import Interrupted
 from tlfw.record import Record, replace_text
 from tlfw.settings import flat
+from tlfw.store import Store, read_json
 
 Outcome = Record | str
 """Of a run: its record, or why there is none."""
@@ -82,6 +85,8 @@ def conduct(
                 else:
                     outcomes[task.candidate] = said(problem)
             else:
+                if isinstance(value, Interrupted):  # in a process of its own
+                    raise value
                 if not task.step:
                     outcomes[task.candidate] = value
     return outcomes
@@ -112,6 +117,43 @@ def summary(found: Sequence[tuple[str, Outcome, bool]]) -> str:
     return f"{done} done ({done - untouched} trained now, {untouched} were there), {failed} failed" + (
         f", {stopped} blocked" if stopped else ""
     )
+
+
+def shared_keys(agenda: Agenda, stored: Callable[[Key], bool]) -> list[Key]:
+    """What the waves make apart from the runs that need it.
+
+    Args:
+        stored: whether the store has it already.
+    """
+    keys = dict.fromkeys(key for wave in agenda.waves for task in wave if task.step for key in task.step.keys)
+    return [key for key in keys if not stored(key)]
+
+
+def shared_summary(agenda: Agenda, keys: Sequence[Key], store: Store) -> str | None:
+    """What was made before the runs, and how long that took, which is in no run's `seconds_spent`; None: nothing was.
+
+    Args:
+        keys: as `shared_keys` said before the waves were launched; what failed is left out.
+    """
+    made = [key for key in keys if store.has(*key)]
+    # A stage's seconds have those of its features in them.
+    counted = {
+        key
+        for candidate in agenda.candidates
+        for before, stage in itertools.pairwise(candidate.steps)
+        if not before.trains and not set(made).isdisjoint(stage.keys)
+        for key in before.keys
+    }
+    seconds = sum(
+        read_json(store.place(kind, key) / FACTS[kind])["seconds"] for kind, key in made if (kind, key) not in counted
+    )
+    stages = sum(kind == "stages" for kind, _ in made)
+    parts = [f"{stages} stage{'s' * (stages != 1)}"] * bool(stages)
+    parts += [f"{len(made) - stages} features"] * (len(made) > stages)
+    return f"shared before them: {', '.join(parts)}, {seconds:.0f} s" if made else None
+
+
+FACTS = {"stages": "stage.json", "features": "features.json"}
 
 
 def leave_summary(folder: Path, found: Sequence[tuple[str, Outcome, bool]]) -> None:

@@ -28,6 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.interruption import deferred
 from tlfw.store.seal import DONE, damage, seal
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -139,12 +140,13 @@ class Store:
                     _remove(draft)
                     draft.mkdir()
                 make(draft)
-                with self._written():
+                with deferred(), self._written():  # what was made is not lost any more
                     seal(draft, {"kind": kind, "key": key, **(about or {})})
                     _remove(gone)
                     if os.path.lexists(place):
                         place.rename(gone)
                     draft.rename(place)
+                    _remove(self._beside(kind, key, "scratch"))
             except BaseException as problem:
                 full = self._full(problem, draft)
                 with contextlib.suppress(OSError):

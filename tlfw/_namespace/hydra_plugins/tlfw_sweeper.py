@@ -73,6 +73,7 @@ class TlfwSweeper(Sweeper):
         waves.announce(agenda, folder.name, folder, runs)
         if self.dry_run:
             return None
+        shared = waves.shared_keys(agenda, lambda key: store.has(*key))
         outcomes = waves.conduct(
             agenda,
             launch=self._launch,
@@ -83,6 +84,8 @@ class TlfwSweeper(Sweeper):
         table.show(rows)
         waves.leave_summary(folder, rows)
         print(waves.summary(rows), flush=True)
+        if made := waves.shared_summary(agenda, shared, store):
+            print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if self.report:
             new = bool(outcomes) or not (folder / "report.json").exists()
@@ -114,8 +117,11 @@ class TlfwSweeper(Sweeper):
         return [best.overrides]
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
+        from tlfw.interruption import delegated
+
         assert self.launcher is not None
-        return self.launcher.launch(batch, initial_job_idx=first)
+        with delegated():
+            return self.launcher.launch(batch, initial_job_idx=first)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None
