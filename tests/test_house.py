@@ -32,7 +32,7 @@ FLOORS = (
     # verbs
     ("store", "loaded", "progress", "cost", "evaluate", "features", "learner", "train", "numerics", "environment"),
     # a run
-    ("server", "tracking", "trial", "seen", "plan", "experiment", "run"),
+    ("server", "tracking", "trial", "seen", "match", "plan", "experiment", "run"),
     # doors
     (
         "store.__main__",
