@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import pytest
 import torch
 
 from tests.tiny import FULL, LAST_LAYER
@@ -13,8 +14,8 @@ from tlfw.model import Model
 from tlfw.zoo import TorchvisionBackbone
 
 
-def model() -> Model:
-    made = Model(TorchvisionBackbone(name="resnet18"), 64, seed=0)
+def model(backbone: str = "resnet18") -> Model:
+    made = Model(TorchvisionBackbone(name=backbone), 64, seed=0)
     made.add_head("target", 10)
     return made
 
@@ -35,12 +36,14 @@ def test_a_linear_probe_on_features_costs_its_matrix_products() -> None:
     assert direct == alone + 100 * forward
 
 
-def test_training_everything_costs_about_three_forward_passes() -> None:
-    net = model()
+@pytest.mark.parametrize("backbone", ["resnet18", "shufflenet_v2_x0_5", "efficientnet_b0"])
+def test_training_everything_costs_about_three_forward_passes(backbone: str) -> None:
+    """Also where convolutions are in groups, of whose backward pass torch's own count makes many times too much."""
+    net = model(backbone)
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     full, direct = stage_flops(Freezing(FULL, net, ["target"]), start=0, head="target", images_seen=1, images_stored=0)
     assert full == direct
-    assert 2.7 < full / flops_per_image(net, "target", start=0, stop=None, train=False) < 3.0
+    assert 2.6 < full / flops_per_image(net, "target", start=0, stop=None, train=False) < 3.0
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
 

@@ -73,7 +73,7 @@ FLOORS = (
         "environment",
     ),
     # a run
-    ("server", "tracking", "trial", "seen", "plan", "experiment", "fold", "run"),
+    ("server", "tracking", "trial", "seen", "match", "plan", "experiment", "fold", "run"),
     # doors
     (
         "store.__main__",

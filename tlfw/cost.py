@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
+import functools
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from tlfw.backbone import Backbone
+from tlfw.families import on_meta
 from tlfw.freeze import Freezing
 from tlfw.model import Model
 
@@ -30,7 +35,7 @@ def flops_per_image(model: Model, head: str, *, start: int, stop: int | None, tr
     x = torch.empty(2, 3, size, size, device="meta")
     with torch.no_grad():
         x = ghost.trunk(x, 0, start)
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _conv_backward})
     with counter, torch.set_grad_enabled(train):
         z = ghost.trunk(x, start, stop)
         if stop is None:
@@ -38,6 +43,16 @@ def flops_per_image(model: Model, head: str, *, start: int, stop: int | None, tr
         if train:
             z.sum().backward()
     return counter.get_total_flops() // 2
+
+
+def _conv_backward(grad_shape: list[int], x_shape: list[int], w_shape: list[int], *rest: Any, **_: Any) -> int:
+    """The gradients of a convolution's input and of its weights take as much as its forward pass, each that is asked.
+
+    torch's own formula counts that of the weights for each group once more: 4 to 17 forward passes where convolutions
+    are depthwise, as in ShuffleNet or EfficientNet.
+    """
+    transposed, asked = rest[4], rest[-1]
+    return conv_flop_count(x_shape, w_shape, grad_shape, transposed) * sum(asked[:2])
 
 
 def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, images_stored: int) -> tuple[int, int]:
@@ -52,6 +67,29 @@ def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, 
         return direct, direct
     seen = flops_per_image(model, head, start=start, stop=None, train=True) * images_seen
     return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored, direct
+
+
+def planned_flops(backbone: Backbone, image_size: int, classes: int, trained: tuple[str, ...]) -> int:
+    """Training operations for one image as if no feature were stored, of a model that nobody has built.
+
+    Args:
+        classes: of the data set whose head is passed.
+        trained: the names of the blocks that train beside it.
+    """
+    return _planned_flops(dataclasses.replace(backbone, weights=None, runs=""), image_size, classes, trained)
+
+
+@functools.cache
+def _planned_flops(backbone: Backbone, image_size: int, classes: int, trained: tuple[str, ...]) -> int:
+    def make() -> Model:
+        model = Model(backbone, image_size, seed=0)
+        model.add_head("any", classes)
+        return model
+
+    model = on_meta(make)
+    for name, parameter in model.trunk.model.named_parameters():
+        parameter.requires_grad_(model.trunk.block_of[name] in trained)
+    return flops_per_image(model, "any", start=0, stop=None, train=True)
 
 
 def start_measuring_memory() -> None:

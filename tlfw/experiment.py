@@ -16,7 +16,8 @@ from tlfw.backbone import Backbone
 from tlfw.data import DataSet
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
-from tlfw.mix import Budget, DataMix
+from tlfw.match import Match, Measure
+from tlfw.mix import Budget, DataMix, Set, Stage
 from tlfw.plan import Plan, make_plan
 from tlfw.seen import Memo
 from tlfw.store import Store
@@ -66,6 +67,10 @@ class Experiment:
         seed: of weights, order, augmentation and dropout; not of which images are labelled.
         image_size: pixels, which both data sets follow unless they say otherwise.
         select: a stage hands on its `last` weights, or its `best_val`.
+        match_budget: `epochs` of the target, `steps` of the optimizer, `images` seen or training `flops` (none stored):
+            the last stage takes as many steps as make the sum over the run's stages that of `pretrain.budget` on the
+            source and then `adapt.budget` on the target with everything training, to the nearest step, if
+            `trainer.max_steps` lets it. null: each stage has its own budget.
         validations: how often a stage is validated, evenly spread, the last time at its end.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
@@ -93,6 +98,7 @@ class Experiment:
     adapt: Adapt
     joint: Joint
     select: Literal["last", "best_val"]
+    match_budget: Measure | None
     validations: int = Field(ge=1)
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
     workers: int = Field(ge=0)
@@ -112,6 +118,18 @@ class Experiment:
     def runs(self) -> Path:
         """The folder of all runs."""
         return Path(self.outputs).expanduser() / "runs"
+
+    @property
+    def match(self) -> Match | None:
+        """What all trainings of a run are to come to; None: to whatever their own budgets do."""
+
+        def alone(name: Set, step: Pretrain | Adapt) -> Stage:
+            return Stage(share={name: 1.0}, loss_weight={name: 1.0}, batch_size=step.batch_size, budget=[step.budget])
+
+        if self.match_budget is None:
+            return None
+        pretraining = [alone("source", self.pretrain)] if self.pretrain.budget.amount else []
+        return Match(measure=self.match_budget, reference=[*pretraining, alone("target", self.adapt)])
 
     def plan(self, memo: Memo | None = None) -> Plan:
         """Everything that will be made, checked and named.
@@ -143,6 +161,7 @@ class Experiment:
             trainer=self.trainer,
             select=self.select,
             validations=self.validations,
+            match=self.match,
             seed=self.seed,
             threads=self.threads,
             manifests=self.shelf.root / "manifests",

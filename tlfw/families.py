@@ -15,7 +15,7 @@ import itertools
 import operator
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torchvision.models
@@ -341,7 +341,10 @@ class _OnMeta(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def on_meta(make: Callable[[], nn.Module]) -> nn.Module:
+M = TypeVar("M", bound=nn.Module)
+
+
+def on_meta(make: Callable[[], M]) -> M:
     """A model on torch's meta device: shapes and names, no data, built in milliseconds."""
     with _OnMeta():
         model = make()

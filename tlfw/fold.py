@@ -124,7 +124,7 @@ class Fold:
         """Train a stage and put its weights and its facts into `draft`."""
         stage, plan = planned.stage, self.plan
         freezing = Freezing(planned.policy, self.model, stage.names)
-        monitor = "target" if "target" in stage.names else "source"
+        monitor = stage.monitor
         scratch = self.store.scratch(STAGES, planned.key)
         last = planned is plan.stages[-1]
         mixture = self.mixture(planned)

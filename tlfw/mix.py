@@ -87,6 +87,11 @@ class Stage:
         return tuple(self.share)
 
     @property
+    def monitor(self) -> Set:
+        """The data set whose validation selects, and through whose head operations are counted."""
+        return "target" if "target" in self.share else "source"
+
+    @property
     def loss_weights(self) -> dict[str, float]:
         """Data set of the mixture -> weight of its cross-entropy."""
         return {name: self.loss_weight[name] for name in self.share}

@@ -15,6 +15,7 @@ from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
+from tlfw.match import Match
 from tlfw.mix import DataMix, Stage
 from tlfw.numerics import numerics_of
 from tlfw.seen import Memo, SeenData, look, size_for
@@ -110,6 +111,7 @@ def make_plan(
     trainer: TrainerFactory,
     select: str,
     validations: int,
+    match: Match | None,
     seed: int,
     threads: int | None,
     manifests: Path,
@@ -131,16 +133,24 @@ def make_plan(
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     with at("backbone"):
         key = digest([backbone.identity(), data.image_size, seed])
+    matched = match.budget(backbone, data_sets, data, manifests, memo) if match else None
+    spent = 0
     planned: list[PlannedStage] = []
     for name, stage in stages.items():
         policy = stage.policy or freeze_policy
         trained = policy.trained_blocks(blocks)
         with at(f"data_mix.stages.{name}"):
             per_batch = stage.per_batch(data.sizes)
-            steps = min(stage.steps(data.sizes), numerics.most_steps)
+            steps = stage.steps(data.sizes)
             _check_batch(per_batch, data, numerics.tag["world_size"])
             if sum(per_batch.values()) == numerics.tag["world_size"]:
                 backbone.check_single_images(data.image_size, frozen_first(blocks, trained))
+        if matched:
+            price = matched.price(stage, per_batch, trained)
+            if len(planned) == len(stages) - 1:
+                steps = matched.last_steps(name, price, spent)
+            spent += steps * price
+        steps = min(steps, numerics.most_steps)
         stored = stored_blocks(policy, backbone, data.image_size, [data.views[each] for each in stage.names])
         heads = dict.fromkeys(each for before in planned for each in before.stage.names) | dict.fromkeys(stage.names)
         start_key = key

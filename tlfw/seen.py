@@ -71,7 +71,7 @@ def look(backbone: Backbone, data_sets: Mapping[str, DataSet], manifests: Path, 
         parts = ("train", "val", "test") if name == "target" else ("train", "val")
 
         def read(data_set: DataSet = data_set, parts: tuple[str, ...] = parts) -> tuple[Any, Any, Any]:
-            division = data_set.divide(tested="test" in parts, manifests=manifests)
+            division = divided(data_set, "test" in parts, manifests, memo)
             own = {part: getattr(division, part).sums(manifests) for part in parts}
             return division, own, {part: getattr(division, part).digest(found) for part, found in own.items()}
 
@@ -86,6 +86,15 @@ def look(backbone: Backbone, data_sets: Mapping[str, DataSet], manifests: Path, 
         content=content,
         image_size=image_size,
     )
+
+
+def divided(data_set: DataSet, tested: bool, manifests: Path, memo: Memo) -> Division:
+    """A data set's images by use.
+
+    Raises:
+        ConfigError: they cannot be had; the field is the data set's own.
+    """
+    return memo.get(lambda: data_set.divide(tested=tested, manifests=manifests), "division", data_set, tested)
 
 
 def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:

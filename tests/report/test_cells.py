@@ -88,6 +88,24 @@ def test_fields_that_decide_nothing_do_not_divide_a_cell(tmp_path: Path) -> None
     assert (len(cell.runs), cell.tried) == (2, 1)
 
 
+def test_a_matched_sweep_and_an_unmatched_one_are_not_mixed(tmp_path: Path) -> None:
+    """What tells them apart is how long a run trained: one that is of both sweeps says only who made it first."""
+    for seed, measure in ((0, "images"), (1, None)):
+        invented.run(tmp_path / "same", "joint", "full", seed, RIGHT, settings={"match_budget": measure})
+    (cell,) = cells(tmp_path / "same")
+    assert (len(cell.runs), cell.tried, cell.settings) == (2, 1, {})
+    for measure, val, steps in ((None, 0.5, 650), ("images", 0.9, 400)):
+        for seed in (0, 1):
+            record = invented.run(
+                tmp_path, "joint", "full", seed, RIGHT, val=val, settings={"match_budget": measure}, sweep=str(steps)
+            )
+            record.stages[-1]["steps"] = steps
+            record.write(next(tmp_path.glob(f"runs/*{record.run_id[:12]}")))
+    (cell,) = cells(tmp_path)
+    assert (len(cell.runs), cell.tried, cell.settings) == (2, 2, {"stages.adapt.steps": 400})
+    assert {run.record.sweep for run in cell.runs.values()} == {"400"}
+
+
 def test_fields_that_go_together_are_named_once(tmp_path: Path) -> None:
     for lr in (0.1, 0.2):
         settings = {"data_mix": {"stages": {"adapt": {"lr": lr}}}, "lr": lr}

@@ -70,7 +70,7 @@ def cells_of(runs: Sequence[Run]) -> tuple[list[Cell], list[str]]:
     twice = 0
     for run in runs:
         settings = flat(run.record.settings)
-        same = grouped[_place(run)][_hyper_parameters(settings)]
+        same = grouped[_place(run)][_hyper_parameters(run)]
         replicate = tuple(settings.get(name) for name in REPLICATE)
         twice += replicate in same
         same[replicate] = run
@@ -124,13 +124,17 @@ def _place(run: Run) -> tuple[Any, ...]:
     )
 
 
-def _hyper_parameters(settings: Mapping[str, Any]) -> str:
+def _hyper_parameters(run: Run) -> str:
     """All other settings that decide a number, as JSON."""
+    settings = flat(run.record.settings)
     kept = {
         name: value
         for name, value in sorted(settings.items())
-        if not name.startswith(UNKEYED) and name not in (*REPLICATE, "target.train_per_class")
+        if not name.startswith(UNKEYED) and name not in (*REPLICATE, "target.train_per_class", "match_budget")
     }
+    # match_budget shows in these alone: a run whose own budget was the matched one is the same run in both sweeps.
+    last = run.record.stages[-1]
+    kept[f"stages.{last['name']}.steps"] = last["steps"]
     return json.dumps(kept, sort_keys=True, default=str)
 
 

@@ -1,0 +1,195 @@
+"""Matched budgets: whatever a run trains on and whatever may change in it, its sum is the reference's."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_run import JOB
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, experiment, stage
+from tlfw import cost
+from tlfw import run as fold
+from tlfw.data import NoData
+from tlfw.errors import ConfigError
+from tlfw.experiment import Adapt, Pretrain
+from tlfw.freeze import Freezing
+from tlfw.mix import Budget, DataMix
+from tlfw.model import Model
+from tlfw.plan import Plan
+from tlfw.record import Record
+from tlfw.report.findings import find_out
+from tlfw.zoo import TorchvisionBackbone
+
+MEASURES = ("epochs", "steps", "images", "flops")
+POLICIES = {"last_layer": LAST_LAYER, "last_layers": LAST_LAYERS, "full": FULL}
+GRID = (
+    ("pretrain_finetune", "full"), ("joint", "last_layers"), ("pretrain_joint", "last_layer"), ("target_only", "full"),
+)  # fmt: skip
+PRETRAIN = Pretrain(budget=Budget(amount=96, unit="images"), batch_size=8, lr=0.01)
+ADAPT = Adapt(budget=Budget(amount=10, unit="steps"), batch_size=6)
+
+
+def resized(mix: str) -> DataMix:
+    """A mix as conf/ makes it of these two budgets, so that no two batches are alike."""
+    made = MIXES[mix]
+    adapt = dataclasses.replace(
+        made.stages["adapt"],
+        batch_size=8 if mix == "joint" else 6,
+        budget=[PRETRAIN.budget, ADAPT.budget] if mix == "joint" else [ADAPT.budget],
+    )
+    if "joint" in mix:
+        adapt = dataclasses.replace(adapt, share={"target": 0.34, "source": 0.66})
+    stages = {name: dataclasses.replace(each, budget=[PRETRAIN.budget]) for name, each in made.stages.items()}
+    return dataclasses.replace(made, stages={**stages, "adapt": adapt})
+
+
+def cell(folder: Path, mix: str, policy: str = "full", **changes: Any) -> Any:
+    given = {"data_mix": resized(mix), "freeze_policy": POLICIES[policy], "pretrain": PRETRAIN, "adapt": ADAPT}
+    return experiment(folder, **{**given, **changes})
+
+
+def taken(stages: list[dict[str, Any]], measure: str) -> float:
+    """What a record says that stages took."""
+    each = {
+        "epochs": lambda s: s["steps"] * s["per_batch"].get("target", 0),
+        "steps": lambda s: s["steps"],
+        "images": lambda s: s["images_seen"],
+        "flops": lambda s: s["direct_flops"],
+    }[measure]
+    return sum(map(each, stages))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("matched")
+
+
+def made(place: Path, mix: str, policy: str, measure: str | None) -> Record:
+    job = dataclasses.replace(JOB, choices={"data_mix": mix, "freeze_policy": policy, "backbone": "b"})
+    return fold.run(cell(place, mix, policy, match_budget=measure), job)[0]
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_all_runs_take_what_the_reference_takes(place: Path, measure: str) -> None:
+    """By what records say after training, which is counted apart from the plan."""
+    reference = made(place, "pretrain_finetune", "full", None)
+    assert [s["steps"] for s in reference.stages] == [12, 10]
+    budget = taken(reference.stages, measure)
+    folders = []
+    for mix, policy in GRID:
+        record = made(place, mix, policy, measure)
+        step = taken(record.stages[-1:], measure) / record.stages[-1]["steps"]
+        assert abs(taken(record.stages, measure) - budget) <= step / 2, (mix, policy)
+        assert record.run_id == reference.run_id or (mix, policy) != GRID[0]  # it is itself
+        (folder,) = (place / "outputs" / "runs").glob(f"*-{record.run_id[:12]}")
+        folders.append(folder)
+    if sentence := {"images": "images seen", "flops": "FLOPs"}.get(measure):
+        found = find_out(folders)
+        assert len(found.tasks[0].cells) == len(GRID)
+        assert not [said for said in found.unequal if sentence in said]
+
+
+def test_without_it_budgets_differ(place: Path) -> None:
+    runs = [made(place, mix, policy, None) for mix, policy in GRID]
+    assert len({taken(record.stages, "images") for record in runs}) > 2
+
+
+def steps(plan: Plan) -> list[int]:
+    return [stage.steps for stage in plan.stages]
+
+
+def plan(folder: Path, mix: str = "target_only", policy: str = "full", **changes: Any) -> Plan:
+    return cell(folder, mix, policy, **changes).plan()
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_equal_steps_are_equal_runs(tmp_path: Path, measure: str) -> None:
+    """The measure is in no key: a cell that had the matched steps keeps its own, and one that is given them has it."""
+    own = plan(tmp_path, "pretrain_finetune")
+    assert plan(tmp_path, "pretrain_finetune", match_budget=measure).key == own.key
+    matched = plan(tmp_path, "joint", match_budget=measure)
+    asked = resized("joint")
+    budget = [Budget(amount=matched.stages[-1].steps, unit="steps")]
+    given = dataclasses.replace(asked, stages={"adapt": dataclasses.replace(asked.stages["adapt"], budget=budget)})
+    assert plan(tmp_path, "joint", data_mix=given).key == matched.key
+
+
+def test_steps_follow_the_measure(tmp_path: Path) -> None:
+    """24 images of the target; the reference is 12 steps of 8 and 10 of 6."""
+    found = {m: steps(plan(tmp_path, "target_only", match_budget=m))[-1] for m in MEASURES}
+    assert found == {"epochs": 10, "steps": 22, "images": 26, "flops": 26}
+    assert steps(plan(tmp_path, "joint", match_budget="epochs")) == [20]  # 3 of 8 are the target's
+    assert steps(plan(tmp_path, "pretrain_joint", match_budget="images")) == [12, 10]
+    probe = steps(plan(tmp_path, "pretrain_finetune", "last_layer", match_budget="flops"))
+    assert probe[0] == 12
+    assert 25 <= probe[1] <= 30  # forward only, where the reference goes forward and back
+
+
+def test_published_weights_stand_in_for_the_references_pretraining_too(tmp_path: Path) -> None:
+    none = Pretrain(budget=Budget(amount=0, unit="images"), batch_size=8, lr=0.01)
+    left = {"pretrain": none, "source": NoData(image_size=SIZE)}
+    for measure in MEASURES:
+        assert plan(tmp_path, match_budget=measure, **left).key == plan(tmp_path, **left).key
+
+
+def test_a_reference_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    nothing = NoData(image_size=SIZE)
+    with pytest.raises(ConfigError, match=r"match_budget: .* trains on the source: there is none.*match_budget=epochs"):
+        plan(tmp_path, match_budget="images", source=nothing)
+    assert steps(plan(tmp_path, match_budget="epochs", source=nothing)) == [10]
+
+
+def test_stages_that_take_more_than_all_may_are_refused(tmp_path: Path) -> None:
+    longer = {"pretrain": stage("source", steps=20, policy=FULL), "adapt": stage("target")}
+    given = DataMix(stages=longer, order=["pretrain", "adapt"], full_lr=0.01)
+    with pytest.raises(
+        ConfigError, match=r"come to 156 images, of which the stages before adapt take 160 images and a step of adapt 8"
+    ):
+        plan(tmp_path, data_mix=given, match_budget="images")
+    exact = {**longer, "pretrain": stage("source", steps=19, policy=FULL)}  # 4 images are left: half a step
+    given = DataMix(stages=exact, order=["pretrain", "adapt"], full_lr=0.01)
+    assert steps(plan(tmp_path, data_mix=given, match_budget="images")) == [19, 1]
+    exact = {**longer, "pretrain": stage("source", steps=22, policy=FULL)}
+    given = DataMix(stages=exact, order=["pretrain", "adapt"], full_lr=0.01)
+    with pytest.raises(ConfigError, match=r"come to 22 steps, .* take 22 steps .* 1 steps: nothing is left"):
+        plan(tmp_path, data_mix=given, match_budget="steps")
+    with pytest.raises(ConfigError, match=r"come to [\d.e+]+ FLOPs"):
+        plan(tmp_path, data_mix=given, match_budget="flops")
+    assert not (tmp_path / "outputs" / "runs").exists()
+
+
+def test_the_trainers_limit_holds(tmp_path: Path) -> None:
+    """What is left under trainer=smoke is not matched, and no complaint."""
+    short = functools.partial(TRAINER.func, **TRAINER.keywords, max_steps=3)
+    for mix in MIXES:
+        assert set(steps(plan(tmp_path, mix, match_budget="images", trainer=short))) == {3}
+
+
+def test_operations_are_counted_once_for_each_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cost._planned_flops.cache_clear()
+    counted = []
+    monkeypatch.setattr(cost, "flops_per_image", lambda *_, **__: counted.append(1) or 10**6)
+    for seed in range(3):
+        for mix, policy in GRID:
+            plan(tmp_path, mix, policy, match_budget="flops", seed=seed)
+    cost._planned_flops.cache_clear()  # what was invented here
+    assert len(counted) == 4  # everything by either head; the target's alone, and with the last block
+
+
+@pytest.mark.parametrize(
+    ("name", "policy"),
+    [("resnet18", LAST_LAYERS), ("shufflenet_v2_x0_5", FULL), ("vit_b_16", LAST_LAYER), ("squeezenet1_1", LAST_LAYERS)],
+)
+def test_operations_are_those_of_the_trained_model(name: str, policy: Any) -> None:
+    backbone = TorchvisionBackbone(name=name, head_classes=20)
+    model = Model(backbone, 32, seed=1)
+    model.add_head("target", 7)
+    freezing = Freezing(policy, model, ["target"])
+    freezing.set_modes(True)
+    _, direct = cost.stage_flops(freezing, start=0, head="target", images_seen=1, images_stored=0)
+    trained = policy.trained_blocks(backbone.block_names())
+    assert cost.planned_flops(backbone, 32, 7, trained) == direct > 0
