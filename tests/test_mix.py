@@ -58,6 +58,8 @@ def test_shares_must_add_up(share: dict) -> None:
 def test_epochs_say_of_what() -> None:
     with pytest.raises(ConfigError, match=r"of: .*source or target"):
         Budget(amount=1, unit="epochs")
+    with pytest.raises(ConfigError, match=r"budget\.of: epochs are of the source, which no stage"):
+        Budget(amount=1, unit="epochs", of="source").steps({"target": 8}, {"target": 80})
     with pytest.raises(ValidationError, match="amount"):
         Budget(amount=-1, unit="steps")
 

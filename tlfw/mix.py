@@ -39,6 +39,9 @@ class Budget:
 
         A batch without images of the set that epochs are counted in takes as long as one of that
         set alone would.
+
+        Raises:
+            ConfigError: epochs are of a set that is not among `sizes`.
         """
         batch = sum(per_batch.values())
         if self.unit == "steps":
@@ -46,6 +49,12 @@ class Budget:
         if self.unit == "images":
             return math.ceil(self.amount / batch)
         assert self.of is not None
+        if self.of not in sizes:
+            raise ConfigError(
+                "budget.of",
+                f"epochs are of the {self.of}, which no stage of this data mix trains on.",
+                "Count them of the other set, or use steps or images.",
+            )
         return math.ceil(self.amount * sizes[self.of] / per_batch.get(self.of, batch))
 
 
