@@ -172,7 +172,7 @@ def main() -> None:
         lost = sweep.spent - whole
         print(
             f"{sweep.folder.name}: {starts} kills, {sweep.spent:.0f} s; {lost:.0f} s more than undisturbed, of which "
-            f"{starts} starts took about {min(starts * begin, lost):.0f} s and the rest was trained twice"
+            f"{starts} starts took about {min(starts * begin, lost):.0f} s and the rest is work done twice"
         )
         print(
             f"  trainings that ended: {sweep.said(' steps in ')} (undisturbed: {stages}), gone on from a checkpoint: "

@@ -12,43 +12,40 @@ import pytest
 
 from tests.test_tracking import logged
 
-TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget.amount=640", "adapt.budget.amount=320")
+PROBE = ("data_mix=target_only", "freeze_policy=last_layer")
+TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "tracking=offline")
 
 
-def run(folder: Path, *overrides: str) -> list[dict[str, Any]]:
-    """Records of a run or a sweep in a process of its own, by seed."""
-    folder.mkdir()
-    command = [
-        sys.executable, "-m", "tlfw", "+experiment=quickstart", "source.per_class=20", "pretrain.budget.amount=640",
-        "adapt.budget.amount=320", *overrides,
-    ]  # fmt: skip
-    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert told.returncode == 0, told.stdout + told.stderr
-    records = [json.loads(path.read_text()) for path in folder.glob("outputs/runs/*/record.json")]
-    return sorted(records, key=lambda record: record["seed"])
+def records(folder: Path) -> dict[str, dict[str, Any]]:
+    """By data mix."""
+    found = [json.loads(path.read_text()) for path in folder.glob("outputs/runs/*/record.json")]
+    return {record["paradigm"]["data_mix"]: record for record in found}
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+def test_a_sweep_on_two_processes_learns_what_one_learns(cli, tmp_path: Path) -> None:
     """A linear probe has no BatchNorm to see half a batch: the gradients' mean is the whole batch's."""
-    probe = ("data_mix=target_only", "freeze_policy=last_layer", "tracking=disabled")
-    (one,) = run(tmp_path / "one", *probe)
-    (two,) = run(tmp_path / "two", *probe, *TWO)
-    assert two["environment"]["numerics"]["world_size"] == 2
+    assert cli(*SMALL, *PROBE, "tracking=disabled")[0] == 0
+    (one,) = records(tmp_path).values()
+    folder = tmp_path / "two"
+    folder.mkdir()
+    told = subprocess.run(
+        [sys.executable, "-m", "tlfw", "-m", *SMALL, *TWO, f"hydra.sweeper.also=[{json.dumps(PROBE)}]"],
+        cwd=folder, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stdout + told.stderr
+    found = records(folder)
+    assert set(found) == {"pretrain_finetune", "target_only"}
+    history = logged(folder)
+    for record in found.values():
+        assert record["status"] == "done"
+        assert record["environment"]["numerics"]["world_size"] == 2
+        assert record["certificate"]["holds"]
+        own = history[record["wandb"]["id"]]
+        assert sum("adapt/target/val/acc" in row for row in own["history"]) == 3
+        assert "target/test/acc" in own["summary"]
+    two = found["target_only"]
     assert two["run_id"] != one["run_id"]
     for metric, value in one["metrics"].items():
         assert two["metrics"][metric] == (value if value is None else pytest.approx(value, rel=1e-4, abs=2e-3)), metric
-    assert two["certificate"]["holds"]
-
-
-@pytest.mark.slow
-def test_a_sweep_of_distributed_runs(tmp_path: Path) -> None:
-    records = run(tmp_path / "sweep", *TWO, "tracking=offline", "seed=0,1", "-m")
-    assert [record["status"] for record in records] == ["done", "done"]
-    assert all(record["environment"]["numerics"]["world_size"] == 2 for record in records)
-    assert all(record["certificate"]["holds"] for record in records)
-    found = logged(tmp_path / "sweep")
-    for record in records:
-        history = found[record["wandb"]["id"]]["history"]
-        assert sum("adapt/target/val/acc" in row for row in history) == 3
-        assert "target/test/acc" in found[record["wandb"]["id"]]["summary"]

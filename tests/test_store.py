@@ -316,14 +316,14 @@ def _spoil(path: Path, random: np.random.Generator) -> None:
 
 @pytest.mark.slow
 def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -> None:
-    """Fifty times, two at once, a file is damaged and the run made again: the same numbers, and a line for each."""
+    """Fifty times, three at once, a file is damaged and the run made again: the same numbers, and a line for each."""
     made = experiment(tmp_path)
     first, _ = fold.run(made, JOB)
     store, random = made.shelf, np.random.default_rng(0)
     last = made.plan().stages[-1].key
-    for _ in range(25):
+    for _ in range(17):
         entries = store.entries()
-        chosen = [entries[i] for i in random.choice(len(entries), 2, replace=False)]
+        chosen = [entries[i] for i in random.choice(len(entries), 3, replace=False)]
         for entry in chosen:
             files = sorted(store.place(entry.kind, entry.key).iterdir())
             _spoil(files[random.integers(len(files))], random)

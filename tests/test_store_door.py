@@ -160,3 +160,13 @@ def test_it_is_a_command(tmp_path: Path) -> None:
     assert asked.returncode == 1
     assert asked.stderr.startswith("--store: there is no folder")
     assert len(asked.stderr.splitlines()) == 1
+
+
+def test_an_entry_that_lies_elsewhere_is_whole_while_that_is_there(store: Store, tmp_path: Path, capsys) -> None:
+    place = store.place("stages", KEYS[0])
+    place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    assert told(store, "verify", capsys=capsys)[0] == 0
+    (tmp_path / "elsewhere").rename(tmp_path / "gone")
+    assert told(store, "verify", "--delete", capsys=capsys)[0] == 1
+    assert left(store) == sorted(KEYS[1:])

@@ -100,7 +100,7 @@ def test_a_run_in_a_sweep_is_the_run_alone(cli, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_grid_shares_its_pretraining_and_is_done_once(cli, tmp_path: Path) -> None:
-    code, out, _ = cli("-m", "+experiment=quickstart_grid", *SMOKE)
+    code, out, _ = cli("-m", "+experiment=quickstart_grid", *SMOKE, "source.per_class=20")
     assert code == 0
     assert "10 done (10 trained now, 0 were there), 0 failed" in out
     records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
@@ -116,7 +116,7 @@ def test_the_grid_shares_its_pretraining_and_is_done_once(cli, tmp_path: Path) -
     assert len({key for key, _ in stages}) == 1
     assert all(reused for _, reused in stages)  # it was made before them
     assert out.count("  pretrain: 3 steps in") == 1
-    code, out, _ = cli("+experiment=quickstart_grid", *SMOKE)  # it is a grid, with or without -m
+    code, out, _ = cli("+experiment=quickstart_grid", *SMOKE, "source.per_class=20")  # it is a grid, with or without -m
     assert code == 0
     assert "10 done (0 trained now, 10 were there), 0 failed" in out
     assert "steps in" not in out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -102,7 +103,7 @@ def verify(store: Store, delete: bool) -> int:
     entries, bad = store.entries(), 0
     for entry in entries:
         folder = store.place(entry.kind, entry.key)
-        if not (wrong := damage(folder)) or not folder.exists():
+        if not (wrong := damage(folder)) or not os.path.lexists(folder):  # another process has just removed it
             continue
         bad += 1
         done = ""
