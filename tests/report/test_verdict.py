@@ -92,3 +92,11 @@ def test_comparisons_of_all_tasks_are_corrected_together() -> None:
     (alone,), (one, two) = judge([(10, members)]), judge([(10, members), (50, members)])
     assert alone.adjusted[0, 1] == alone.differences.p[0, 1]
     assert one.adjusted[0, 1] == two.adjusted[0, 1] == pytest.approx(2 * alone.adjusted[0, 1])
+
+
+def test_the_bound_is_said_of_those_that_cannot_be_told_apart() -> None:
+    one = grid(np.random.default_rng(2), [2.2, 2.2, 0.5, 0.4], 5, 900)
+    bound = 100 * max(one.differences.high[0, 1], -one.differences.low[0, 1])
+    assert f", which differs from it by no more than {bound:.1f} points (95 % interval); 2 of 4" in one.sentence
+    many = grid(np.random.default_rng(3), [1.2, 1.25, 1.22], 1, 40)
+    assert "from any of the 2 others, none of which differs from it by more than" in many.sentence

@@ -124,18 +124,17 @@ def _sentence(
     others = [cells[i].name for i in group[1:]]
     reach = [100 * max(found.high[0, i], -found.low[0, i]) for i in group[1:] if found.seeds[0, i]]
     most = min(max(reach, default=np.nan), 100)
-    bound = f" None of them differs from it by more than {most:.1f} points (95 % interval)." if most == most else ""
+    none = "which differs from it by no more" if len(others) == 1 else "none of which differs from it by more"
+    bound = f", {none} than {most:.1f} points (95 % interval)" if most == most else ""
     if all(found.identical[0, i] for i in group[1:]):
-        bound = " They are right on the same images."
+        bound = ": they are right on the same images"
     if kind == "group":
         return (
-            f"{best} is ahead, but cannot be told apart from {_listed(others)}; {len(cells) - len(group)} of "
-            f"{len(cells)} are worse.{bound}{once}"
+            f"{best} is ahead, but cannot be told apart from {_listed(others)}{bound}; {len(cells) - len(group)} of "
+            f"{len(cells)} are worse.{once}"
         )
-    return (
-        f"Too little data: {best} has the highest accuracy, but cannot be told apart from any of the "
-        f"{len(cells) - 1} others.{bound}{once}"
-    )
+    rest = f"any of the {len(others)} others" if len(others) > 1 else others[0]
+    return f"Too little data: {best} has the highest accuracy, but cannot be told apart from {rest}{bound}.{once}"
 
 
 def _advice(kind: Kind, cells: Sequence[Cell], found: Differences, group: Sequence[int], comparisons: int) -> str:
