@@ -102,7 +102,7 @@ def gather(places: Sequence[Path]) -> Gathered:
         elif place.is_dir():
             found |= dict.fromkeys(sorted([*place.glob(f"*/{FILE}"), *place.glob(f"runs/*/{FILE}")]))
         else:
-            raise ConfigError("PLACE", f"there is no folder {place}.", "Give a sweep's folder, or runs' folders.")
+            raise ConfigError("FOLDER", f"there is no folder {place}.", "Give a sweep's folder, or runs' folders.")
     records: dict[str, tuple[Record, Path]] = {}
     unreadable: list[str] = []
     for path in found:
@@ -163,7 +163,7 @@ def _check_same_test(runs: Iterable[Run]) -> None:
         for (target, content), names in by_test.items()
     ]
     raise ConfigError(
-        "PLACE",
+        "FOLDER",
         f"the runs were tested on {len(by_test)} different sets of images, which cannot be compared: "
         f"{'; '.join(sets)}.",
         "Report those of each set apart.",
