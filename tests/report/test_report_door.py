@@ -190,4 +190,4 @@ def test_it_is_a_command(tmp_path: Path) -> None:
         cwd=tmp_path, capture_output=True, text=True, check=False, env={**os.environ},
     )  # fmt: skip
     assert asked.returncode == 1
-    assert asked.stderr.splitlines() == ["PLACE: there is no folder nowhere. Give a sweep's folder, or runs' folders."]
+    assert asked.stderr.splitlines() == ["FOLDER: there is no folder nowhere. Give a sweep's folder, or runs' folders."]
