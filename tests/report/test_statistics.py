@@ -13,6 +13,7 @@ from tlfw.report.statistics import (
     adjusted,
     differences,
     images_to_decide,
+    prior_of,
     seeds_to_decide,
 )
 
@@ -122,13 +123,66 @@ def test_the_table_is_that_of_a_two_way_analysis_of_variance() -> None:
     image_square = 4 * ((image - mean) ** 2).sum() / 49
     rest_square = ((d - seed - image + mean) ** 2).sum() / (3 * 49)
     found = differences([dict(enumerate(a)), dict(enumerate(b))])
-    assert found.table.rest[0, 1] == pytest.approx(rest_square)
-    assert found.table.by_seed[0, 1] == pytest.approx(max(seed_square - rest_square, 0) / 50)
-    assert found.table.by_image[0, 1] == pytest.approx(max(image_square - rest_square, 0) / 4)
+    assert found.rest[0, 1] == pytest.approx(rest_square)
+    assert found.by_seed[0, 1] == pytest.approx(max(seed_square - rest_square, 0) / 50)
+    assert found.by_image[0, 1] == pytest.approx(max(image_square - rest_square, 0) / 4)
     together = max(seed_square + image_square - rest_square, image_square)
-    assert found.table.variance[0, 1] == pytest.approx(together / 200)
+    spread = seed_square**2 / 3 + image_square**2 / 49 + rest_square**2 / (3 * 49)
+    expected = 2 * stats.t.sf(abs(mean) / np.sqrt(together / 200), together**2 / spread)
+    assert found.p[0, 1] == pytest.approx(expected)
     assert found.mean[0, 1] == -found.mean[1, 0] == pytest.approx(mean)
     assert found.p[0, 1] == found.p[1, 0]
+
+
+def worlds(random: np.random.Generator, spread: str, cells: int) -> list[np.ndarray]:
+    """Cells that are equal in the mean, with three seeds each, whose seeds differ by as much or not."""
+    by_seed = {"alike": np.full(cells, 0.1), "unlike": 0.1 * np.exp(0.7 * random.normal(size=cells))}[spread]
+    hard_N = 0.8 * random.normal(size=300)
+    return [draw(random, 3, 300, by_seed=each, hard_N=hard_N) for each in by_seed]
+
+
+@pytest.mark.parametrize("spread", ["alike", "unlike"])
+def test_what_cells_lend_each_other_does_not_make_them_too_sure(spread: str) -> None:
+    """Of equal cells, whether their seeds differ alike or not."""
+    random = np.random.default_rng(10)
+    found = [differences([dict(enumerate(each)) for each in worlds(random, spread, 6)]) for _ in range(600)]
+    p = np.array([each.p[np.triu_indices(6, 1)] for each in found])
+    assert np.mean(p < LEVEL) < 0.06
+    assert np.mean(p.min(axis=1) < LEVEL / 15) < 0.07  # 5 %, and two standard errors
+    assert np.mean([each.borrowed for each in found]) > 3
+
+
+def test_with_three_seeds_a_large_difference_is_found_among_many_cells() -> None:
+    """A pair alone has two degrees of freedom: hardly anything is known at the level of 45 comparisons."""
+    random = np.random.default_rng(11)
+    hard_N = 0.8 * random.normal(size=900)
+    cells = [draw(random, 3, 900, mean=mean, by_seed=0.05, hard_N=hard_N) for mean in (2.2, *[1.2] * 9)]
+    found = differences([dict(enumerate(each)) for each in cells])
+    assert (found.p[0, 1:] < LEVEL / 45).all()
+    alone = differences([dict(enumerate(each)) for each in cells[:2]])
+    assert alone.borrowed == 0
+    assert alone.p[0, 1] > found.p[0, 1]
+
+
+def test_a_pair_that_varies_more_than_others_keeps_its_own_variance() -> None:
+    random = np.random.default_rng(12)
+    hard_N = 0.8 * random.normal(size=300)
+    cells = [draw(random, 5, 300, by_seed=each, hard_N=hard_N) for each in (1.5, *[0.05] * 7)]
+    together = differences([dict(enumerate(each)) for each in cells])
+    alone = differences([dict(enumerate(each)) for each in cells[:2]])
+    assert together.by_seed[0, 1] == alone.by_seed[0, 1]
+    assert together.by_seed[2, 3] >= differences([dict(enumerate(each)) for each in cells[2:4]]).by_seed[0, 1]
+
+
+def test_the_prior_is_that_of_the_squares_it_is_of() -> None:
+    random = np.random.default_rng(13)
+    scales = 5 * 8 / random.chisquare(8, size=20_000)  # an inverse chi-squared of 8 degrees of freedom about 5
+    found = prior_of(scales * random.chisquare(3, size=20_000) / 3, np.full(20_000, 3.0))
+    assert found.freedom == pytest.approx(8, rel=0.1)
+    assert found.square == pytest.approx(5, rel=0.03)
+    equal = prior_of(5 * random.chisquare(3, size=50) / 3, np.full(50, 3.0))
+    assert equal.freedom > 20
+    assert prior_of(np.zeros(5), np.full(5, 2.0)).freedom == 0
 
 
 def test_cells_are_compared_on_the_seeds_that_both_have() -> None:

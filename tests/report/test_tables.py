@@ -78,7 +78,7 @@ def test_json_holds_everything(findings: Findings) -> None:
             assert i < j
             assert each["difference"] == task.differences.mean[i, j]
             assert each["adjusted"] == task.adjusted[i, j]
-            assert each["ahead"] == round(task.differences.table.ahead[i, j])
+            assert each["ahead"] == round(task.differences.ahead[i, j])
         for i, cell in enumerate(told["cells"]):
             looked = findings.mistakes[t][i]
             assert list(cell["accuracy_by_class"].values()) == looked.accuracy_K.tolist()

@@ -28,6 +28,13 @@ def grid(random: np.random.Generator, means: list[float], seeds: int, images: in
     return task(*(draw(random, seeds, images, mean=mean, by_seed=by_seed, hard_N=hard_N) for mean in means))
 
 
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """statsmodels collects garbage at every correction, which takes longer than all else."""
+    monkeypatch.setattr("gc.collect", lambda *_: 0)
+
+
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize(("cells", "seeds"), [(10, 1), (10, 3), (10, 5), (2, 5), (3, 2)])
 def test_where_all_are_alike_hardly_ever_is_there_a_winner(cells: int, seeds: int) -> None:
     """At most one grid in twenty; nor is any pair told apart more often."""

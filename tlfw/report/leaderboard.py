@@ -158,7 +158,7 @@ def _row(findings: Findings, t: int, i: int) -> Row:
 def comparison(task: Task, one: int, other: int) -> Comparison:
     """Two cells, from the task's matrices."""
     found, place = task.differences, (one, other)
-    ahead, behind = (known(each[place]) for each in (found.table.ahead, found.table.behind))
+    ahead, behind = (known(each[place]) for each in (found.ahead, found.behind))
     return Comparison(
         one=one,
         other=other,

@@ -18,7 +18,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -59,7 +59,8 @@ def accuracy(correct_SN: np.ndarray) -> Accuracy:
     seeds, images = correct_SN.shape
     mean = float(correct_SN.mean())
     table = _tables(correct_SN[None], np.zeros_like(correct_SN[None]))
-    variance, freedom = float(table.variance[0, 0]), float(table.freedom[0, 0])
+    squares = table.seed_square, table.image_square, table.rest_square
+    variance, freedom = (float(each[0, 0]) for each in _of_mean(*squares, seeds, images, seeds - 1))
     effective = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else float(images)
     effective *= (stats.norm.ppf(1 - LEVEL / 2) / stats.t.ppf(1 - LEVEL / 2, freedom)) ** 2
     low, high = proportion_confint(mean * effective, effective, alpha=LEVEL, method="wilson")
@@ -79,18 +80,14 @@ class Table:
 
     Attributes:
         mean: of a - b.
-        variance: of that mean, over seeds and images; over images where there is one seed.
-        freedom: its degrees of freedom.
-        by_seed, by_image, rest: the variance components; by_seed and rest are NaN where there is one seed.
+        seed_square, image_square, rest_square: mean squares; where there is one seed, NaN but for that of images.
         ahead, behind: images on which a is right and b wrong, and the reverse, over all seeds.
     """
 
     mean: np.ndarray
-    variance: np.ndarray
-    freedom: np.ndarray
-    by_seed: np.ndarray
-    by_image: np.ndarray
-    rest: np.ndarray
+    seed_square: np.ndarray
+    image_square: np.ndarray
+    rest_square: np.ndarray
     ahead: np.ndarray
     behind: np.ndarray
 
@@ -107,34 +104,63 @@ def _tables(a_ASN: np.ndarray, b_BSN: np.ndarray) -> Table:
     total = a.sum((1, 2))[:, None] - b.sum((1, 2))[None]
     product = a.reshape(len(a), -1) @ b.reshape(len(b), -1).T
     ahead, behind = a.sum((1, 2))[:, None] - product, b.sum((1, 2))[None] - product
-    count = seeds * images
-    correction = total**2 / count
+    correction = total**2 / (seeds * images)
     by_images = squares(a.sum(1), b.sum(1)) / seeds - correction
-    image_square = by_images / max(images - 1, 1)
-    if seeds == 1:
-        variance = image_square / count
-        nothing = np.full_like(variance, np.nan)
-        freedom = np.full_like(variance, max(images - 1, 1))
-        return Table(total / count, variance, freedom, nothing, image_square, nothing, ahead, behind)
     by_seeds = squares(a.sum(2), b.sum(2)) / images - correction
-    seed_square = by_seeds / (seeds - 1)
     rest = ahead + behind - correction - by_images - by_seeds
-    rest_square = rest / max((seeds - 1) * (images - 1), 1)
-    together = np.maximum(seed_square + image_square - rest_square, image_square)
-    spread = seed_square**2 / (seeds - 1) + image_square**2 / max(images - 1, 1)
-    spread = spread + rest_square**2 / max((seeds - 1) * (images - 1), 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        freedom = np.where(spread > 0, np.maximum(together**2 / spread, 1), max(images - 1, 1))
+    nothing = np.full_like(total, np.nan)
     return Table(
-        mean=total / count,
-        variance=together / count,
-        freedom=freedom,
-        by_seed=np.maximum(seed_square - rest_square, 0) / images,
-        by_image=np.maximum(image_square - rest_square, 0) / seeds,
-        rest=rest_square,
+        mean=total / (seeds * images),
+        seed_square=by_seeds / (seeds - 1) if seeds > 1 else nothing,
+        image_square=by_images / max(images - 1, 1),
+        rest_square=rest / max((seeds - 1) * (images - 1), 1) if seeds > 1 else nothing,
         ahead=ahead,
         behind=behind,
     )
+
+
+def _of_mean(
+    seed_square: np.ndarray,
+    image_square: np.ndarray,
+    rest_square: np.ndarray,
+    seeds: np.ndarray | int,
+    images: int,
+    seed_freedom: np.ndarray | float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The variance of a mean over seeds and images, and its degrees of freedom; over images where there is one seed."""
+    by_images, rests = max(images - 1, 1), np.maximum((np.asarray(seeds) - 1) * (images - 1), 1)
+    together = np.fmax(seed_square + image_square - rest_square, image_square)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = seed_square**2 / seed_freedom + image_square**2 / by_images + rest_square**2 / rests
+        freedom = np.where(spread > 0, np.maximum(together**2 / spread, 1), by_images)
+    return together / (seeds * images), freedom
+
+
+@dataclasses.dataclass(frozen=True)
+class Prior:
+    """What the seeds' mean squares of many cells are like: those of an inverse chi-squared distribution.
+
+    Attributes:
+        freedom: its degrees of freedom: many where the cells are alike, 0 where they say nothing of each other.
+        square: its scale.
+    """
+
+    freedom: float
+    square: float
+
+
+def prior_of(squares_M: np.ndarray, freedom_M: np.ndarray) -> Prior:
+    """How alike mean squares are, from the spread of their logarithms (Smyth, 2004, section 6.2)."""
+    if len(squares_M) < 2 or not squares_M.any():
+        return Prior(0.0, 0.0)
+    squares_M = np.maximum(squares_M, 1e-5 * np.median(squares_M[squares_M > 0]))
+    half_M = freedom_M / 2
+    logs_M = np.log(squares_M) - special.digamma(half_M) + np.log(half_M)
+    extra = float(logs_M.var(ddof=1) - special.polygamma(1, half_M).mean())
+    if extra <= 1e-6:
+        return Prior(np.inf, float(np.exp(logs_M.mean())))
+    half = optimize.brentq(lambda x: float(special.polygamma(1, x)) - extra, 1e-6, 1e8)
+    return Prior(2 * half, float(np.exp(logs_M.mean() + special.digamma(half) - np.log(half))))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -147,6 +173,9 @@ class Differences:
         low, high: a 95 % interval of the difference, for each alone.
         p: of the two-sided test that there is none: McNemar's exact one where one seed is shared (on images alone),
             else of t over seeds and images.
+        by_seed, by_image, rest: the variance components; by_seed and rest are NaN where one seed is shared.
+        borrowed: the degrees of freedom that a pair's seeds have from the other cells, beside its own.
+        ahead, behind: images on which the row's cell alone is right, and the column's alone, over all shared seeds.
     """
 
     mean: np.ndarray
@@ -155,20 +184,62 @@ class Differences:
     p: np.ndarray
     seeds: np.ndarray
     images: int
-    table: Table
+    by_seed: np.ndarray
+    by_image: np.ndarray
+    rest: np.ndarray
+    borrowed: float
+    ahead: np.ndarray
+    behind: np.ndarray
 
     @property
     def identical(self) -> np.ndarray:
         """Where no image was told apart by any seed."""
-        return (self.seeds > 0) & (self.table.ahead + self.table.behind == 0)
+        return (self.seeds > 0) & (self.ahead + self.behind == 0)
 
 
 def differences(cells: Sequence[dict[object, np.ndarray]]) -> Differences:
     """Compare cells pairwise, each on the seeds that both have.
 
+    Two or three seeds hardly say how much seeds matter, and many cells together do: a pair's mean square of seeds is
+    moderated by those of all pairs (Smyth, Linear models and empirical Bayes methods, 2004). How far is decided by how
+    alike the cells are, each for itself; and a pair that varies more than others keeps its own.
+
     Args:
         cells: of each cell, seed -> whether it is right on each image, bool `[N]`.
     """
+    table, seeds = _all_pairs(cells)
+    images = max((len(values) for cell in cells for values in cell.values()), default=1)
+    seed_square, borrowed = _moderated(table.seed_square, seeds, cells)
+    seed_freedom = np.maximum(seeds - 1, 0) + borrowed
+    variance, freedom = _of_mean(seed_square, table.image_square, table.rest_square, seeds, images, seed_freedom)
+    # No mean of images is known more finely than by one image.
+    error = np.sqrt(np.maximum(variance, np.where(table.mean != 0, images**-2.0, 0)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p = 2 * stats.t.sf(np.abs(table.mean) / error, freedom)
+        reach = stats.t.ppf(1 - LEVEL / 2, freedom) * error
+        by_image = np.where(seeds > 1, (table.image_square - table.rest_square) / seeds, table.image_square)
+    discordant = table.ahead + table.behind
+    exact = np.minimum(2 * stats.binom.cdf(np.minimum(table.ahead, table.behind), discordant, 0.5), 1)
+    p = np.where(seeds == 1, exact, p)  # McNemar, 1947; exact: statsmodels' mcnemar, for all pairs at once
+    p = np.where((seeds > 0) & (discordant == 0), 1.0, p)
+    return Differences(
+        mean=table.mean,
+        low=table.mean - reach,
+        high=table.mean + reach,
+        p=p,
+        seeds=seeds,
+        images=images,
+        by_seed=np.maximum(seed_square - table.rest_square, 0) / images,
+        by_image=np.maximum(by_image, 0),
+        rest=table.rest_square,
+        borrowed=borrowed,
+        ahead=table.ahead,
+        behind=table.behind,
+    )
+
+
+def _all_pairs(cells: Sequence[dict[object, np.ndarray]]) -> tuple[Table, np.ndarray]:
+    """The table of all pairs `[C, C]`, and how many seeds each shares."""
     count = len(cells)
     found = {field.name: np.full((count, count), np.nan) for field in dataclasses.fields(Table)}
     seeds = np.zeros((count, count), dtype=np.int64)
@@ -185,26 +256,24 @@ def differences(cells: Sequence[dict[object, np.ndarray]]) -> Differences:
             seeds[place] = len(shared)
             for name, values in found.items():
                 values[place] = getattr(table, name)
-    table = Table(**found)
-    images = max((len(values) for cell in cells for values in cell.values()), default=1)
-    # No mean of images is known more finely than by one image.
-    error = np.sqrt(np.maximum(table.variance, np.where(table.mean != 0, images**-2.0, 0)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        p = 2 * stats.t.sf(np.abs(table.mean) / error, table.freedom)
-        reach = stats.t.ppf(1 - LEVEL / 2, table.freedom) * error
-    discordant = table.ahead + table.behind
-    exact = np.minimum(2 * stats.binom.cdf(np.minimum(table.ahead, table.behind), discordant, 0.5), 1)
-    p = np.where(seeds == 1, exact, p)  # McNemar, 1947; exact: statsmodels' mcnemar, for all pairs at once
-    p = np.where((seeds > 0) & (discordant == 0), 1.0, p)
-    return Differences(
-        mean=table.mean,
-        low=table.mean - reach,
-        high=table.mean + reach,
-        p=p,
-        seeds=seeds,
-        images=images,
-        table=table,
-    )
+    return Table(**found), seeds
+
+
+def _moderated(
+    square: np.ndarray, seeds: np.ndarray, cells: Sequence[dict[object, np.ndarray]]
+) -> tuple[np.ndarray, float]:
+    """The pairs' mean squares of seeds as they are taken, `[C, C]`, and the degrees of freedom that others lend."""
+    own = np.maximum(seeds - 1, 0).astype(float)
+    means = [np.array([values.mean() for values in cell.values()]) for cell in cells if len(cell) > 1]
+    freedoms = np.array([len(each) - 1.0 for each in means])
+    pairs = np.triu(own > 0, 1)
+    if len(means) < 3 or not pairs.any():
+        return square, 0.0
+    alike = prior_of(np.array([each.var(ddof=1) for each in means]), freedoms).freedom
+    alike = min(alike, float(freedoms.sum() - 2 * freedoms.mean()))  # no more than the other cells have
+    scale = prior_of(np.where(square[pairs] > 0, square[pairs], 0), own[pairs]).square
+    with np.errstate(invalid="ignore"):
+        return np.fmax(square, (alike * scale + own * square) / (alike + own)), alike
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
@@ -222,7 +291,7 @@ def seeds_to_decide(found: Differences, i: int, j: int, comparisons: int) -> int
     Args:
         comparisons: that are made together; the level is divided by them, as in Holm's first step.
     """
-    if np.isnan(found.table.by_seed[i, j]):
+    if np.isnan(found.by_seed[i, j]):
         return None
     seeds = np.arange(found.seeds[i, j] + 1, MOST_SEEDS + 1)
     return _first(seeds, _decides(found, i, j, seeds, np.full(len(seeds), found.images), comparisons))
@@ -244,13 +313,14 @@ def _decides(
     found: Differences, i: int, j: int, seeds_M: np.ndarray, images_M: np.ndarray, comparisons: int
 ) -> np.ndarray:
     """Whether so many seeds and images would be enough, bool `[M]`."""
-    table = found.table
-    by_seed, by_image, rest = (np.nan_to_num(each[i, j]) for each in (table.by_seed, table.by_image, table.rest))
+    by_seed, by_image, rest = (np.nan_to_num(each[i, j]) for each in (found.by_seed, found.by_image, found.rest))
     count_M = seeds_M * images_M
     seed_square_M, image_square_M = (rest + images_M * by_seed) / count_M, (rest + seeds_M * by_image) / count_M
     variance_M = by_seed / seeds_M + by_image / images_M + rest / count_M
-    spread_M = seed_square_M**2 / np.maximum(seeds_M - 1, 1) + image_square_M**2 / np.maximum(images_M - 1, 1)
+    spread_M = seed_square_M**2 / np.maximum(seeds_M - 1 + found.borrowed, 1) + image_square_M**2 / np.maximum(
+        images_M - 1, 1
+    )
     with np.errstate(invalid="ignore", divide="ignore"):
         freedom_M = np.where(spread_M > 0, np.maximum(variance_M**2 / spread_M, 1), images_M)
     reach_M = stats.t.ppf(1 - LEVEL / 2 / comparisons, freedom_M) + stats.t.ppf(POWER, freedom_M)
-    return (table.mean[i, j] != 0) & (abs(table.mean[i, j]) >= reach_M * np.sqrt(variance_M))
+    return (found.mean[i, j] != 0) & (abs(found.mean[i, j]) >= reach_M * np.sqrt(variance_M))
