@@ -135,7 +135,7 @@ def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> list[str]:
 
 
 def _named(cells: Sequence[Cell], values: Sequence[Any], value: Any) -> str:
-    return cells[list(values).index(value)].name
+    return min(cell.name for cell, own in zip(cells, values, strict=True) if own == value)
 
 
 def short(amount: float) -> str:

@@ -154,8 +154,8 @@ def _advice(kind: Kind, cells: Sequence[Cell], found: Differences, group: Sequen
         ways.append(f"about {_round(images):,} test images")
     if not ways:
         return (
-            f"If {pair} differ by no more than was seen ({100 * abs(found.mean[0, rival]):.1f} points), no number of "
-            "seeds or images that one could have would show it."
+            f"If {pair} differ by no more than was seen ({100 * abs(found.mean[0, rival]):.1f} points), neither more "
+            "seeds nor more test images alone would show it."
         )
     return f"To tell {pair} apart, if they differ by as much as was seen, takes {' or '.join(ways)}."
 
