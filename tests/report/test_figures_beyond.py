@@ -86,7 +86,7 @@ def test_colours_are_ruled_by_the_others(low: Findings) -> None:
     real = [one.mean for t in low.tasks for c, one in zip(t.cells, t.accuracies, strict=True) if not c.random_features]
     assert figure.axes[-1].get_ylim()[0] == pytest.approx(100 * min(real))
     assert "Grey: random features" in picture(low, "paradigms").caption
-    assert "The darkest: " in picture(low, "comparisons").caption
+    assert "Colours end at " in picture(low, "comparisons").caption
 
 
 def test_the_leaderboard_has_an_arrow_too(low: Findings) -> None:

@@ -29,7 +29,7 @@ def comparisons(subject: Subject) -> Picture | None:
     upper = np.triu_indices(count, 1)
     apart, pairs = int((task.adjusted[:count, :count][upper] < LEVEL).sum()), len(upper[0])
     most, larger = _most(subject, count)
-    darkest = f" The darkest: {most:.1f} points or more." if larger else ""
+    darkest = f" Colours end at {most:.1f} points." if larger else ""
     some = f"The best {count} of {len(task.cells)} cells. " if count < len(task.cells) else ""
     return Picture(
         name="comparisons",

@@ -29,6 +29,10 @@ ROOM = 0.25
 """Of what an axis spans otherwise, how far random features may stretch it."""
 
 
+STEPS = 4
+"""Arrows in a row."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Picture:
     """One figure, not yet drawn.
@@ -143,11 +147,11 @@ def arrow(
     **how: Any,
 ) -> None:
     """A cell beyond an axis: its marker at the edge (`left`: x is a share of the width; `below`: y of the height), and
-    an arrow out of it, `step` arrows further in. Does not stretch the axes."""
+    an arrow out of it, `step` arrows further in, as far as there is room. Does not stretch the axes."""
     place = blended_transform_factory(
         axes.transAxes if left else axes.transData, axes.transAxes if below else axes.transData
     )
-    tip = np.array([left, below]) * 16.0 * step  # points
+    tip = np.array([left, below]) * 16.0 * min(step, STEPS - 1)  # points
     tail = tip + np.array([left, below]) * 13.0
     axes.annotate(
         "",
@@ -157,7 +161,7 @@ def arrow(
         textcoords=place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans),
         arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0},
         annotation_clip=False,
-    )
+    ).set_in_layout(False)
     moved = place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans)
     how = {"markersize": 5, "markeredgewidth": 0, "zorder": 4, "gid": "beyond"} | how
     axes.add_artist(Line2D([x], [y], color=colour, marker=marker, transform=moved, clip_on=False, **how))
