@@ -29,9 +29,9 @@ def pictures(findings: Findings) -> list[Picture]:
 def svg(picture: Picture, *, dark: bool) -> str:
     colour = "#ddd" if dark else "#222"
     return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="600" height="300" viewBox="0 0 6 3">'
+        '<svg xmlns="http://www.w3.org/2000/svg" width="450pt" height="225pt" viewBox="0 0 450 225">'
         f"<title>{'dark' if dark else 'light'}</title>"
-        f'<path d="M1 1 5 2" stroke="{colour}" stroke-width=".1"/></svg>'
+        f'<path d="M75 75 375 150" stroke="{colour}" stroke-width="8"/></svg>'
     )
 
 

@@ -16,7 +16,7 @@ from tests.report.test_tables import ODD
 from tlfw.report import page as room
 from tlfw.report.digits import chance, percent, percents, points
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.page import html, tight
+from tlfw.report.page import _lead, html, tight
 
 VOID = {"meta", "link", "img", "source", "wbr"}
 
@@ -172,12 +172,32 @@ def test_one_cell_one_seed_and_no_mistake(tmp_path: Path, monkeypatch: pytest.Mo
     _, text = made(invented.plan(tmp_path, [record.run_id], name="<b>&"), monkeypatch)
     said = spaced(Page(text).text)
     assert "there is nothing to compare it with" in said
-    assert "1 way of transferring" in said
+    assert "Training on “mine” alone, with 10 labelled images a class, 1 seed each" in said
     assert "the same 50 images" in said
     for nothing in ("No two cells were given", "No cell was trained on a source", "No class is taken", "there is none"):
         assert nothing in said
     assert "nan" not in said.lower().replace("finance", "")
     assert "<title>&lt;b&gt;&amp;" in text
+
+
+def test_the_lead_counts_what_was_compared(tmp_path: Path) -> None:
+    folder = invented.sweep(tmp_path, seeds=2, images=40, labelled=(10, 50, None), backbones=("a", "b"))
+    assert _lead(find_out([folder])) == (
+        "9 ways of transferring to “mine”, and training on it alone, on 2 backbones, "
+        "with 10, 50 or all labelled images a class, 2 seeds each, tested on the same 40 images of 5 classes."
+    )
+    right = np.ones(1, dtype=bool)
+    for number, source in enumerate(("this", "that")):
+        invented.run(tmp_path / "two", "joint", "full", number, right, source=source, classes=("x", "y"))
+    assert _lead(find_out([tmp_path / "two"])) == (
+        "1 way of transferring to “mine”, from 2 sources, with 10 labelled images a class, 1 seed each, "
+        "tested on 1 image of 2 classes."
+    )
+
+
+def test_a_figure_is_as_wide_as_its_text_is_legible(written: tuple[Findings, str]) -> None:
+    """Not stretched: the shape is the drawing's."""
+    assert {(given["width"], given["height"]) for given in Page(written[1]).all("img")} == {("832", "416")}
 
 
 def test_sixty_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +209,6 @@ def test_sixty_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_line_ends_between_no_number_and_its_unit() -> None:
-    assert tight("from 4.8 k (a / b) to 12 seeds, 95 % of 3 kinds") == (
-        "from 4.8\u00a0k (a / b) to 12\u00a0seeds, 95\u00a0% of 3 kinds"
+    assert tight("from 4.8 k (a / b) to 12 seeds, 95 % of 3 kinds, p < 0.05") == (
+        "from 4.8\u00a0k (a / b) to 12\u00a0seeds, 95\u00a0% of 3 kinds, p\u00a0<\u00a00.05"
     )

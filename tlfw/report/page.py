@@ -43,14 +43,19 @@ KICKERS = {
 
 HERE = Path(__file__).parent
 
+PIXELS = 1.85
+"""CSS pixels to a point of a figure: its small text is then as large as that of the tables."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A picture with its two drawings as `data:` addresses."""
+    """A picture with its two drawings as `data:` addresses, and its size on a wide screen, in CSS pixels."""
 
     picture: Picture
     light: str
     dark: str
+    width: int
+    height: int
 
 
 def html(findings: Findings, pictures: Sequence[Picture]) -> str:
@@ -68,10 +73,7 @@ def html(findings: Findings, pictures: Sequence[Picture]) -> str:
     engine.filters |= {"breakable": breakable, "tight": tight, "sentence": sentence}
     engine.globals["next_number"] = itertools.count(1).__next__
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
-    drawn = [
-        Drawn(picture=each, light=_address(svg(each, dark=False)), dark=_address(svg(each, dark=True)))
-        for each in pictures
-    ]
+    drawn = [_drawn(each) for each in pictures]
     return engine.get_template("page.html").render(
         findings=findings,
         style=Markup(style),
@@ -113,7 +115,18 @@ def breakable(text: str) -> Markup:
 
 def tight(text: str) -> str:
     """A sentence in which no unit is parted from its number."""
-    return re.sub(r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))", "\N{NO-BREAK SPACE}", text)
+    return re.sub(
+        r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))|(?<=\bp) (?=[<=] )|(?<=[<=]) (?=0\.)",
+        "\N{NO-BREAK SPACE}",
+        text,
+    )
+
+
+def _drawn(picture: Picture) -> Drawn:
+    light, dark = (svg(picture, dark=dark) for dark in (False, True))
+    (points,) = re.findall(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"', light)
+    width, height = (round(PIXELS * float(each)) for each in points)
+    return Drawn(picture=picture, light=_address(light), dark=_address(dark), width=width, height=height)
 
 
 def _address(svg: str) -> str:
@@ -122,16 +135,37 @@ def _address(svg: str) -> str:
 
 def _lead(findings: Findings) -> str:
     """One sentence on what was compared."""
-    cells = Counter(len(task.cells) for task in findings.tasks)
+    cells = [cell for task in findings.tasks for cell in task.cells]
+    ways = {(cell.data_mix, cell.freeze_policy) for cell in cells if cell.source is not None}
+    backbones, sources = {cell.backbone for cell in cells}, {cell.source for cell in cells} - {None}
     seeds = [one.seeds for task in findings.tasks for one in task.accuracies]
-    ways = between(min(cells), max(cells))
-    repeated = f"{between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'}"
-    tasks = f", at {len(findings.tasks)} numbers of labelled images" if len(findings.tasks) > 1 else ""
-    return (
-        f"{ways} {'way' if ways == '1' else 'ways'} of transferring to “{findings.target}”{tasks}, with {repeated}, "
-        f"tested on the same {counted(findings.test_images, 'image')} of "
-        f"{len(findings.classes)} {'class' if len(findings.classes) == 1 else 'classes'}."
+    images = findings.test_images
+    parts = [
+        counted(len(ways), "way") + f" of transferring to “{findings.target}”"
+        if ways
+        else f"Training on “{findings.target}” alone"
+    ]
+    if ways and any(cell.source is None for cell in cells):
+        parts.append("and training on it alone")
+    if len(sources) > 1:
+        parts.append(f"from {len(sources)} sources")
+    if len(backbones) > 1:
+        parts.append(f"on {len(backbones)} backbones")
+    parts.append(f"with {_labelled([task.labelled for task in findings.tasks])}")
+    parts.append(f"{between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'} each")
+    parts.append(
+        f"tested on {'1 image' if images == 1 else f'the same {images:,} images'} of "
+        f"{len(findings.classes)} {'class' if len(findings.classes) == 1 else 'classes'}"
     )
+    return f"{', '.join(parts)}."
+
+
+def _labelled(counts: Sequence[int | None]) -> str:
+    """All the numbers of labelled images: `10, 50 or all labelled images a class`."""
+    if len(counts) == 1:
+        return labelled(counts[0])
+    *first, last = ["all" if count is None else str(count) for count in counts]
+    return f"{', '.join(first)} or {last} labelled images a class"
 
 
 def _pairs(findings: Findings) -> int:

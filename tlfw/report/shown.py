@@ -18,6 +18,7 @@ from tlfw.report.digits import (
     points,
     sentence,
 )
+from tlfw.report.figures.picture import beyond
 from tlfw.report.findings import Findings, rival
 from tlfw.report.leaderboard import (
     Comparison,
@@ -52,7 +53,7 @@ class Shown:
         badge: a word that marks it.
         star: whether the text has the mark of random features.
         strong: whether it is of the best.
-        bar: low, middle and high of an interval, in [0, 1] of the column's width.
+        bar: low, middle and high of an interval, in [0, 1] of the column's width; all below 0 is drawn as an arrow.
     """
 
     text: str = ""
@@ -103,11 +104,12 @@ def _name(row: Row, **more: Any) -> Shown:
 
 def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
     """What one has to see to choose."""
-    low, high = min(row.low for row in members), max(row.high for row in members)
+    low, off = beyond(task.cells, [row.test_accuracy for row in members], [row.low for row in members])
+    high = max(row.high for row in members)
     width = max(high - low, 1e-9)
     shown = []
     for i, row in enumerate(members):
-        bar = tuple((each - low) / width for each in (row.low, row.test_accuracy, row.high))
+        bar = tuple(-1.0 if i in off else (each - low) / width for each in (row.low, row.test_accuracy, row.high))
         shown.append(
             [
                 _name(row, badge=standing(task, i), strong=i in leads(task)),
@@ -129,6 +131,7 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
                 _number(duration(row.shared_seconds), row.shared_seconds),
             ]
         )
+    caption += " An arrow: further left than there is room for." if off else ""
     columns = [
         Column("Cell", numeric=False),
         Column("Test accuracy"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tlfw.report.figures.picture import Picture, Subject, named, spread, starred
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, ink, legend, lined, muted, paper, percent
 from tlfw.report.statistics import LEVEL
 
@@ -37,6 +38,8 @@ def accuracy(subject: Subject) -> Picture:
         said += f" The best {len(shown)} of {len(task.cells)} cells" + (
             ", the control with them." if any(task.cells[i].data_mix == CONTROL for i in shown) else "."
         )
+    off = [task.accuracies[i].mean for i in shown if i in subject.beyond[1]]
+    said += arrows_said({"below the axis": off})
     return Picture(
         name="accuracy",
         section="verdict",
@@ -64,24 +67,31 @@ def _draw(subject: Subject, shown: Sequence[int]) -> Figure:
     few = len(task.cells) > 1 and 2 * len(task.group) <= len(task.cells)  # much in bold is as good as nothing
     weights = ["bold" if few and i in task.group else "normal" for i in range(len(task.cells))]
     figure = Figure(figsize=(PAGE, pitch * len(shown) + 0.85))
+    off = subject.beyond[1]
     axes = figure.add_subplot()
     for row, i in enumerate(shown):
         cell, one, colour = task.cells[i], task.accuracies[i], subject.colour(task.cells[i])
         if cell.data_mix == CONTROL:
             axes.axhspan(row - 0.5, row + 0.5, color=muted(), alpha=0.13, linewidth=0)
-        axes.errorbar(
-            100 * one.mean,
-            row,
-            xerr=[[100 * max(one.mean - one.low, 0)], [100 * max(one.high - one.mean, 0)]],
-            color=colour,
-            marker=subject.marker(cell),
-            markersize=5.5,
-            markerfacecolor=colour if i in task.group else paper(),
-            markeredgewidth=1.3,
-            elinewidth=1.5,
-            zorder=3,
-        )
-        if one.seeds > 1:
+        how: dict[str, Any] = {
+            "markersize": 5.5,
+            "markerfacecolor": colour if i in task.group else paper(),
+            "markeredgewidth": 1.3,
+        }
+        if i in off:
+            arrow(axes, 0, row, subject.marker(cell), colour, left=True, **how)
+        else:
+            axes.errorbar(
+                100 * one.mean,
+                row,
+                xerr=[[100 * max(one.mean - one.low, 0)], [100 * max(one.high - one.mean, 0)]],
+                color=colour,
+                marker=subject.marker(cell),
+                elinewidth=1.5,
+                zorder=3,
+                **how,
+            )
+        if one.seeds > 1 and i not in off:
             by_seed = [100 * float(np.mean(each)) for each in task.correct[i].values()]
             axes.plot(by_seed, [row] * len(by_seed), "|", color=colour, markersize=9, alpha=0.55, markeredgewidth=0.9)
         axes.annotate(

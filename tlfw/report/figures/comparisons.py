@@ -28,6 +28,8 @@ def comparisons(subject: Subject) -> Picture | None:
     count = min(len(task.cells), MOST)
     upper = np.triu_indices(count, 1)
     apart, pairs = int((task.adjusted[:count, :count][upper] < LEVEL).sum()), len(upper[0])
+    most, larger = _most(subject, count)
+    darkest = f" Colours end at {most:.1f} points." if larger else ""
     some = f"The best {count} of {len(task.cells)} cells. " if count < len(task.cells) else ""
     return Picture(
         name="comparisons",
@@ -36,7 +38,7 @@ def comparisons(subject: Subject) -> Picture | None:
         caption=(
             f"{some}By how many points of accuracy the cell of a row is ahead of the cell of a column (by number). "
             f"Coloured: the two can be told apart (p < {LEVEL}, adjusted by Holm for all "
-            f"{subject.findings.comparisons:,} comparisons); empty: they cannot. "
+            f"{subject.findings.comparisons:,} comparisons); empty: they cannot.{darkest} "
             f"{subject.extent}{starred(task.cells[:count])}"
         ),
         alt=(
@@ -45,6 +47,19 @@ def comparisons(subject: Subject) -> Picture | None:
         ),
         draw=partial(_draw, subject, count),
     )
+
+
+def _most(subject: Subject, count: int) -> tuple[float, bool]:
+    """The difference, in points, from which on the colour is the darkest, and whether there are larger ones: pairs
+    without random features rule it."""
+    cells = subject.task.cells[:count]
+    points = 100 * np.abs(subject.task.differences.mean[:count, :count])
+    apart = np.triu(subject.task.adjusted[:count, :count] < LEVEL, 1)
+    learnt = ~np.array([cell.random_features for cell in cells])
+    real = apart & learnt & learnt[:, None]
+    largest = float(points[apart].max(initial=0))
+    most = float(points[real].max()) if real.any() else largest
+    return most, largest > 1.25 * most
 
 
 def _draw(subject: Subject, count: int) -> Figure:
@@ -58,12 +73,12 @@ def _draw(subject: Subject, count: int) -> Figure:
     figure = Figure(figsize=(PAGE, pitch * count + 0.75))
     axes = figure.add_subplot()
     colours = shades()
-    most = float(np.max(np.where(apart, np.abs(points), 0)))
+    most, larger = _most(subject, count)
     for row, column in itertools.combinations(range(count), 2):
         place = (column - 0.47, row - 0.47)
         value = points[row, column]
         if apart[row, column]:
-            face = colours(abs(value) / most if most else 0.0)
+            face = colours(min(abs(value) / most, 1.0) if most else 0.0)
             axes.add_patch(Rectangle(place, 0.94, 0.94, facecolor=face, linewidth=0))
         else:
             face = None
@@ -99,7 +114,7 @@ def _draw(subject: Subject, count: int) -> Figure:
     if apart.any() and count > WRITTEN:
         scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, most), colours)
         inset = axes.inset_axes((-0.33, 0.09, 0.36, 0.03))
-        bar = figure.colorbar(scale, cax=inset, orientation="horizontal")
+        bar = figure.colorbar(scale, cax=inset, orientation="horizontal", extend="max" if larger else "neither")
         bar.set_label("points ahead, where told apart")
         bar.outline.set_visible(False)
         bar.locator = matplotlib.ticker.MaxNLocator(4)

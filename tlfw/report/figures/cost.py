@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from tlfw.report.costs import pareto, short
-from tlfw.report.figures.picture import Picture, Subject, named, starred
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, ink, legend, paper, plain
 
 MEASURES = {"images": "images seen", "flops": "training FLOPs", "seconds": "seconds"}
@@ -31,6 +31,7 @@ def cost(subject: Subject) -> Picture | None:
         said: [plain(task.cells[i].name, 200) for i in front(subject, measure)] for measure, said in MEASURES.items()
     }
     seconds = [price.seconds for price in prices]
+    off = [task.accuracies[i].mean for i in subject.beyond[1]]
     return Picture(
         name="cost",
         section="cost",
@@ -38,7 +39,8 @@ def cost(subject: Subject) -> Picture | None:
         caption=(
             "Target test accuracy against what training costs: filled as if a run were alone, hollow where a stage "
             "that several runs share counts for its part. The line joins what no cell of the same or lower cost alone "
-            f"beats; the numbers are ranks by accuracy. {subject.extent}{starred(task.cells)}"
+            f"beats; the numbers are ranks by accuracy.{arrows_said({'below the axis': off})} "
+            f"{subject.extent}{starred(task.cells)}"
         ),
         alt=f"Three scatter plots of accuracy against {', '.join(MEASURES.values())}. Not beaten by a cheaper cell in "
         + "; in ".join(f"{said}: {', '.join(names)}" for said, names in best.items())
@@ -88,8 +90,14 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
     alone = [getattr(price, measure) for price in prices]
     shared = [getattr(price, f"shared_{measure}") for price in prices]
     crowded = len(task.cells) > CROWD
+    low, off = subject.beyond
     for i, (cell, one) in enumerate(zip(task.cells, task.accuracies, strict=True)):
         colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+        if i in off:
+            axes.update_datalim([(alone[i], 100 * low)])
+            step = sum(k < i and abs(alone[k] - alone[i]) < 0.05 * max(alone) for k in off)
+            arrow(axes, alone[i], 0, marker, colour, below=True, step=step)
+            continue
         if abs(alone[i] - shared[i]) > 1e-9 * alone[i]:
             if not crowded:
                 axes.plot([shared[i], alone[i]], [height, height], color=colour, linewidth=0.8, alpha=0.6, zorder=2)
@@ -125,17 +133,21 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
         zorder=3,
         gid="pareto",
     )
+    if off:
+        highs = [one.high for i, one in enumerate(task.accuracies) if i not in off]
+        axes.set_ylim(bottom=100 * (low - 0.06 * max(max(highs) - low, 0.01)))
     axes.grid()
     amounts(axes, [*alone, *shared])
-    _ranks(axes, [(i, alone[i], 100 * task.accuracies[i].mean) for i in best])
+    least = axes.get_ylim()[0]
+    _ranks(axes, [(i, alone[i], least if i in off else 100 * task.accuracies[i].mean) for i in best], off)
 
 
-def _ranks(axes: Axes, points: Sequence[tuple[int, float, float]]) -> None:
+def _ranks(axes: Axes, points: Sequence[tuple[int, float, float]], off: Collection[int]) -> None:
     """A number at each point, on the side where nothing is as cheap and better; none where it would hide another."""
     taken: list[tuple[float, float]] = []
     for i, x, y in reversed(points):
         across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
-        for aside, above in ((-4, 4), (-4, 10), (-12, 4), (5, -11)):
+        for aside, above in ((-5, 10), (5, 10), (-5, 22)) if i in off else ((-4, 4), (-4, 10), (-12, 4), (5, -11)):
             place = 72 * ROOM[0] * across + aside, 72 * ROOM[1] * up + above
             if all(abs(place[0] - x0) > 13 or abs(place[1] - y0) > 10 for x0, y0 in taken):
                 taken.append(place)

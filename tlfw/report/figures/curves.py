@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, named, starred
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
 from tlfw.report.gather import Run
 
@@ -56,6 +56,9 @@ def curves(subject: Subject) -> Picture | None:
         return None
     cells = [task.cells[each.position] for each in found]
     some = f" The best {shown} of {len(task.cells)} cells." if len(task.cells) > shown else ""
+    off = [
+        float(found[k].curves[measure][-1].mean[-1]) for measure in COLUMNS for k in _beyond(subject, found, measure)
+    ]
     seen = [each.ends[-1] for each in found]
     finals = {
         each.position: float(each.curves["target/val/acc"][-1].mean[-1])
@@ -69,7 +72,7 @@ def curves(subject: Subject) -> Picture | None:
         caption=(
             "Validation accuracy and training loss against images seen, of all stages; the mean over seeds, and from "
             f"the least to the most as a band. A row a data mix; dotted: where a stage ends.{some} "
-            f"{subject.extent}{starred(cells)}"
+            f"{subject.extent}{arrows_said({'below the axis': off})}{starred(cells)}"
         ),
         alt=(
             f"Learning curves of {len(found)} cells over up to {max(seen):,.0f} images."
@@ -83,6 +86,19 @@ def curves(subject: Subject) -> Picture | None:
         ),
         draw=partial(_draw, subject, found),
     )
+
+
+def _beyond(subject: Subject, found: Sequence[Learning], measure: str) -> frozenset[int]:
+    """Positions in `found` of the curves that are wholly below the axis of a measure; none of a loss."""
+    known = [k for k, each in enumerate(found) if measure in each.curves]
+    if measure == "train/loss" or not known:
+        return frozenset()
+    off = beyond(
+        [subject.task.cells[found[k].position] for k in known],
+        [max(float(curve.mean.max()) for curve in found[k].curves[measure]) for k in known],
+        [min(float(curve.low.min()) for curve in found[k].curves[measure]) for k in known],
+    )[1]
+    return frozenset(known[k] for k in off)
 
 
 def _row(cell: Cell) -> tuple[str, str, str | None]:
@@ -150,11 +166,13 @@ def _draw(subject: Subject, found: Sequence[Learning]) -> Figure:
     columns = [measure for measure in COLUMNS if any(measure in each.curves for each in found)]
     figure = Figure(figsize=(PAGE if len(columns) > 1 else PAGE * 0.6, 1.3 * len(rows) + 1))
     ends = [each.ends[-1] for each in found]
+    below = {measure: {found[k].position for k in _beyond(subject, found, measure)} for measure in columns}
     alike = max(ends) < 4 * min(ends)
     panels = figure.subplots(len(rows), len(columns), squeeze=False, sharex="all" if alike else "row", sharey="col")
     for line, row in zip(panels, order, strict=True):
         for axes, measure in zip(line, columns, strict=True):
-            drawn = sum(_curve(axes, subject, each, measure) for each in rows[row])
+            off = [each.position for each in rows[row] if each.position in below[measure]]
+            drawn = sum(_curve(axes, subject, each, measure, off) for each in rows[row])
             if not drawn:
                 axes.text(
                     0.5,
@@ -180,9 +198,13 @@ def _draw(subject: Subject, found: Sequence[Learning]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, subject: Subject, each: Learning, measure: str) -> bool:
+def _curve(axes: Axes, subject: Subject, each: Learning, measure: str, off: Sequence[int]) -> bool:
     cell = subject.task.cells[each.position]
     colour, times = subject.colour(cell), 1 if measure == "train/loss" else 100
+    if each.position in off:
+        how = {"step": off.index(each.position), "markersize": 4}
+        arrow(axes, each.ends[-1], 0, subject.marker(cell), colour, below=True, **how)
+        return True
     for curve in each.curves.get(measure, ()):
         axes.fill_between(curve.images, times * curve.low, times * curve.high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, starred
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, starred
 from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
 KEPT = "source/val/acc"
@@ -19,6 +19,13 @@ def forgetting(subject: Subject) -> Picture | None:
     cells = [cell for cell in subject.task.cells if cell.mean(KEPT) is not None]
     if not cells:
         return None
+    left, below = _beyond(subject)
+    arrows = arrows_said(
+        {
+            "left of the axis": [subject.task.cells[i].mean(KEPT) or 0.0 for i in left],
+            "below the axis" if not left else "below it": [subject.task.accuracies[i].mean for i in below],
+        }
+    )
     least, most = (choose(cells, key=lambda cell: cell.mean(KEPT) or 0.0) for choose in (min, max))
     return Picture(
         name="forgetting",
@@ -27,7 +34,7 @@ def forgetting(subject: Subject) -> Picture | None:
         caption=(
             "Target test accuracy against validation accuracy on the source: hollow at the end of pretraining, filled "
             "after adaptation; where there is no hollow mark, no stage came before. "
-            f"{subject.extent}{starred(cells)}"
+            f"{subject.extent}{arrows}{starred(cells)}"
         ),
         alt=(
             f"Scatter plot of {len(cells)} cells, target test accuracy against source validation accuracy after "
@@ -36,6 +43,17 @@ def forgetting(subject: Subject) -> Picture | None:
         ),
         draw=partial(_draw, subject),
     )
+
+
+def _beyond(subject: Subject) -> tuple[frozenset[int], frozenset[int]]:
+    """Positions of the cells left of the x axis, and below the y axis."""
+    known = [i for i, cell in enumerate(subject.task.cells) if cell.mean(KEPT) is not None]
+    cells = [subject.task.cells[i] for i in known]
+    kept = [cell.mean(KEPT) or 0.0 for cell in cells]
+    ones = [subject.task.accuracies[i] for i in known]
+    left = beyond(cells, kept, [min(after, before(cell) or after) for cell, after in zip(cells, kept, strict=True)])[1]
+    below = beyond(cells, [one.mean for one in ones], [one.low for one in ones])[1]
+    return frozenset(known[k] for k in left), frozenset(known[k] for k in below)
 
 
 def before(cell: Cell) -> float | None:
@@ -54,11 +72,28 @@ def _draw(subject: Subject) -> Figure:
     figure = Figure(figsize=(COLUMN, 3.6))
     axes = figure.add_subplot()
     drawn = []
-    for cell, one in zip(subject.task.cells, subject.task.accuracies, strict=True):
+    left, below = _beyond(subject)
+    corner = 0
+    for i, (cell, one) in enumerate(zip(subject.task.cells, subject.task.accuracies, strict=True)):
         if (kept := cell.mean(KEPT)) is None:
             continue
         drawn.append(cell)
         colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+        if i in left or i in below:
+            both = i in left and i in below
+            arrow(
+                axes,
+                0 if i in left else 100 * kept,
+                0 if i in below else height,
+                marker,
+                colour,
+                left=i in left,
+                below=i in below,
+                step=corner * both,
+                markersize=6,
+            )
+            corner += both
+            continue
         if (start := before(cell)) is not None:
             axes.plot([100 * start, 100 * kept], [height] * 2, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
             axes.plot(100 * start, height, marker, color=colour, markersize=4.5, markerfacecolor=paper(), gid="before")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, extent, spread
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, extent, spread
 from tlfw.report.figures.style import CONTROL, PAGE, fixed, legend, plain
 from tlfw.report.verdict import Task
 
@@ -26,6 +26,7 @@ def labels(subject: Subject) -> Picture | None:
     facets = _facets(subject)
     grounds = list(dict.fromkeys(ground for ground, _ in facets))
     some = f" The {FEW} backbones with the most accurate cells, of {len(grounds)}." if len(grounds) > FEW else ""
+    off = [findings.tasks[t].accuracies[i].mean for t, i in _beyond(findings.tasks)]
     control = (
         " Without colour, in each panel: no transfer."
         if any(_is_control(c) for t in findings.tasks for c in t.cells)
@@ -38,6 +39,7 @@ def labels(subject: Subject) -> Picture | None:
         caption=(
             "Target test accuracy with 95 % intervals against labelled target images a class, validation included"
             f" (logarithmic).{control}{some} {extent(findings.tasks, findings)}"
+            f"{arrows_said({'below the axis': off})}"
         ),
         alt="Lines of accuracy against labelled images a class. "
         + " ".join(f"With {task.labelled or 'all'}: best {spread(task)}." for task in findings.tasks),
@@ -77,6 +79,15 @@ def images(tasks: Sequence[Task], classes: int) -> list[float]:
         counted = next(iter(task.cells[0].runs.values())).record.images["target"]
         found.append(max([(counted["train"] + counted["val"]) / classes, *(1.5 * each for each in found)]))
     return found
+
+
+def _beyond(tasks: Sequence[Task]) -> frozenset[tuple[int, int]]:
+    """Tasks, and positions in them, of the cells below the axis."""
+    places = [(t, i) for t, task in enumerate(tasks) for i in range(len(task.cells))]
+    ones = [tasks[t].accuracies[i] for t, i in places]
+    cells = [tasks[t].cells[i] for t, i in places]
+    off = beyond(cells, [one.mean for one in ones], [one.low for one in ones])[1]
+    return frozenset(places[k] for k in off)
 
 
 def _draw(subject: Subject, facets: dict[tuple[Ground, str], None], grounds: Sequence[Ground]) -> Figure:
@@ -124,13 +135,17 @@ def _panel(axes: Axes, subject: Subject, ground: Ground, column: str, xs: Sequen
             here = cell.backbone == ground[0] and (cell.source == ground[1] or cell.source is None)
             if here and (_is_control(cell) or _by(subject, cell) == column):
                 lines.setdefault((cell.data_mix, cell.freeze_policy), []).append((t, i))
-    marks = subject.marks
+    marks, off = subject.marks, _beyond(tasks)
     order = sorted(lines, key=lambda line: (line[0] == CONTROL, marks.policies.index(line[1]), line[0]))
     for place, line in enumerate(order):
         aside = 1 + 0.02 * (place - (len(order) - 1) / 2) * np.log10(xs[-1] / xs[0])
-        ones = [tasks[t].accuracies[i] for t, i in lines[line]]
+        for t, i in lines[line]:
+            if (t, i) in off:
+                arrow(axes, xs[t] * aside, 0, marks.marker(line[1]), marks.colour(line[0]), below=True, markersize=4)
+        there = [(t, i) for t, i in lines[line] if (t, i) not in off]
+        ones = [tasks[t].accuracies[i] for t, i in there]
         axes.errorbar(
-            [xs[t] * aside for t, _ in lines[line]],
+            [xs[t] * aside for t, _ in there],
             [100 * one.mean for one in ones],
             yerr=[
                 [100 * max(one.mean - one.low, 0) for one in ones],

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tlfw.report.figures.picture import Picture, Subject, extent, spread, starred
+from tlfw.report.figures.picture import Picture, Subject, beyond, extent, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, SMALL, faint, ink, muted, on, percent, plain, shades
 from tlfw.report.verdict import Task
 
@@ -37,6 +37,11 @@ def paradigms(subject: Subject) -> Picture | None:
     grounds = grounds_of(tasks[-1])
     maps = [place for task in tasks for place in places(task, grounds, labelled=len(tasks) > 1)]
     shown = {i for place in maps for i in place.members}
+    hidden = (
+        " Grey: random features, below the scale of colours."
+        if any(place.task.accuracies[i].mean < _scale(maps)[0] for place in maps for i in place.members)
+        else ""
+    )
     some = f" The {FEW} backbones with the most accurate cells, of {len(grounds)}." if len(grounds) > FEW else ""
     whole = subject.extent if len(tasks) == 1 else extent(tasks, findings)
     return Picture(
@@ -45,7 +50,7 @@ def paradigms(subject: Subject) -> Picture | None:
         title="Data mix by freeze policy",
         caption=(
             "Target test accuracy in % with its 95 % interval. Outlined: the best and all that cannot be told from it"
-            f"{' with as many labelled images' if len(tasks) > 1 else ''}; a dash: was not run.{some} "
+            f"{' with as many labelled images' if len(tasks) > 1 else ''}; a dash: was not run.{hidden}{some} "
             f"{whole}{starred([tasks[-1].cells[i] for i in shown if i < len(tasks[-1].cells)])}"
         ),
         alt="Heat map of accuracy by data mix and freeze policy. "
@@ -88,6 +93,14 @@ def places(task: Task, grounds: Sequence[Ground], *, labelled: bool) -> list[Pla
     return found
 
 
+def _scale(maps: Sequence[Place]) -> tuple[float, float]:
+    """The ends of the scale of colours, [0, 1]."""
+    cells = [place.task.cells[i] for place in maps for i in place.members]
+    means = [place.task.accuracies[i].mean for place in maps for i in place.members]
+    low = beyond(cells, means, means)[0]
+    return low, max(*means, low + 0.01)
+
+
 def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     cells = [place.task.cells[i] for place in maps for i in place.members]
     marks = subject.marks
@@ -99,8 +112,8 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     wide = PAGE if across > 1 or len(policies) > 2 else PAGE * 0.75
     figure = Figure(figsize=(wide, down * (0.4 * len(mixes) + 0.55 * bool(maps[0].title) + 0.25) + 0.65))
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    values = [100 * place.task.accuracies[i].mean for place in maps for i in place.members]
-    scale = matplotlib.colors.Normalize(min(values), max(max(values), min(values) + 1))
+    scale = matplotlib.colors.Normalize(*(100 * end for end in _scale(maps)))
+    off = any(100 * place.task.accuracies[i].mean < scale.vmin for place in maps for i in place.members)
     for axes, place in zip(panels.flat, maps, strict=False):
         _map(axes, place, mixes, policies, scale)
         axes.set_title(plain(place.title, 66 // across))
@@ -109,8 +122,9 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     for axes in panels.flat:
         axes.tick_params(labelbottom=axes in panels[-1] or len(maps) % across != 0)
     bar = figure.colorbar(
-        matplotlib.cm.ScalarMappable(scale, shades()),
+        matplotlib.cm.ScalarMappable(scale, _colours()),
         ax=panels,
+        extend="min" if off else "neither",
         orientation="vertical",
         aspect=16 * down,
         pad=0.02,
@@ -120,6 +134,10 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2)
     return figure
+
+
+def _colours() -> matplotlib.colors.Colormap:
+    return shades().with_extremes(under=faint())
 
 
 def _across(maps: int, grounds: int, policies: int) -> int:
@@ -132,7 +150,7 @@ def _map(
     axes: Axes, place: Place, mixes: Sequence[str], policies: Sequence[str], scale: matplotlib.colors.Normalize
 ) -> None:
     there = {(place.task.cells[i].data_mix, place.task.cells[i].freeze_policy): i for i in reversed(place.members)}
-    colours = shades()
+    colours = _colours()
     for row, mix in enumerate(mixes):
         for column, policy in enumerate(policies):
             corner = (column - 0.46, row - 0.44)

@@ -6,11 +6,15 @@ import dataclasses
 import io
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from tlfw.report.cells import Cell
 from tlfw.report.figures.style import Marks, percent, plain, said, style
@@ -20,6 +24,13 @@ from tlfw.report.verdict import Task
 Section = Literal["verdict", "labels", "cost", "learning", "mistakes"]
 
 DPI = 200
+
+ROOM = 0.25
+"""Of what an axis spans otherwise, how far random features may stretch it."""
+
+
+STEPS = 4
+"""Arrows in a row."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,6 +86,12 @@ class Subject:
             else ""
         )
 
+    @property
+    def beyond(self) -> tuple[float, frozenset[int]]:
+        """Where an axis of accuracies ends below, and the positions of the cells beyond it: see `beyond`."""
+        ones = self.task.accuracies
+        return beyond(self.task.cells, [one.mean for one in ones], [one.low for one in ones])
+
     def colour(self, cell: Cell) -> str:
         return self.marks.colour(cell.data_mix)
 
@@ -92,6 +109,72 @@ def extent(tasks: Sequence[Task], findings: Findings) -> str:
     if len(tasks) == 1 and labelled:
         found += f", {labelled[0]} labelled images a class"
     return f"{found}."
+
+
+def beyond(cells: Sequence[Cell], values: Sequence[float], lows: Sequence[float]) -> tuple[float, frozenset[int]]:
+    """Where an axis of shares ends below, so that random features do not squash what one wants to see.
+
+    The other cells rule it. One on random features that lies further below all of them than `ROOM` of what they span,
+    and than two points, is beyond it; no other cell ever is, and where there is no other, none.
+
+    Args:
+        values, lows: of each cell what is drawn, and the least of what is drawn with it: [0, 1].
+
+    Returns:
+        The least of what is on the axis, and the positions of the cells beyond it.
+    """
+    real = [i for i, cell in enumerate(cells) if not cell.random_features]
+    least = min((lows[i] for i in real), default=0.0)
+    end = least - max(ROOM * (max((values[i] for i in real), default=0.0) - least), 0.02)
+    off = frozenset(i for i, cell in enumerate(cells) if real and cell.random_features and values[i] < end)
+    while True:
+        end = min(low for i, low in enumerate(lows) if i not in off)
+        if all(values[i] < end for i in off):
+            return end, off
+        off = frozenset(i for i in off if values[i] < end)  # one that is on the axis reaches as far down as these
+
+
+def arrow(
+    axes: Axes,
+    x: float,
+    y: float,
+    marker: str,
+    colour: str,
+    *,
+    left: bool = False,
+    below: bool = False,
+    step: int = 0,
+    **how: Any,
+) -> None:
+    """A cell beyond an axis: its marker at the edge (`left`: x is a share of the width; `below`: y of the height), and
+    an arrow out of it, `step` arrows further in, as far as there is room. Does not stretch the axes."""
+    place = blended_transform_factory(
+        axes.transAxes if left else axes.transData, axes.transAxes if below else axes.transData
+    )
+    tip = np.array([left, below]) * 16.0 * min(step, STEPS - 1)  # points
+    tail = tip + np.array([left, below]) * 13.0
+    axes.annotate(
+        "",
+        (x, y),
+        (x, y),
+        xycoords=place + ScaledTranslation(*tip / 72, axes.figure.dpi_scale_trans),
+        textcoords=place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans),
+        arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0},
+        annotation_clip=False,
+    ).set_in_layout(False)
+    moved = place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans)
+    how = {"markersize": 5, "markeredgewidth": 0, "zorder": 4, "gid": "beyond"} | how
+    axes.add_artist(Line2D([x], [y], color=colour, marker=marker, transform=moved, clip_on=False, **how))
+
+
+def arrows_said(beyond: Mapping[str, Collection[float]]) -> str:
+    """The sentence that says what the arrows are: where to they point -> the values of the cells beyond, [0, 1]."""
+    parts = []
+    for where, values in beyond.items():
+        if values:
+            low, high = percent(min(values)), percent(max(values))
+            parts.append(f"{where} at {low if low == high else f'{low} to {high}'} %")
+    return f" Arrows: random features, {', '.join(parts)}." if parts else ""
 
 
 def named(cell: Cell) -> str:
