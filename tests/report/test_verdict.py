@@ -45,6 +45,7 @@ def test_where_all_are_alike_hardly_ever_is_there_a_winner(cells: int, seeds: in
     assert np.mean([np.nanmin(each.adjusted) < 0.05 for each in tasks]) <= 0.08  # 5 %, and two standard errors
 
 
+@pytest.mark.usefixtures("_quick")
 def test_a_clear_winner_is_found_and_named() -> None:
     random = np.random.default_rng(1)
     tasks = [grid(random, [1.2, 2.2, 1.0, 1.1], 5, 900) for _ in range(20)]

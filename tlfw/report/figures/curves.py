@@ -202,8 +202,8 @@ def _curve(axes: Axes, subject: Subject, each: Learning, measure: str, off: Sequ
     cell = subject.task.cells[each.position]
     colour, times = subject.colour(cell), 1 if measure == "train/loss" else 100
     if each.position in off:
-        how = {"step": off.index(each.position), "markersize": 4}
-        arrow(axes, each.ends[-1], 0, subject.marker(cell), colour, below=True, **how)
+        step = off.index(each.position)
+        arrow(axes, each.ends[-1], 0, subject.marker(cell), colour, below=True, step=step, markersize=4)
         return True
     for curve in each.curves.get(measure, ()):
         axes.fill_between(curve.images, times * curve.low, times * curve.high, color=colour, alpha=0.18, linewidth=0)

@@ -112,8 +112,9 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     wide = PAGE if across > 1 or len(policies) > 2 else PAGE * 0.75
     figure = Figure(figsize=(wide, down * (0.4 * len(mixes) + 0.55 * bool(maps[0].title) + 0.25) + 0.65))
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    scale = matplotlib.colors.Normalize(*(100 * end for end in _scale(maps)))
-    off = any(100 * place.task.accuracies[i].mean < scale.vmin for place in maps for i in place.members)
+    low, high = (100 * end for end in _scale(maps))
+    scale = matplotlib.colors.Normalize(low, high)
+    off = any(100 * place.task.accuracies[i].mean < low for place in maps for i in place.members)
     for axes, place in zip(panels.flat, maps, strict=False):
         _map(axes, place, mixes, policies, scale)
         axes.set_title(plain(place.title, 66 // across))

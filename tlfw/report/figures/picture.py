@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -151,20 +150,22 @@ def arrow(
     place = blended_transform_factory(
         axes.transAxes if left else axes.transData, axes.transAxes if below else axes.transData
     )
-    tip = np.array([left, below]) * 16.0 * min(step, STEPS - 1)  # points
-    tail = tip + np.array([left, below]) * 13.0
+    tip, tail = (place + _inwards(axes, left, below, 16.0 * min(step, STEPS - 1) + more) for more in (0.0, 13.0))
     axes.annotate(
         "",
         (x, y),
         (x, y),
-        xycoords=place + ScaledTranslation(*tip / 72, axes.figure.dpi_scale_trans),
-        textcoords=place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans),
+        xycoords=tip,
+        textcoords=tail,
         arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0},
         annotation_clip=False,
     ).set_in_layout(False)
-    moved = place + ScaledTranslation(*tail / 72, axes.figure.dpi_scale_trans)
-    how = {"markersize": 5, "markeredgewidth": 0, "zorder": 4, "gid": "beyond"} | how
-    axes.add_artist(Line2D([x], [y], color=colour, marker=marker, transform=moved, clip_on=False, **how))
+    drawn: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0, "zorder": 4, "gid": "beyond"} | how
+    axes.add_artist(Line2D([x], [y], color=colour, marker=marker, transform=tail, clip_on=False, **drawn))
+
+
+def _inwards(axes: Axes, left: bool, below: bool, points: float) -> ScaledTranslation:
+    return ScaledTranslation(left * points / 72, below * points / 72, axes.figure.dpi_scale_trans)
 
 
 def arrows_said(beyond: Mapping[str, Collection[float]]) -> str:
