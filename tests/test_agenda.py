@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
 from tlfw import run as fold
 from tlfw.agenda import Candidate, Step, make_agenda, paces, steps_of
 from tlfw.changes import changes
+from tlfw.experiment import Joint
 from tlfw.freeze import LastBlocks
 from tlfw.run import Job
 from tlfw.seen import Memo
@@ -151,3 +154,21 @@ def test_the_plan_says_which_setting_it_was() -> None:
     assert changes(agenda, earlier[1:]) == []
     matched = make_agenda([job("a", stage("adapt", "a"), **common, match_budget="images")], lambda key: False)
     assert changes(matched, [common]) == ["  1 of them because of match_budget: None -> images"]
+
+
+def test_runs_that_repeat_each_other_have_one_setting(tmp_path: Path) -> None:
+    """Whatever differs, if it is a seed, or decides nothing."""
+    plan = experiment(tmp_path).plan()
+    assert len(plan.setting) == 32
+    joint = Joint(target_share=0.25, loss_weight={"source": 2.0, "target": 1.0})
+    for equal in ({"seed": 1}, {"threads": 1}, {"validations": 3}, {"joint": joint}, {"checkpoint_seconds": 1.0}):
+        assert experiment(tmp_path, **equal).plan().setting == plan.setting, equal
+    others = [
+        {"freeze_policy": FULL},
+        {"data_mix": MIXES["target_only"]},
+        {"optimizer": partial(torch.optim.SGD, momentum=0.5)},
+        {"data_mix": MIXES["joint"]},
+    ]
+    settings = [experiment(tmp_path, **other).plan().setting for other in others]
+    assert len({plan.setting, *settings}) == 1 + len(others)
+    assert experiment(tmp_path, seed=1).plan().key != plan.key

@@ -11,7 +11,7 @@ import pytest
 from tlfw.record import Record, replace_text
 
 RECORD = Record(
-    run_id="k", status="done", experiment="e", sweep=None, seed=0,
+    run_id="k", setting="s", status="done", experiment="e", sweep=None, seed=0,
     paradigm={"data_mix": "joint", "freeze_policy": "full"}, backbone="resnet18", source="s", target="t", labels=[],
     images={"target": {"train": 8, "val": 2, "test": 9}}, content={"target": {"test": "9f"}}, settings={"seed": 0},
     metrics={"target/test/acc": 0.5, "source/val/acc": None},

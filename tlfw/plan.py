@@ -59,11 +59,14 @@ class Plan:
 
     Attributes:
         key: the digest of everything that decides the run's numbers.
+        setting: the digest of what decides them but the seed, the images, and where they are computed: runs that are
+            equal in it repeat each other.
         data: its images.
         numerics: what else the last bit depends on.
     """
 
     key: str
+    setting: str
     stages: tuple[PlannedStage, ...]
     data: SeenData
     numerics: Mapping[str, Any]
@@ -133,6 +136,7 @@ def make_plan(
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     with at("backbone"):
         key = digest([backbone.identity(), data.image_size, seed])
+        setting = digest([backbone.identity(), data.image_size, numerics.tag["precision"]])
     matched = match.budget(backbone, data_sets, data, manifests, memo) if match else None
     spent = 0
     planned: list[PlannedStage] = []
@@ -154,26 +158,25 @@ def make_plan(
         stored = stored_blocks(policy, backbone, data.image_size, [data.views[each] for each in stage.names])
         heads = dict.fromkeys(each for before in planned for each in before.stage.names) | dict.fromkeys(stage.names)
         start_key = key
+        what = {
+            "stage": [name, per_batch, stage.loss_weights, steps],
+            "policy": _effect(policy, trained, blocks),
+            "optimizer": optimizer,
+            "schedule": schedule,
+            "select": [select, min(validations, steps)] if select == "best_val" else select,
+            "trainer": numerics.keyed,
+        }
+        seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
+        setting = digest([setting, what, seen])
         key = digest(
             {
+                **what,
                 "start": start_key,
-                "stage": [name, per_batch, stage.loss_weights, steps],
-                "policy": _effect(policy, trained, blocks),
-                "optimizer": optimizer,
-                "schedule": schedule,
-                "select": [select, min(validations, steps)] if select == "best_val" else select,
                 "seed": seed,
                 "data": {
-                    each: [
-                        data.content[each]["train"],
-                        data.content[each]["val"],
-                        data.views[each],
-                        data.balance[each],
-                    ]
-                    for each in stage.names
+                    each: [data.content[each]["train"], data.content[each]["val"], *seen[each]] for each in stage.names
                 },
                 "numerics": {**numerics.tag, "stored_blocks": stored},
-                "trainer": numerics.keyed,
             }
         )
         served = [*((each, "train") for each in stage.names), *((each, "val") for each in heads)] if stored else []
@@ -196,7 +199,9 @@ def make_plan(
                 random_start=not planned and backbone.weights is None,
             )
         )
-    return Plan(key=digest([key, data.content]), stages=tuple(planned), data=data, numerics=numerics.tag)
+    return Plan(
+        key=digest([key, data.content]), setting=setting, stages=tuple(planned), data=data, numerics=numerics.tag
+    )
 
 
 def _effect(policy: FreezePolicy, trained: tuple[str, ...], blocks: tuple[str, ...]) -> list[Any]:

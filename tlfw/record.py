@@ -27,6 +27,7 @@ class Record:
 
     Attributes:
         run_id: the digest of everything that produced the numbers.
+        setting: of all that but the seed, the images and the device: runs that are equal in it repeat each other.
         status: `done`; `failed`, with `error` saying why; `interrupted` by a person; `blocked` by what it needs and
             what could not be made, which `error` names.
         paradigm: names of the `data_mix` and of the `freeze_policy`.
@@ -46,6 +47,7 @@ class Record:
     """
 
     run_id: str
+    setting: str
     status: Status
     experiment: str
     sweep: str | None

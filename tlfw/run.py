@@ -208,6 +208,7 @@ class _Run:
         done, stages = status == "done", self.fold.stage_facts
         return Record(
             run_id=plan.key,
+            setting=plan.setting,
             status=status,
             experiment=experiment.name,
             sweep=self.job.sweep,

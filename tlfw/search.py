@@ -20,6 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.agenda import Agenda, Candidate, Key, Task, make_agenda
 from tlfw.errors import ConfigError
+from tlfw.identity import digest
 from tlfw.strict import STRICT
 from tlfw.trial import import_optuna, open_journal
 from tlfw.waves import Launch, conduct
@@ -95,7 +96,7 @@ def search(
     """Draw, launch in waves, and learn from what validation says, until there are enough trials.
 
     Args:
-        name: of the search; the same one goes on where it was.
+        name: of the search; the same one, of the same space and with the same overrides, goes on where it was.
         folder: the sweep's, for its journal.
         fixed: overrides of all trials.
         checked: jobs, composed, checked and planned.
@@ -105,6 +106,7 @@ def search(
     """
     optuna = import_optuna()
     journal = str((folder / "search.journal").absolute())
+    name = f"{name}-{digest([list(fixed), settings.space, settings.when])[:12]}"
     study = optuna.create_study(
         study_name=name,
         storage=open_journal(journal),

@@ -28,7 +28,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
-            failures.append(f"failed: {overrides}\n  {record}")
+            failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{overrides}\n  {record}")
             continue
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
         table.add_row(

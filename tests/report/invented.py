@@ -11,9 +11,21 @@ import numpy as np
 
 from tlfw.identity import digest
 from tlfw.record import Record
+from tlfw.settings import UNKEYED, flat
 
 CLASSES = ("cat", "dog", "frog", "ship", "truck")
 IMAGES = 200
+
+
+def content_of(images: int, classes: Sequence[str] = CLASSES) -> str:
+    """What a record says of test images."""
+    return digest([images, list(classes)])
+
+
+def kept_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that decide numbers, and are no seed."""
+    others = ("seed", "source.split_seed", "target.split_seed", "threads", "checkpoint_seconds")
+    return {n: v for n, v in flat(whole).items() if not n.startswith(UNKEYED) and n not in others}
 
 
 def labels_of(images: int, classes: int = len(CLASSES)) -> np.ndarray:
@@ -101,6 +113,7 @@ def run(
     record = Record(
         **{
             "run_id": digest([data_mix, freeze_policy, whole]),
+            "setting": digest([data_mix, freeze_policy, kept_settings(whole)]),
             "status": "done",
             "experiment": sweep,
             "sweep": sweep,
@@ -111,7 +124,7 @@ def run(
             "target": "mine",
             "labels": ["random_features"] if data_mix == "joint" and freeze_policy != "full" else [],
             "images": {"target": {"train": 40, "val": 10, "test": len(correct_N)}},
-            "content": {"target": {"train": "a", "val": "b", "test": digest([len(correct_N), list(classes)])}},
+            "content": {"target": {"train": "a", "val": "b", "test": content_of(len(correct_N), classes)}},
             "settings": whole,
             "metrics": {
                 "target/val/acc": accuracy if val is None else val,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -88,22 +89,50 @@ def test_fields_that_decide_nothing_do_not_divide_a_cell(tmp_path: Path) -> None
     assert (len(cell.runs), cell.tried) == (2, 1)
 
 
-def test_a_matched_sweep_and_an_unmatched_one_are_not_mixed(tmp_path: Path) -> None:
-    """What tells them apart is how long a run trained: one that is of both sweeps says only who made it first."""
-    for seed, measure in ((0, "images"), (1, None)):
-        invented.run(tmp_path / "same", "joint", "full", seed, RIGHT, settings={"match_budget": measure})
-    (cell,) = cells(tmp_path / "same")
-    assert (len(cell.runs), cell.tried, cell.settings) == (2, 1, {})
-    for measure, val, steps in ((None, 0.5, 650), ("images", 0.9, 400)):
-        for seed in (0, 1):
-            record = invented.run(
-                tmp_path, "joint", "full", seed, RIGHT, val=val, settings={"match_budget": measure}, sweep=str(steps)
-            )
-            record.stages[-1]["steps"] = steps
-            record.write(next(tmp_path.glob(f"runs/*{record.run_id[:12]}")))
+def test_who_made_a_run_first_does_not_divide_a_cell(tmp_path: Path) -> None:
+    """A run that two sweeps share has the fields of the first, also those that decided nothing for it."""
+    for seed, fields in enumerate(({"threads": 1}, {"checkpoint_seconds": 30.0}, {"joint": {"target_share": 0.3}})):
+        invented.run(tmp_path, "target_only", "full", seed, RIGHT, settings=fields, setting="equal")
     (cell,) = cells(tmp_path)
-    assert (len(cell.runs), cell.tried, cell.settings) == (2, 2, {"stages.adapt.steps": 400})
-    assert {run.record.sweep for run in cell.runs.values()} == {"400"}
+    assert (len(cell.runs), cell.tried, cell.settings) == (3, 1, {})
+
+
+def test_other_training_images_are_not_mixed(tmp_path: Path) -> None:
+    new = {"target": {"train": "new", "val": "new", "test": invented.content_of(20)}}
+    for seed in (0, 1, 2):
+        invented.run(tmp_path, "joint", "full", seed, RIGHT)
+    for seed, run_id in ((0, "a" * 32), (1, "b" * 32)):
+        invented.run(tmp_path, "joint", "full", seed, RIGHT, content=new, run_id=run_id)
+    for path in tmp_path.glob("runs/*/record.json"):
+        later = path.parent.name.endswith(("a" * 12, "b" * 12))
+        os.utime(path, (later, later))
+    found, notes = cells_of(gather([tmp_path]).runs)
+    assert {run.record.content["target"]["train"] for run in found[0].runs.values()} == {"new"}
+    assert len(found[0].runs) == 2
+    assert notes[0].startswith("3 runs learnt from other images than later ones")
+
+
+def test_one_seeds_splits_are_no_repetitions(tmp_path: Path) -> None:
+    """They share the start, and would make a difference look surer than it is. A split of each seed's own is one."""
+    for seed in (0, 1):
+        for split in (0, 1, 2):
+            settings = {"target": {"train_per_class": 10, "split_seed": split}}
+            invented.run(tmp_path / "crossed", "joint", "full", seed, RIGHT, settings=settings)
+            if split == seed:
+                invented.run(tmp_path / "tied", "joint", "full", seed, RIGHT, settings=settings)
+    (cell,), notes = cells_of(gather([tmp_path / "crossed"]).runs)
+    assert [replicate[0] for replicate in cell.runs] == [0, 1]
+    assert notes[0].startswith("4 runs repeat a seed with another split_seed")
+    (cell,), notes = cells_of(gather([tmp_path / "tied"]).runs)
+    assert (len(cell.runs), notes) == (2, [])
+
+
+def test_cells_with_and_without_a_source_have_names_of_their_own(tmp_path: Path) -> None:
+    for source in ("general", None):
+        invented.run(tmp_path, "pretrain_finetune", "full", 0, RIGHT, source=source, settings={"lr": str(source)})
+    assert {cell.name for cell in cells(tmp_path)} == {
+        "pretrain_finetune / full, from general", "pretrain_finetune / full, without source",
+    }  # fmt: skip
 
 
 def test_fields_that_go_together_are_named_once(tmp_path: Path) -> None:

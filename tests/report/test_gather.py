@@ -105,3 +105,19 @@ def test_predictions_that_cannot_be_read_are_named(tmp_path: Path, damage: str) 
             np.savez(path, **{name: values for name, values in whole.items() if name != "prediction"})
     with pytest.raises(ConfigError, match=r"predictions\.npz"):
         run.predictions()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", "0"), ("settings", None), ("paradigm", {}), ("images", {}), ("cost", {}), ("stages", []),
+     ("stages", [{"key": "k"}]), ("metrics", {}), ("metrics", {"target/val/acc": None}),
+     ("metrics", {"target/val/acc": 1.5}), ("content", {"target": {}})],
+)  # fmt: skip
+def test_records_that_someone_edited_are_left_out(tmp_path: Path, field: str, value: object) -> None:
+    made(tmp_path, 0)
+    made(tmp_path, 1)
+    path = next((tmp_path / "runs").glob("*-s1-*/record.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    found = gather([tmp_path])
+    assert len(found.runs) == 1
+    assert f"has no usable {field}" in found.notes[0]

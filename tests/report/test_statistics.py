@@ -9,6 +9,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from tlfw.report.statistics import (
     LEVEL,
+    accuracies_of,
     accuracy,
     adjusted,
     differences,
@@ -263,3 +264,22 @@ def test_what_decides_is_fewer_where_less_is_compared() -> None:
     assert many is not None
     assert 300 < few < many
     assert seeds_to_decide(found, 0, 1, 1) is None  # one seed says nothing of others
+
+
+@pytest.mark.parametrize("spread", ["alike", "unlike"])
+def test_intervals_with_what_cells_lend_each_other_cover_the_truth(spread: str) -> None:
+    """In the mean over the cells, and no worse where their seeds differ unlike each other."""
+    random = np.random.default_rng(14)
+    expected = truth(1.2, 0.1, 0.8)
+    if spread == "unlike":  # the truth is each cell's own; a seed's part is small beside the others'
+        expected = truth(1.2, 0.12, 0.8)
+    found = [one for _ in range(300) for one in accuracies_of(worlds(random, spread, 6))]
+    assert 0.93 <= np.mean([one.low <= expected <= one.high for one in found]) <= 0.97
+
+
+def test_two_seeds_among_many_cells_say_more_than_alone() -> None:
+    random = np.random.default_rng(15)
+    cells = [draw(random, 2, 300, by_seed=0.1) for _ in range(8)]
+    together, alone = accuracies_of(cells), [accuracy(each) for each in cells]
+    widths = [np.mean([one.high - one.low for one in each]) for each in (together, alone)]
+    assert widths[0] < 0.5 * widths[1]

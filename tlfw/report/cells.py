@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlfw.identity import digest
+from tlfw.record import FILE
 from tlfw.report.gather import Run
 from tlfw.settings import UNKEYED, flat
 
@@ -20,6 +21,12 @@ REPLICATE = ("seed", "source.split_seed", "target.split_seed")
 """What differs between repetitions of one and the same thing."""
 
 Replicate = tuple[Any, ...]
+
+Place = tuple[str, str, str, str | None, int | None]
+"""What a cell is known by: data mix, freeze policy, backbone, source, labelled images a class."""
+
+NOT_NAMED = (*UNKEYED, *REPLICATE, "target.train_per_class", "threads", "checkpoint_seconds", "match_budget")
+"""Fields in which settings are not said to differ."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,55 +71,95 @@ def cells_of(runs: Sequence[Run]) -> tuple[list[Cell], list[str]]:
     Returns:
         The cells, and what a reader has to know of how they were chosen.
     """
-    grouped: defaultdict[tuple[Any, ...], defaultdict[str, dict[Replicate, Run]]] = defaultdict(
-        lambda: defaultdict(dict)
-    )
-    twice = 0
+    grouped: defaultdict[Place, defaultdict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        settings = flat(run.record.settings)
-        same = grouped[_place(run)][_hyper_parameters(run)]
-        replicate = tuple(settings.get(name) for name in REPLICATE)
-        twice += replicate in same
-        same[replicate] = run
-    notes = []
-    if twice:
-        notes.append(
-            f"{twice} runs repeat another with the same settings and seed (on another device, or with other threads); "
-            "of each such pair one is reported."
-        )
-    varying = [len({place[i] for place in grouped}) > 1 for i in range(5)]
-    cells = []
-    for place, tried in grouped.items():
-        most = max(map(len, tried.values()))
-        complete = {key: found for key, found in tried.items() if len(found) == most}
-        chosen = min(complete, key=lambda key: (-_val_accuracy(complete[key]), key))
-        found = dict(sorted(complete[chosen].items(), key=lambda item: str(item[0])))
-        data_mix, freeze_policy, backbone, source, labelled = place
-        name = f"{data_mix} / {freeze_policy}"
-        name += f", {backbone}" if varying[2] else ""
-        if varying[3] and len({each[3] for each in grouped if each[3] is not None}) > 1 and source is not None:
-            name += f", from {source}"
-        cells.append(
-            Cell(
-                name=name,
-                data_mix=data_mix,
-                freeze_policy=freeze_policy,
-                backbone=backbone,
-                source=source,
-                labelled=labelled,
-                runs=found,
-                settings=_differing(json.loads(chosen), [json.loads(key) for key in tried]),
-                tried=len(complete),
-                incomplete=len(tried) - len(complete),
-                val_accuracy=_val_accuracy(found),
-                random_features="random_features" in next(iter(found.values())).record.labels,
-            )
-        )
-    return cells, notes
+        grouped[_place(run)][run.record.setting].append(run)
+    left_out: Counter[str] = Counter()
+    found: dict[Place, dict[str, dict[Replicate, Run]]] = {
+        place: {setting: _repetitions(same, left_out) for setting, same in tried.items()}
+        for place, tried in grouped.items()
+    }
+    names = _names(list(found))
+    cells = [_cell(place, names[place], tried) for place, tried in found.items()]
+    return cells, [f"{count} {LEFT_OUT[why]}" for why, count in left_out.items()]
 
 
-def _place(run: Run) -> tuple[Any, ...]:
-    """What a cell is known by."""
+LEFT_OUT = {
+    "again": "runs repeat another with the same settings and seed, on another device or with other threads, and are "
+    "left out.",
+    "images": "runs learnt from other images than later ones with the same settings, and are left out.",
+    "split": "runs repeat a seed with another split_seed, and are left out: one seed's runs do not vary as several "
+    "seeds do. Tie split_seed to seed, or report each split apart.",
+}
+
+
+def _repetitions(runs: Sequence[Run], left_out: Counter[str]) -> dict[Replicate, Run]:
+    """Those of one setting that repeat each other, by what differs, in a fixed order."""
+    latest: dict[Replicate, str] = {}
+    for run in sorted(runs, key=lambda run: (run.folder / FILE).stat().st_mtime):
+        latest[_replicate(run)[1:]] = _learnt_from(run)
+    found: dict[Replicate, Run] = {}
+    for run in sorted(runs, key=lambda run: (str(_replicate(run)), run.folder.name)):
+        replicate = _replicate(run)
+        if _learnt_from(run) != latest[replicate[1:]]:
+            left_out["images"] += 1
+        elif replicate in found:
+            left_out["again"] += 1
+        elif replicate[0] in {seed for seed, *_ in found}:
+            left_out["split"] += 1
+        else:
+            found[replicate] = run
+    return found
+
+
+def _replicate(run: Run) -> Replicate:
+    settings = flat(run.record.settings)
+    return tuple(settings.get(name) for name in REPLICATE)
+
+
+def _learnt_from(run: Run) -> str:
+    """A name for the images of a run but those of the test."""
+    parts = {name: [parts.get("train"), parts.get("val")] for name, parts in sorted(run.record.content.items())}
+    return json.dumps(parts)
+
+
+def _names(places: Sequence[Place]) -> dict[Place, str]:
+    """What tells cells apart: as little as does."""
+    backbones = {place[2] for place in places}
+    names = {place: f"{place[0]} / {place[1]}" + f", {place[2]}" * (len(backbones) > 1) for place in places}
+    several = Counter((name, place[4]) for place, name in names.items())
+    return {
+        place: f"{name}, {f'from {place[3]}' if place[3] else 'without source'}"
+        if several[name, place[4]] > 1
+        else name
+        for place, name in names.items()
+    }
+
+
+def _cell(place: Place, name: str, tried: Mapping[str, Mapping[Replicate, Run]]) -> Cell:
+    most = max(map(len, tried.values()))
+    complete = {setting: runs for setting, runs in tried.items() if len(runs) == most}
+    settings = _differing({setting: next(iter(runs.values())) for setting, runs in tried.items()})
+    chosen = min(complete, key=lambda each: (-_val_accuracy(complete[each]), json.dumps(settings[each], default=str)))
+    runs = complete[chosen]
+    data_mix, freeze_policy, backbone, source, labelled = place
+    return Cell(
+        name=name,
+        data_mix=data_mix,
+        freeze_policy=freeze_policy,
+        backbone=backbone,
+        source=source,
+        labelled=labelled,
+        runs=runs,
+        settings=settings[chosen],
+        tried=len(complete),
+        incomplete=len(tried) - len(complete),
+        val_accuracy=_val_accuracy(runs),
+        random_features="random_features" in next(iter(runs.values())).record.labels,
+    )
+
+
+def _place(run: Run) -> Place:
     record = run.record
     weights = record.settings.get("backbone", {}).get("weights")
     return (
@@ -124,30 +171,23 @@ def _place(run: Run) -> tuple[Any, ...]:
     )
 
 
-def _hyper_parameters(run: Run) -> str:
-    """All other settings that decide a number, as JSON."""
-    settings = flat(run.record.settings)
-    kept = {
-        name: value
-        for name, value in sorted(settings.items())
-        if not name.startswith(UNKEYED) and name not in (*REPLICATE, "target.train_per_class", "match_budget")
-    }
-    # match_budget shows in these alone: a run whose own budget was the matched one is the same run in both sweeps.
-    last = run.record.stages[-1]
-    kept[f"stages.{last['name']}.steps"] = last["steps"]
-    return json.dumps(kept, sort_keys=True, default=str)
-
-
 def _val_accuracy(runs: Mapping[Replicate, Run]) -> float:
     return float(np.mean([run.record.metrics[SELECTED_BY] for run in runs.values()]))
 
 
-def _differing(chosen: Mapping[str, Any], tried: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings in which those that were tried differ; of several that go together, the shortest name."""
-    all_tried = list(tried)
+def _differing(tried: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
+    """Of each setting the fields in which they differ; of several that go together, the shortest name.
+
+    Fields that decide no number may differ too, and are not named; a run has those of whoever made it first.
+    """
+    flats = {setting: flat(run.record.settings) for setting, run in tried.items()}
+    for setting, run in tried.items():
+        for stage in run.record.stages:
+            flats[setting][f"stages.{stage['name']}.steps"] = stage["steps"]
     found: dict[str, str] = {}
-    for name in sorted(chosen, key=lambda name: (name.count("."), name)):
-        values = digest([str(each.get(name)) for each in all_tried])
-        if len({str(each.get(name)) for each in all_tried}) > 1:
-            found.setdefault(values, name)
-    return {name: chosen[name] for name in found.values()}
+    names = {name for each in flats.values() for name in each if not name.startswith(NOT_NAMED)}
+    for name in sorted(names, key=lambda name: (name.startswith("stages."), name.count("."), name)):
+        values = [str(each.get(name)) for each in flats.values()]
+        if len(set(values)) > 1:
+            found.setdefault(digest(values), name)
+    return {setting: {name: each.get(name) for name in found.values()} for setting, each in flats.items()}

@@ -34,7 +34,8 @@ class Cost:
         direct_flops: those that it would take if no features were stored: what a budget in FLOPs is counted in.
         seconds: of training, validation, features and test, as if the run had been alone.
         shared_images, shared_flops, shared_seconds: where each stage counts for its part of the runs of this report
-            that have it, so that the sum over all runs is what all of them took together.
+            that have it, so that the sum over all runs is what all of them took together, but for stored features: they
+            count whole in each stage that is made from them.
     """
 
     epochs: float

@@ -64,7 +64,7 @@ def find_out(places: Sequence[Path]) -> Findings:
     gathered = gather(places)
     cells, notes = cells_of(gathered.runs)
     said: dict[str, Any] = {}
-    read: dict[str, dict[Any, dict[str, np.ndarray]]] = {}
+    read: dict[int, dict[Any, dict[str, np.ndarray]]] = {}
     by_labels: defaultdict[int | None, list[tuple[Cell, dict[object, np.ndarray]]]] = defaultdict(list)
     looked: dict[int, Mistakes] = {}
     for cell in cells:
@@ -75,13 +75,13 @@ def find_out(places: Sequence[Path]) -> Findings:
         for each in predictions.values():  # what is not needed of many runs is not kept
             del each["confidence"]
             each["prediction"] = each["prediction"].astype(np.int32)
-        read[_id(cell)] = predictions
+        read[id(cell)] = predictions
     order = sorted(by_labels, key=lambda labelled: np.inf if labelled is None else labelled)
     tasks = judge([(labelled, by_labels[labelled]) for labelled in order])
     prices = {id(cell): price for cell, price in zip(cells, costs(cells, gathered.runs), strict=True)}
     first = next(iter(next(iter(read.values())).values()))
     names = gathered.runs[0].names()
-    predicted = [[list(read[_id(cell)].values()) for cell in task.cells] for task in tasks]
+    predicted = [[list(read[id(cell)].values()) for cell in task.cells] for task in tasks]
     return Findings(
         title=" + ".join(gathered.sweeps) or "runs",
         target=gathered.runs[0].record.target,
@@ -105,10 +105,6 @@ def rival(task: Task) -> int | None:
     """Whom the first cell of a task is looked at beside: the best control, else the second; None: there is no other."""
     controls = [i for i, cell in enumerate(task.cells) if i and cell.data_mix == "target_only"]
     return next(iter(controls), 1 if len(task.cells) > 1 else None)
-
-
-def _id(cell: Cell) -> str:
-    return f"{cell.name}, {cell.labelled}"
 
 
 def _same(run: Run, said: dict[str, Any]) -> dict[str, np.ndarray]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,8 @@ def gather(places: Sequence[Path]) -> Gathered:
     for path in found:
         try:
             record = Record.read(path)
+            if record.status == "done" and (wrong := _lacks(record)):
+                raise ValueError(f"{path} has no {wrong}")
         except (OSError, ValueError) as problem:
             unreadable.append(str(problem))
             continue
@@ -138,6 +141,47 @@ def gather(places: Sequence[Path]) -> Gathered:
         missing={status: count for status, count in missing.items() if count},
         notes=tuple(notes),
     )
+
+
+STAGE_NUMBERS = ("seconds", "images_seen", "train_flops", "direct_flops", "steps")
+
+
+def _lacks(record: Record) -> str:
+    """What a finished run's record ought to have, and this one, which someone has edited, has not; empty: nothing."""
+
+    def is_number(value: object) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+    needed: dict[str, Callable[[], bool]] = {
+        "seed": lambda: type(record.seed) is int,
+        "setting": lambda: type(record.setting) is str,
+        "paradigm": lambda: all(type(record.paradigm[name]) is str for name in ("data_mix", "freeze_policy")),
+        "settings": lambda: isinstance(record.settings, dict),
+        "images": lambda: all(type(record.images["target"][part]) is int for part in ("train", "val", "test")),
+        "content": lambda: all(type(record.content["target"][part]) is str for part in ("train", "val", "test")),
+        "metrics": lambda: (
+            0 <= record.metrics["target/val/acc"] <= 1  # type: ignore[operator]
+            and all(value is None or is_number(value) for value in record.metrics.values())
+        ),
+        "stages": lambda: (
+            bool(record.stages)
+            and all(
+                type(stage["key"]) is str
+                and type(stage["name"]) is str
+                and all(is_number(stage[name]) for name in STAGE_NUMBERS)
+                and all(is_number(count) for count in stage["per_batch"].values())
+                for stage in record.stages
+            )
+        ),
+        "cost": lambda: is_number(record.cost["seconds"]),
+    }
+    for field, holds in needed.items():
+        try:
+            if not holds():
+                return f"usable {field}"
+        except (KeyError, TypeError, AttributeError):
+            return f"usable {field}"
+    return ""
 
 
 def _planned(folder: Path) -> tuple[Path, list[str]]:

@@ -10,6 +10,11 @@ distribution with Satterthwaite's degrees of freedom (Searle, Casella and McCull
 Satterthwaite, 1946). A hierarchical bootstrap over seeds and images estimates the same, but is wrong where seeds are
 few: resampling S seeds understates their variance by (S - 1) / S and knows no t distribution, and resampling both ways
 triples the rest (Owen, The pigeonhole bootstrap, 2007). The tests of this file measure both.
+
+Two or three seeds hardly say how much seeds matter, and many cells together do. So a mean square of seeds, of a cell or
+of a pair, is moderated by those of the report's other cells with as many labelled images (Smyth, Linear models and
+empirical Bayes methods for assessing differential expression, 2004): it is averaged with their typical one, which
+counts for as many degrees of freedom as the cells are alike. What varies more than others keeps its own.
 """
 
 from __future__ import annotations
@@ -26,6 +31,10 @@ LEVEL = 0.05
 """Of an interval (1 - LEVEL), and of all comparisons of a report together."""
 
 POWER = 0.8
+
+FEWEST = 3
+"""Cells with several seeds each that can lend each other anything."""
+
 MOST_SEEDS, MOST_TIMES = 1000, 1000
 """More than anyone would make: so many seeds, or times as many test images."""
 
@@ -47,20 +56,37 @@ class Accuracy:
     images: int
 
 
-def accuracy(correct_SN: np.ndarray) -> Accuracy:
-    """The accuracy of a cell.
-
-    The interval is Wilson's, at the number of independent images that would vary as much, with t in place of z (Korn
-    and Graubard, 1998): it stays within [0, 1], and is honest near both ends.
+def accuracies_of(cells: Sequence[np.ndarray]) -> list[Accuracy]:
+    """The accuracies of cells that may lend each other what their seeds say, as their `differences` do.
 
     Args:
-        correct_SN: whether each seed is right on each image, bool or 0 and 1, `[seeds, images]`.
+        cells: of each, whether each seed is right on each image, bool `[seeds, images]`.
+    """
+    tables = [_tables(correct_SN[None], np.zeros_like(correct_SN[None])) for correct_SN in cells]
+    several = [i for i, correct_SN in enumerate(cells) if len(correct_SN) > 1]
+    squares = np.array([float(tables[i].seed_square[0, 0]) for i in several])
+    freedoms = np.array([len(cells[i]) - 1.0 for i in several])
+    lent = Prior(0.0, 0.0)
+    if len(several) >= FEWEST:
+        lent = prior_of(squares, freedoms)
+        lent = Prior(min(lent.freedom, _most_lent(freedoms)), lent.square)
+    return [_accuracy(correct_SN, table, lent) for correct_SN, table in zip(cells, tables, strict=True)]
+
+
+def accuracy(correct_SN: np.ndarray) -> Accuracy:
+    """The accuracy of a cell that stands alone."""
+    return accuracies_of([correct_SN])[0]
+
+
+def _accuracy(correct_SN: np.ndarray, table: Table, lent: Prior) -> Accuracy:
+    """The interval is Wilson's, at the number of independent images that would vary as much, with t in place of z (Korn
+    and Graubard, 1998): it stays within [0, 1], and is honest near both ends.
     """
     seeds, images = correct_SN.shape
     mean = float(correct_SN.mean())
-    table = _tables(correct_SN[None], np.zeros_like(correct_SN[None]))
-    squares = table.seed_square, table.image_square, table.rest_square
-    variance, freedom = (float(each[0, 0]) for each in _of_mean(*squares, seeds, images, seeds - 1))
+    seed_square = _with(lent, table.seed_square, seeds - 1)
+    found = _of_mean(seed_square, table.image_square, table.rest_square, seeds, images, seeds - 1 + lent.freedom)
+    variance, freedom = (float(each[0, 0]) for each in found)
     effective = mean * (1 - mean) / variance if variance > 0 and 0 < mean < 1 else float(images)
     effective *= (stats.norm.ppf(1 - LEVEL / 2) / stats.t.ppf(1 - LEVEL / 2, freedom)) ** 2
     low, high = proportion_confint(mean * effective, effective, alpha=LEVEL, method="wilson")
@@ -267,13 +293,22 @@ def _moderated(
     means = [np.array([values.mean() for values in cell.values()]) for cell in cells if len(cell) > 1]
     freedoms = np.array([len(each) - 1.0 for each in means])
     pairs = np.triu(own > 0, 1)
-    if len(means) < 3 or not pairs.any():
+    if len(means) < FEWEST or not pairs.any():
         return square, 0.0
     alike = prior_of(np.array([each.var(ddof=1) for each in means]), freedoms).freedom
-    alike = min(alike, float(freedoms.sum() - 2 * freedoms.mean()))  # no more than the other cells have
-    scale = prior_of(np.where(square[pairs] > 0, square[pairs], 0), own[pairs]).square
+    lent = Prior(min(alike, _most_lent(freedoms)), prior_of(square[pairs], own[pairs]).square)
+    return _with(lent, square, own), lent.freedom
+
+
+def _most_lent(freedoms_M: np.ndarray) -> float:
+    """No more than the other cells of a pair have."""
+    return float(freedoms_M.sum() - 2 * freedoms_M.mean())
+
+
+def _with(lent: Prior, square: np.ndarray, own: np.ndarray | float) -> np.ndarray:
+    """Mean squares with what others lend, but never less than their own."""
     with np.errstate(invalid="ignore"):
-        return np.fmax(square, (alike * scale + own * square) / (alike + own)), alike
+        return np.fmax(square, (lent.freedom * lent.square + own * square) / np.maximum(lent.freedom + own, 1e-9))
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tlfw.report.statistics import (
     LEVEL,
     Accuracy,
     Differences,
-    accuracy,
+    accuracies_of,
     adjusted,
     differences,
     images_to_decide,
@@ -59,7 +59,8 @@ def judge(groups: Sequence[tuple[int | None, Sequence[tuple[Cell, dict[object, n
     """
     ordered, compared = [], []
     for labelled, members in groups:
-        measured = [(cell, correct, accuracy(np.stack(list(correct.values())))) for cell, correct in members]
+        ones = accuracies_of([np.stack(list(correct.values())) for _, correct in members])
+        measured = [(cell, correct, one) for (cell, correct), one in zip(members, ones, strict=True)]
         measured.sort(key=lambda each: (-each[2].mean, each[0].name))
         ordered.append((labelled, measured))
         compared.append(differences([correct for _, correct, _ in measured]))
