@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tlfw.report.costs import short
-from tlfw.report.digits import between, chance, counted, duration, labelled, percent, percents, pointed, points
+from tlfw.report.digits import between, chance, counted, duration, labelled, percent, percents, pointed, points, tight
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,9 @@ def test_words() -> None:
     assert labelled(None) == "all labelled images"
     assert (counted(1, "seed"), counted(1200, "image")) == ("1 seed", "1,200 images")
     assert (between(5, 5), between(3, 5)) == ("5", "3 to 5")
+
+
+def test_a_line_ends_between_no_number_and_its_unit() -> None:
+    assert tight("from 4.8 k (a / b) to 12 seeds, 95 % of 3 kinds, p < 0.05") == (
+        "from 4.8\u00a0k (a / b) to 12\u00a0seeds, 95\u00a0% of 3 kinds, p\u00a0<\u00a00.05"
+    )

@@ -16,7 +16,7 @@ from tests.report.test_tables import ODD
 from tlfw.report import page as room
 from tlfw.report.digits import chance, percent, percents, points
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.page import _lead, html, tight
+from tlfw.report.page import _lead, html
 
 VOID = {"meta", "link", "img", "source", "wbr"}
 
@@ -206,9 +206,3 @@ def test_sixty_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(findings.tasks[0].cells) == 60
     assert len(Page(text).tables[0]) == 61
     assert "There are more than 500 pairs" in text
-
-
-def test_a_line_ends_between_no_number_and_its_unit() -> None:
-    assert tight("from 4.8 k (a / b) to 12 seeds, 95 % of 3 kinds, p < 0.05") == (
-        "from 4.8\u00a0k (a / b) to 12\u00a0seeds, 95\u00a0% of 3 kinds, p\u00a0<\u00a00.05"
-    )

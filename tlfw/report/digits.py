@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 NONE = "–"
 
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
@@ -72,3 +74,12 @@ def between(low: int, high: int) -> str:
 def sentence(text: str) -> str:
     """With a capital at its beginning."""
     return text[:1].upper() + text[1:]
+
+
+def tight(text: str) -> str:
+    """A sentence in which no unit is parted from its number."""
+    return re.sub(
+        r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))|(?<=\bp) (?=[<=] )|(?<=[<=]) (?=0\.)",
+        "\N{NO-BREAK SPACE}",
+        text,
+    )

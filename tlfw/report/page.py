@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 import tlfw
 import tlfw.report.shown as shown
-from tlfw.report.digits import between, counted, labelled, sentence
+from tlfw.report.digits import between, counted, labelled, sentence, tight
 from tlfw.report.figures import Picture, svg
 from tlfw.report.findings import Findings
 from tlfw.report.leaderboard import rows
@@ -111,15 +111,6 @@ def policy(style: str, script: str) -> str:
 def breakable(text: str) -> Markup:
     """A name that may be broken where its parts end."""
     return Markup(str(escape(text)).replace("/", "/<wbr>"))
-
-
-def tight(text: str) -> str:
-    """A sentence in which no unit is parted from its number."""
-    return re.sub(
-        r"(?<=\d) (?=(%|[kMGTPEZ]|seeds?|points?)(\W|$))|(?<=\bp) (?=[<=] )|(?<=[<=]) (?=0\.)",
-        "\N{NO-BREAK SPACE}",
-        text,
-    )
 
 
 def _drawn(picture: Picture) -> Drawn:
