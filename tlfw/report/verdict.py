@@ -128,9 +128,10 @@ def _sentence(
     if all(found.identical[0, i] for i in group[1:]):
         bound = " They are right on the same images."
     if kind == "group":
+        worse = len(cells) - len(group)
         return (
-            f"{best} is ahead, but cannot be told apart from {_listed(others)}; {len(cells) - len(group)} of "
-            f"{len(cells)} are worse.{bound}{once}"
+            f"{best} is ahead, but cannot be told apart from {_listed(others)}; {worse} of {len(cells)} "
+            f"{'is' if worse == 1 else 'are'} worse.{bound}{once}"
         )
     return (
         f"Too little data: {best} has the highest accuracy, but cannot be told apart from any of the "
