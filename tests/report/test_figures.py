@@ -158,6 +158,15 @@ def test_labels_have_a_line_a_paradigm(labelled: Findings) -> None:
         if cell.name == "joint / full"
     ]
     assert line.get_ydata() == pytest.approx(wanted)
+    gains = {
+        cell.name: 100 * (one.mean - labelled.tasks[0].accuracies[first].mean)
+        for cell, one in zip(labelled.tasks[-1].cells, labelled.tasks[-1].accuracies, strict=True)
+        for first, other in enumerate(labelled.tasks[0].cells)
+        if other.name == cell.name
+    }
+    most = max(gains, key=lambda name: gains[name])
+    said = f"From 10 to 200, {most} gains most ({gains[most]:+.1f} points in the mean), "
+    assert said in picture(labelled, "labels").caption
     assert {"10", "50", "200"} <= {text.get_text() for text in texts(figure)}
 
 

@@ -63,6 +63,18 @@ def test_a_narrow_terminal_loses_no_number(findings: Findings) -> None:
     assert "…" not in said
 
 
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_lines_part_no_name_and_no_number_from_its_unit(tmp_path: Path, width: int) -> None:
+    findings = find_out([invented.sweep(tmp_path, images=100)])
+    lines = [line.rstrip() for line in told(findings, force_terminal=True, color_system=None, width=width).splitlines()]
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if line.endswith(" /") or line.startswith(("/ ", "% ", "k ", "T "))]
+    for cell in findings.tasks[0].cells:
+        assert any(cell.name in line and " to " in line for line in lines)  # a row of the table
+    header = next(line for line in lines if "accuracy" in line and "cell" in line)
+    assert ("source kept" in header, "shared" in header) == (width == 140, width > 80)
+
+
 def test_notes_are_said(tmp_path: Path) -> None:
     folder = invented.sweep(tmp_path, seeds=1)
     invented.plan(tmp_path, ["missing" * 9], name="more")

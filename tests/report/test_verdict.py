@@ -61,6 +61,7 @@ def test_a_group_that_cannot_be_told_apart_is_named() -> None:
     assert one.kind == "group"
     assert {one.cells[i].name for i in one.group} == {"a", "b"}
     assert "2 of 4 are worse" in one.sentence
+    assert "1 of 3 is worse" in grid(np.random.default_rng(2), [2.2, 2.2, 0.5], 5, 900).sentence
     assert "seeds" in one.advice
 
 

@@ -130,9 +130,10 @@ def _sentence(
     if all(found.identical[0, i] for i in group[1:]):
         bound = ": they are right on the same images"
     if kind == "group":
+        worse = len(cells) - len(group)
         return (
-            f"{best} is ahead, but cannot be told apart from {_listed(others)}{bound}; {len(cells) - len(group)} of "
-            f"{len(cells)} are worse.{once}"
+            f"{best} is ahead, but cannot be told apart from {_listed(others)}{bound}; {worse} of {len(cells)} "
+            f"{'is' if worse == 1 else 'are'} worse.{once}"
         )
     rest = f"any of the {len(others)} others" if len(others) > 1 else others[0]
     return f"Too little data: {best} has the highest accuracy, but cannot be told apart from {rest}{bound}.{once}"

@@ -109,7 +109,7 @@ def _draw_confusion(subject: Subject, shown: Sequence[int]) -> Figure:
         axes.pcolormesh(share, cmap=shades(), vmin=0, vmax=100, edgecolors=paper(), linewidth=0.5)
         if len(columns) <= WRITTEN + 1:
             _write(axes, share)
-        axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90)
+        axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90 if max(map(len, columns)) > 2 else 0)
         axes.set_yticks(np.arange(len(names)) + 0.5, names)
         axes.set_ylim(len(names), 0)
         axes.tick_params(length=0)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, extent, spread
+from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, extent, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, fixed, legend, plain
 from tlfw.report.verdict import Task
 
@@ -38,10 +38,10 @@ def labels(subject: Subject) -> Picture | None:
         title="Accuracy against labelled images",
         caption=(
             "Target test accuracy with 95 % intervals against labelled target images a class, validation included"
-            f" (logarithmic).{control}{some} {extent(findings.tasks, findings)}"
-            f"{arrows_said({'below the axis': off})}"
+            f" (logarithmic).{control}{_gain(findings.tasks)}{some} {extent(findings.tasks, findings)}"
+            f"{arrows_said({'below the axis': off})}{starred([c for t in findings.tasks for c in t.cells])}"
         ),
-        alt="Lines of accuracy against labelled images a class. "
+        alt=f"Lines of accuracy against labelled images a class.{_gain(findings.tasks)} "
         + " ".join(f"With {task.labelled or 'all'}: best {spread(task)}." for task in findings.tasks),
         draw=partial(_draw, subject, facets, grounds[:FEW]),
     )
@@ -67,6 +67,27 @@ def _by(subject: Subject, cell: Cell) -> str:
 
 def _is_control(cell: Cell) -> bool:
     return cell.data_mix == CONTROL
+
+
+def _gain(tasks: Sequence[Task]) -> str:
+    """The sentence that says which cell gains most from the fewest to the most labelled images."""
+    first, last = (
+        {c.name: one.mean for c, one in zip(t.cells, t.accuracies, strict=True)} for t in (tasks[0], tasks[-1])
+    )
+    gains = {name: last[name] - first[name] for name in last if name in first}
+    if len(gains) < 2:
+        return ""
+    most = max(gains, key=lambda name: gains[name])
+    least = min(gains, key=lambda name: gains[name])
+    ends = f"{tasks[0].labelled} to {tasks[-1].labelled or 'all'}"
+    return (
+        f" From {ends}, {plain(most, 200)} gains most ({_signed(gains[most])} points in the mean), "
+        f"{plain(least, 200)} least ({_signed(gains[least])})."
+    )
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def images(tasks: Sequence[Task], classes: int) -> list[float]:
@@ -159,4 +180,6 @@ def _panel(axes: Axes, subject: Subject, ground: Ground, column: str, xs: Sequen
             elinewidth=0.9,
             zorder=2 if line[0] == CONTROL else 3,
         )[0].set_gid("/".join(line))
+        if there and tasks[there[-1][0]].cells[there[-1][1]].random_features:
+            axes.annotate("*", (xs[there[-1][0]] * aside, 100 * ones[-1].mean), (4, -3), textcoords="offset points")
     return [tasks[t].cells[i] for found in lines.values() for t, i in found]
