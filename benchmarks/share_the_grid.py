@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
+from kill_the_grid import numbers
 
 from tlfw.record import Record
 
@@ -39,15 +39,6 @@ def timed(folder: Path, *arguments: str) -> float:
 def records(folder: Path) -> dict[str, Record]:
     found = {path.parent.name: Record.read(path) for path in folder.glob("outputs/runs/*/record.json")}
     return {name: record for name, record in found.items() if record.status == "done"}
-
-
-def numbers(folder: Path) -> dict[str, object]:
-    """Of every run: metrics, certificate, and the predictions' bytes."""
-    found: dict[str, object] = {}
-    for name, record in records(folder).items():
-        with np.load(folder / "outputs/runs" / name / "predictions.npz") as arrays:
-            found[name] = (record.metrics, record.certificate, {key: arrays[key].tobytes() for key in arrays})
-    return found
 
 
 def main() -> None:

@@ -29,9 +29,6 @@ from tlfw.tracking import Tracked
 from tlfw.train import weights_of
 from tlfw.weights import CHECKPOINT
 
-STAGES = "stages"
-PROBE_IMAGES = 8
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Job:
