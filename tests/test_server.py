@@ -46,11 +46,11 @@ def test_any_answer_is_one(standin: WandbServer, behaviour) -> None:
 def test_silence_has_a_reason(standin: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "SECONDS", 0.2)
     standin.behaviour = "hangs"
-    assert "0.2 s" in silence(standin.url) or "timed out" in silence(standin.url)
+    assert silence(standin.url) == "no answer in 0.2 s"
     assert "refused" in silence("http://127.0.0.1:9")
     assert "unknown url type" in silence("nowhere")
     with socket.create_server(("127.0.0.1", 0)) as accepts_and_no_more:
-        assert silence(f"http://127.0.0.1:{accepts_and_no_more.getsockname()[1]}")
+        assert silence(f"http://127.0.0.1:{accepts_and_no_more.getsockname()[1]}") == "no answer in 0.2 s"
 
 
 def test_a_login_is_found_where_netrc_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -106,6 +106,31 @@ def test_each_run_is_a_wandb_run_and_a_shared_pretraining_is_one_too(tmp_path: P
     assert pretraining["summary"]["source/val/acc"] >= 0
 
 
+def opened(folder: Path, id: str) -> None:
+    """An offline W&B run that says nothing."""
+    OFFLINE.open(id=id, name="n", group=None, tags=[], config={}, folder=folder, job_type="run").finish({})
+
+
+def test_the_files_are_where_they_were_said_to_be_wherever_wandb_began(tmp_path: Path, monkeypatch) -> None:
+    """A job may have a folder of its own (`hydra.job.chdir`); W&B's process stays in the first one."""
+    monkeypatch.chdir(tmp_path)
+    opened(Path("first"), "a")
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path / "job")
+    opened(Path("second"), "b")
+    assert list(tmp_path.glob("first/wandb/offline-*/run-a.wandb"))
+    assert list(tmp_path.glob("job/second/wandb/offline-*/run-b.wandb"))
+
+
+def test_wandbs_process_of_a_program_around_it_is_not_needed(tmp_path: Path, monkeypatch) -> None:
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_SERVICE", f"3-1-unix-{tmp_path}/gone")
+    opened(tmp_path, "a")
+    assert list(tmp_path.glob("wandb/offline-*/run-a.wandb"))
+
+
 def test_a_forced_run_is_a_new_wandb_run_and_a_resumed_one_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

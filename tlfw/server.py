@@ -57,6 +57,8 @@ def silence(url: str) -> str | None:
         within(SECONDS, ask)  # looking up a name has no limit of its own
     except Exception as problem:  # urllib lets many kinds through: OSError, ValueError, http.client's
         reason = getattr(problem, "reason", problem)
+        if isinstance(reason, TimeoutError):  # the socket's own, or the one above: whichever came first
+            return f"no answer in {SECONDS:g} s"
         return None if isinstance(reason, ssl.SSLError) else str(reason) or type(reason).__name__
     return None
 

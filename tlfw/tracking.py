@@ -123,7 +123,8 @@ class Tracking:
         return Tracked(None, None, mode, files, self.artifacts)
 
     def _init(self, mode: Mode, folder: Path, **kwargs: Any) -> wandb.Run:
-        place = Path(self.dir).expanduser() if self.dir else folder
+        # Absolute: W&B's process, which writes the files, stays in the folder that it began in.
+        place = (Path(self.dir).expanduser() if self.dir else folder).absolute()
         place.mkdir(parents=True, exist_ok=True)
         _quiet()
         settings = wandb.Settings(
@@ -315,8 +316,12 @@ _LINE = Line()
 
 
 def _quiet() -> None:
-    """W&B says nothing of its own, and keeps its reports of errors, which delay the end of a process, to itself."""
+    """W&B says nothing of its own, and keeps its reports of errors, which delay the end of a process, to itself.
+
+    It writes from a process of its own too: that of a program around this one may be gone, or be on another machine.
+    """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.pop("WANDB_SERVICE", None)
     wandb.setup(settings=wandb.Settings(silent=True))
 
 
