@@ -8,7 +8,7 @@ grid: .venv/ready
 	$(PY) -m tlfw -m +experiment=quickstart_grid
 
 test: lint
-	$(PY) -m pytest -n auto
+	$(PY) -m pytest -n auto --dist worksteal
 
 bench: .venv/ready
 	$(PY) -m tests.benchmarks.plan

@@ -122,13 +122,15 @@ def test_the_files_are_where_they_were_said_to_be_wherever_wandb_began(tmp_path:
     assert list(tmp_path.glob("job/second/wandb/offline-*/run-b.wandb"))
 
 
-def test_wandbs_process_of_a_program_around_it_is_not_needed(tmp_path: Path, monkeypatch) -> None:
+def test_wandbs_process_of_a_program_around_it_is_not_needed(cli, tmp_path: Path, monkeypatch) -> None:
     import wandb
 
     wandb.teardown()
     monkeypatch.setenv("WANDB_SERVICE", f"3-1-unix-{tmp_path}/gone")
-    opened(tmp_path, "a")
-    assert list(tmp_path.glob("wandb/offline-*/run-a.wandb"))
+    small = ("backbone=shufflenet_v2_x0_5", "image_size=32", "data_mix=target_only", "target.train_per_class=10")
+    code, _, err = cli("trainer=smoke", "tracking=offline", *small)
+    assert code == 0, err
+    assert len(logged(tmp_path)) == 1
 
 
 def test_a_forced_run_is_a_new_wandb_run_and_a_resumed_one_the_same(

@@ -167,7 +167,7 @@ def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Pat
     assert code == 0, err
     stages = out.count(" steps in ")
     assert stages == 5
-    command = [sys.executable, "-m", "tlfw", "-m", *GIVEN, "outputs=both"]
+    command = [sys.executable, "-m", "tlfw", "-m", *GIVEN, "hydra.sweeper.report=false", "outputs=both"]
     both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]

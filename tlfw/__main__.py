@@ -118,6 +118,7 @@ def main() -> None:
     """Run, and turn what people can mend into one message; HYDRA_FULL_ERROR=1 asks for the traceback."""
     wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     _quiet()
+    os.environ.pop("WANDB_SERVICE", None)  # W&B's process of a program around this one, which may be gone or far away
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
     config = None
     try:

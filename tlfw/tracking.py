@@ -316,12 +316,8 @@ _LINE = Line()
 
 
 def _quiet() -> None:
-    """W&B says nothing of its own, and keeps its reports of errors, which delay the end of a process, to itself.
-
-    It writes from a process of its own too: that of a program around this one may be gone, or be on another machine.
-    """
+    """W&B says nothing of its own, and keeps its reports of errors, which delay the end of a process, to itself."""
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.pop("WANDB_SERVICE", None)
     wandb.setup(settings=wandb.Settings(silent=True))
 
 

@@ -37,6 +37,19 @@ def test_labelled_images_make_tasks_fewest_first(tmp_path: Path) -> None:
     assert found.comparisons == 3 * 45
 
 
+def test_what_is_unequal_is_said_once_with_where_else_it_is_so(tmp_path: Path) -> None:
+    right = invented.labels_of(20) > 0
+    for labelled, rates in ((10, (0.1, 0.2, 0.3)), (50, (0.1, 0.2)), (None, (0.1,))):
+        for policy in ("last_layers", "full"):
+            for lr in rates if policy == "full" else (0.1,):
+                invented.run(tmp_path, "joint", policy, 0, right, lr=lr, labelled=labelled)
+    (said,) = find_out([tmp_path]).unequal
+    assert said.startswith(
+        "With 10 labelled images a class: Not all cells were tuned alike: joint / full was chosen from 3"
+    )
+    assert said.endswith(" Similarly with 50 labelled images a class.")
+
+
 def test_predictions_of_other_images_than_the_record_says_are_refused(tmp_path: Path) -> None:
     folder = invented.sweep(tmp_path, seeds=1)
     path = next(tmp_path.glob("runs/target_only*/predictions.npz"))

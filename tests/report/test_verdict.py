@@ -82,8 +82,14 @@ def test_equal_predictions_are_called_equal() -> None:
     right = draw(np.random.default_rng(5), 3, 60)
     one = task(right, right, right)
     assert one.kind == "undecided"
-    assert "right on the same images" in one.sentence
+    assert one.sentence.startswith("No difference at all: a (")
+    assert one.sentence.endswith(") and b and c are right on the same test images.")
     assert one.advice == ""
+    worse = draw(np.random.default_rng(6), 3, 60, mean=-3.0)
+    assert (
+        "cannot be told apart from b: they are right on the same images; 1 of 3 is worse"
+        in task(right, right, worse).sentence
+    )
 
 
 def test_cells_without_a_seed_in_common_are_not_told_apart() -> None:
@@ -109,3 +115,17 @@ def test_the_bound_is_said_of_those_that_cannot_be_told_apart() -> None:
     assert f", which differs from it by no more than {bound:.1f} points (95 % interval); 2 of 4" in one.sentence
     many = grid(np.random.default_rng(3), [1.2, 1.25, 1.22], 1, 40)
     assert "from any of the 2 others, none of which differs from it by more than" in many.sentence
+
+
+def test_differences_that_cancel_are_compared_and_a_bound_that_says_nothing_is_not_said() -> None:
+    two = np.array([[True, False], [False, True]])
+    one = task(two, ~two)
+    assert one.sentence == "Too little data: a (50.0 %) has the highest accuracy, but cannot be told apart from b."
+    assert one.adjusted[0, 1] == 1
+    assert one.differences.low[0, 1] < 0 < one.differences.high[0, 1]
+
+
+def test_names_with_commas_are_set_apart_by_semicolons() -> None:
+    right = dict(enumerate(draw(np.random.default_rng(5), 3, 60)))
+    (one,) = judge([(10, [(cell(name), right) for name in ("a", "b, 32 px", "c")])])
+    assert one.sentence.endswith(") and b, 32 px; and c are right on the same test images.")

@@ -109,25 +109,25 @@ def matched(amounts: Sequence[float]) -> list[list[int]]:
     return sorted(groups, key=len, reverse=True)
 
 
-def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> list[str]:
-    """How cells were given more than others, in tuning and in training; a sentence each, none where all are equal."""
-    said = []
+def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> dict[str, str]:
+    """How cells were given more than others: in what -> a sentence; nothing where all are equal."""
+    said = {}
     tried = [cell.tried for cell in cells]
     if len(set(tried)) > 1:
         most, least = (_named(cells, tried, value) for value in (max(tried), min(tried)))
-        said.append(
+        said["settings"] = (
             f"Not all cells were tuned alike: {most} was chosen from {max(tried)} settings, {least} from {min(tried)}."
         )
     repeated = [len(cell.runs) for cell in cells]
     if len(set(repeated)) > 1:
-        said.append(
+        said["seeds"] = (
             f"Not all cells have as many seeds: {_named(cells, repeated, min(repeated))} has {min(repeated)}, "
             f"{_named(cells, repeated, max(repeated))} {max(repeated)}."
         )
     for measure in ("images", "direct_flops"):
         amounts = [getattr(price, measure) for price in prices]
         if len(cells) > 1 and max(amounts) - min(amounts) > MATCHED * max(amounts):
-            said.append(
+            said[measure] = (
                 f"Training budgets differ in {MEASURES[measure]}: from {short(min(amounts))} "
                 f"({_named(cells, amounts, min(amounts))}) to {short(max(amounts))} "
                 f"({_named(cells, amounts, max(amounts))})."

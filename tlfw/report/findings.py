@@ -13,6 +13,7 @@ import numpy as np
 from tlfw.errors import ConfigError
 from tlfw.report.cells import Cell, cells_of
 from tlfw.report.costs import Cost, costs, unequal
+from tlfw.report.digits import labelled
 from tlfw.report.gather import Gathered, Run, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
 from tlfw.report.verdict import Task, judge
@@ -96,7 +97,7 @@ def find_out(places: Sequence[Path]) -> Findings:
             for task, cells_ in zip(tasks, predicted, strict=True)
         ),
         hard=tuple(hardest([each for found in cells_ for each in found], names) for cells_ in predicted),
-        unequal=tuple(dict.fromkeys(s for t in tasks for s in unequal(t.cells, [prices[id(c)] for c in t.cells]))),
+        unequal=_unequal(tasks, [unequal(task.cells, [prices[id(cell)] for cell in task.cells]) for task in tasks]),
         notes=(*gathered.notes, *notes, *_missing(gathered), *_left_out(cells)),
     )
 
@@ -105,6 +106,20 @@ def rival(task: Task) -> int | None:
     """Whom the first cell of a task is looked at beside: the best control, else the second; None: there is no other."""
     controls = [i for i, cell in enumerate(task.cells) if i and cell.data_mix == "target_only"]
     return next(iter(controls), 1 if len(task.cells) > 1 else None)
+
+
+def _unequal(tasks: Sequence[Task], found: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
+    """Each thing once, of the first task where it is so; and where else it is so with other numbers."""
+    said = []
+    for measure in dict.fromkeys(measure for each in found for measure in each):
+        first, *others = [(task, each[measure]) for task, each in zip(tasks, found, strict=True) if measure in each]
+        if any(sentence != first[1] for _, sentence in others) or len(others) + 1 < len(tasks):
+            where = labelled(first[0].labelled)
+            also = "; ".join(labelled(task.labelled) for task, _ in others)
+            said.append(f"With {where}: {first[1]}{f' Similarly with {also}.' if also else ''}")
+        else:
+            said.append(first[1])
+    return tuple(said)
 
 
 def _same(run: Run, said: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -131,7 +146,8 @@ def _missing(gathered: Gathered) -> list[str]:
     if not gathered.missing:
         return []
     parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
-    return [f"{len(gathered.runs)} of {gathered.asked} runs are done ({parts}): what follows may change."]
+    are = "is" if len(gathered.runs) == 1 else "are"
+    return [f"{len(gathered.runs)} of {gathered.asked} runs {are} done ({parts}): what follows may change."]
 
 
 def _left_out(cells: Sequence[Cell]) -> list[str]:

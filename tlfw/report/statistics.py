@@ -238,13 +238,13 @@ def differences(cells: Sequence[dict[object, np.ndarray]]) -> Differences:
     seed_square, borrowed = _moderated(table.seed_square, seeds, cells)
     seed_freedom = np.maximum(seeds - 1, 0) + borrowed
     variance, freedom = _of_mean(seed_square, table.image_square, table.rest_square, seeds, images, seed_freedom)
+    discordant = table.ahead + table.behind
     # No mean of images is known more finely than by one image.
-    error = np.sqrt(np.maximum(variance, np.where(table.mean != 0, images**-2.0, 0)))
+    error = np.sqrt(np.maximum(variance, np.where(discordant > 0, images**-2.0, 0)))
     with np.errstate(invalid="ignore", divide="ignore"):
         p = 2 * stats.t.sf(np.abs(table.mean) / error, freedom)
         reach = stats.t.ppf(1 - LEVEL / 2, freedom) * error
         by_image = np.where(seeds > 1, (table.image_square - table.rest_square) / seeds, table.image_square)
-    discordant = table.ahead + table.behind
     exact = np.minimum(2 * stats.binom.cdf(np.minimum(table.ahead, table.behind), discordant, 0.5), 1)
     p = np.where(seeds == 1, exact, p)  # McNemar, 1947; exact: statsmodels' mcnemar, for all pairs at once
     p = np.where((seeds > 0) & (discordant == 0), 1.0, p)

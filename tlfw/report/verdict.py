@@ -123,11 +123,14 @@ def _sentence(
             f"(95 % interval {low:.1f} to {high:.1f}, {_p(corrected[0, 1])}).{once}"
         )
     others = [cells[i].name for i in group[1:]]
+    same = all(found.identical[0, i] for i in group[1:])
+    if same and kind == "undecided":
+        return f"No difference at all: {best} and {_listed(others)} are right on the same test images.{once}"
     reach = [100 * max(found.high[0, i], -found.low[0, i]) for i in group[1:] if found.seeds[0, i]]
-    most = min(max(reach, default=np.nan), 100)
+    most = max(reach, default=np.nan)
     none = "which differs from it by no more" if len(others) == 1 else "none of which differs from it by more"
-    bound = f", {none} than {most:.1f} points (95 % interval)" if most == most else ""
-    if all(found.identical[0, i] for i in group[1:]):
+    bound = f", {none} than {most:.1f} points (95 % interval)" if most < 100 else ""
+    if same:
         bound = ": they are right on the same images"
     if kind == "group":
         worse = len(cells) - len(group)
@@ -164,7 +167,8 @@ def _advice(kind: Kind, cells: Sequence[Cell], found: Differences, group: Sequen
 
 def _listed(names: Sequence[str]) -> str:
     shown = [*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    comma, last = ("; ", "; and ") if any("," in name for name in shown) else (", ", " and ")
+    return shown[0] if len(shown) == 1 else f"{comma.join(shown[:-1])}{last}{shown[-1]}"
 
 
 def _percent(share: float) -> str:
