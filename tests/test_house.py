@@ -16,6 +16,7 @@ FLOORS = (
     ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
     # the report: records and predictions only, and no torch
     (
+        "report.digits",
         "report.gather",
         "report.cells",
         "report.statistics",
@@ -34,7 +35,6 @@ FLOORS = (
         "report.figures.labels",
         "report.figures.paradigms",
         "report.figures",
-        "report.digits",
         "report.leaderboard",
         "report.tables",
         "report.shown",

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from tlfw.report.cells import Cell
+from tlfw.report.digits import chance, percent
 from tlfw.report.statistics import (
     LEVEL,
     Accuracy,
@@ -111,7 +112,7 @@ def _sentence(
     corrected: np.ndarray,
     group: Sequence[int],
 ) -> str:
-    best = f"{cells[0].name} ({_percent(accuracies[0].mean)})"
+    best = f"{cells[0].name} ({percent(accuracies[0].mean)})"
     seeds = {one.seeds for one in accuracies}
     once = " On one seed: another may say otherwise." if seeds == {1} else ""
     if kind == "alone":
@@ -171,12 +172,9 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{comma.join(shown[:-1])}{last}{shown[-1]}"
 
 
-def _percent(share: float) -> str:
-    return f"{share:.1%}".replace("%", " %")
-
-
 def _p(value: float) -> str:
-    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+    shown = chance(value)
+    return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
 def _round(count: int) -> int:
