@@ -58,7 +58,7 @@ def test_every_classification_model_of_torchvision_is_here() -> None:
 
 @pytest.fixture
 def filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """First weights that are quickly made, and nowhere zero, as those of some heads are: zeros would be equal anyway."""
+    """First weights that are quickly made, and nowhere zero, as those of some heads are: zeros are equal anyway."""
     numbers = 0.05 * torch.randn(9973, generator=torch.Generator().manual_seed(0))
     made = itertools.count()
 
