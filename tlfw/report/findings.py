@@ -12,7 +12,7 @@ import numpy as np
 
 from tlfw.errors import ConfigError
 from tlfw.report.cells import Cell, cells_of
-from tlfw.report.costs import Cost, costs, unequal
+from tlfw.report.costs import Cost, costs, pareto, unequal
 from tlfw.report.digits import labelled
 from tlfw.report.gather import Gathered, Run, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
@@ -106,6 +106,15 @@ def rival(task: Task) -> int | None:
     """Whom the first cell of a task is looked at beside: the best control, else the second; None: there is no other."""
     controls = [i for i, cell in enumerate(task.cells) if i and cell.data_mix == "target_only"]
     return next(iter(controls), 1 if len(task.cells) > 1 else None)
+
+
+def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
+    """Positions of the cells that none at most as dear beats, cheapest first.
+
+    Args:
+        measure: a field of `Cost`.
+    """
+    return pareto([getattr(price, measure) for price in prices], [one.mean for one in task.accuracies])
 
 
 def _unequal(tasks: Sequence[Task], found: Sequence[Mapping[str, str]]) -> tuple[str, ...]:

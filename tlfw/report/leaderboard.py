@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tlfw.report.cells import Cell
-from tlfw.report.costs import MEASURES, Cost, matched, pareto
+from tlfw.report.costs import MEASURES, Cost, matched
 from tlfw.report.findings import Findings
 from tlfw.report.statistics import LEVEL
 from tlfw.report.verdict import Task
@@ -211,11 +211,6 @@ def budgets(task: Task, prices: Sequence[Cost]) -> list[Budget]:
                     Budget(measure=measure, least=min(given), most=max(given), cells=tuple(ordered), best=best)
                 )
     return found
-
-
-def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
-    """Positions of the cells that none at most as dear beats, cheapest first."""
-    return pareto([getattr(price, measure) for price in prices], [one.mean for one in task.accuracies])
 
 
 def source_before(cell: Cell) -> float | None:

@@ -19,14 +19,13 @@ from tlfw.report.digits import (
     sentence,
 )
 from tlfw.report.figures.picture import beyond
-from tlfw.report.findings import Findings, rival
+from tlfw.report.findings import Findings, front, rival
 from tlfw.report.leaderboard import (
     Comparison,
     Row,
     budgets,
     comparison,
     comparisons,
-    front,
     leads,
     source_before,
     standing,

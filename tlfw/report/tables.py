@@ -15,8 +15,8 @@ import numpy as np
 import tlfw
 from tlfw.report.costs import MEASURES
 from tlfw.report.digits import between, chance, counted, duration, labelled, percent, percents, points
-from tlfw.report.findings import Findings
-from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, front, leads, rows, source_before
+from tlfw.report.findings import Findings, front
+from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, leads, rows, source_before
 from tlfw.report.statistics import LEVEL
 
 SCHEMA = 1

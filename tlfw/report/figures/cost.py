@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from tlfw.report.costs import pareto, short
+from tlfw.report.costs import short
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, ink, legend, paper, plain
+from tlfw.report.findings import front
 
 MEASURES = {"images": "images seen", "flops": "training FLOPs", "seconds": "seconds"}
 
@@ -28,7 +29,8 @@ def cost(subject: Subject) -> Picture | None:
     if len(task.cells) < 2:
         return None
     best = {
-        said: [plain(task.cells[i].name, 200) for i in front(subject, measure)] for measure, said in MEASURES.items()
+        said: [plain(task.cells[i].name, 200) for i in front(task, prices, measure)]
+        for measure, said in MEASURES.items()
     }
     seconds = [price.seconds for price in prices]
     off = [task.accuracies[i].mean for i in subject.beyond[1]]
@@ -49,15 +51,9 @@ def cost(subject: Subject) -> Picture | None:
     )
 
 
-def front(subject: Subject, measure: str) -> list[int]:
-    """Positions of the cells that no cheaper cell beats."""
-    prices = [getattr(price, measure) for price in subject.findings.costs[subject.position]]
-    return pareto(prices, [one.mean for one in subject.task.accuracies])
-
-
 def _draw(subject: Subject) -> Figure:
-    cells = subject.task.cells
-    fronts = {measure: front(subject, measure) for measure in MEASURES}
+    cells, prices = subject.task.cells, subject.findings.costs[subject.position]
+    fronts = {measure: front(subject.task, prices, measure) for measure in MEASURES}
     said = sorted({i for found in fronts.values() for i in found})
     names = [f"{i + 1}  {plain(named(cells[i]), 42)}" for i in said]
     columns = 3 if max(map(len, names)) <= 30 else 2
