@@ -131,7 +131,7 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
         pad=0.02,
         shrink=0.95,
     )
-    bar.set_label("target test accuracy, %")
+    bar.set_label("target test accuracy, %" if down * len(mixes) > 1 else "accuracy, %")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2)
     return figure
