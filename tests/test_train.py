@@ -223,6 +223,21 @@ def test_an_ended_stage_goes_on_to_the_same_bits(
         assert before.steps + after.steps == seen.steps  # nothing was lost
 
 
+@pytest.mark.parametrize(("step", "moment"), [(5, "training"), (3, "validation"), (9, "validation")])
+def test_a_stage_ends_for_sigterm_also_where_a_launcher_hears_it(tmp_path: Path, step: int, moment: str) -> None:
+    """submitit's handler does nothing, and `heeded` leaves it in its place."""
+    heard: list[int] = []
+    earlier = signal.signal(signal.SIGTERM, lambda signum, _: heard.append(signum))
+    try:
+        stop = Stop(step, moment, signal.SIGTERM)
+        with heeded(), pytest.raises(Interrupted, match="SIGTERM"):
+            learn(model(), LAST_LAYERS, tmp_path, steps=9, checkpoint_every=FAR, callbacks=[stop])
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+    assert heard == [signal.SIGTERM]
+    assert (tmp_path / "last.ckpt").exists() == (step < 9)
+
+
 FAR = datetime.timedelta(hours=1)
 
 

@@ -111,6 +111,24 @@ def test_a_sweep_with_a_stage_that_fails(cli, tmp_path: Path) -> None:
         assert sorted(row["status"] for row in csv.DictReader(file)) == ["blocked", "blocked", "done", "done"]
 
 
+def test_a_launcher_that_loses_its_jobs_is_one_message(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loses:
+        def launch(self, *_: object, **__: object) -> None:
+            raise RuntimeError(
+                "Job 6_0 has not produced any output (state: CANCELLED by 0)\nError stream produced:\n..."
+            )
+
+    monkeypatch.setattr("hydra.core.plugins.Plugins.instantiate_launcher", lambda *_, **__: Loses())
+    code, _, err = cli("-m", *SMOKE, "data_mix=target_only")
+    assert code == 1
+    assert err.startswith(
+        "hydra/launcher=basic ended without the results of its jobs (RuntimeError: Job 6_0 has not produced any output "
+        "(state: CANCELLED by 0) Error stream produced: ...). What they finish is kept; the same command goes on from "
+        "there."
+    )
+    assert "Traceback" not in err
+
+
 def test_a_dry_run_says_what_there_is_to_do_and_trains_nothing(cli, tmp_path: Path) -> None:
     given = ("-m", *SMOKE, "source.per_class=10", "freeze_policy=last_layer,last_layers,full")
     code, out, err = cli(*given, "hydra.sweeper.dry_run=true")

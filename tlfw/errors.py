@@ -46,6 +46,10 @@ class TrainingFailed(RuntimeError):
     """A stage began and could not end well, for example because its loss became NaN."""
 
 
+class LauncherFailed(RuntimeError):
+    """A launcher ended without the results of its jobs; the text is for people."""
+
+
 def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The `limit` names of `known` that look most like `word`, best first; all of a short list."""
     names = sorted(known)

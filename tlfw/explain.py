@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
-from tlfw.errors import ConfigError, TrainingFailed, nearest
+from tlfw.errors import ConfigError, LauncherFailed, TrainingFailed, nearest
 from tlfw.store import disk_full
 from tlfw.typed import PLACES, options
 
@@ -45,7 +45,7 @@ def explain(
         return f"{_where_given(place, config) or 'config'}: {str(problem).splitlines()[0]} {cause or ''}".strip()
     if isinstance(problem, ConfigError):
         return _sentence(problem, config)
-    if isinstance(problem, TrainingFailed):
+    if isinstance(problem, TrainingFailed | LauncherFailed):
         return str(problem)
     if isinstance(problem, MissingMandatoryValue):
         return f"{problem.full_key}: it is not given. Give it a value."

@@ -19,6 +19,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 import tlfw
@@ -139,7 +140,10 @@ def train(
     )
     launcher = fitter.strategy.launcher
     with deferred((lambda _: launcher.kill(signal.SIGINT)) if launcher else None):
-        fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
+        try:
+            fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
+        except SIGTERMException as problem:  # between the moments at which `Checkpoints` looks
+            raise Interrupted(signal.SIGTERM) from problem
     if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()
@@ -245,7 +249,9 @@ class Checkpoints(Checkpoint):
             self.act(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if trainer.world_size > 1 or (signum := asked()) is None:  # processes may have unequal numbers of batches
+        if (
+            trainer.world_size > 1 or (signum := _asked(trainer)) is None
+        ):  # processes may have unequal numbers of batches
             return
         if trainer.global_step < trainer.max_steps:  # else Lightning would find nothing left to do
             self.save(trainer)
@@ -256,7 +262,7 @@ class Checkpoints(Checkpoint):
 
     def act(self, trainer: L.Trainer) -> None:
         # All processes save together, or none does.
-        signum, due = trainer.strategy.broadcast((asked(), time.monotonic() - self._saved >= self.every))
+        signum, due = trainer.strategy.broadcast((_asked(trainer), time.monotonic() - self._saved >= self.every))
         if due or signum is not None:
             self.save(trainer)
         if signum is not None:
@@ -267,6 +273,11 @@ class Checkpoints(Checkpoint):
         with replacing(self.file) if trainer.is_global_zero else contextlib.nullcontext(self.file) as draft:
             trainer.save_checkpoint(draft)
         self._saved = time.monotonic()
+
+
+def _asked(trainer: L.Trainer) -> int | None:
+    """The signal that asked for an end: this process, or Lightning where a cluster's launcher handles SIGTERM."""
+    return asked() or (signal.SIGTERM if trainer.received_sigterm else None)
 
 
 def _end(trainer: L.Trainer, signum: int) -> None:

@@ -1,6 +1,7 @@
 """tlfw's sweeper. Hydra imports this file at every start, so nothing heavy stands at its top."""
 
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,11 +118,21 @@ class TlfwSweeper(Sweeper):
         return [best.overrides]
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
+        from tlfw.errors import LauncherFailed
         from tlfw.interruption import delegated
 
         assert self.launcher is not None
+        assert self.config is not None
         with delegated():
-            return self.launcher.launch(batch, initial_job_idx=first)
+            try:
+                return self.launcher.launch(batch, initial_job_idx=first)
+            except Exception as problem:  # not of a job, whose exceptions it hands over: one was killed, say
+                name = self.config.hydra.runtime.choices["hydra/launcher"]
+                said = textwrap.shorten(f"{type(problem).__name__}: {problem}", 300, placeholder=" …")
+                raise LauncherFailed(
+                    f"hydra/launcher={name} ended without the results of its jobs ({said}). What they finish is kept; "
+                    "the same command goes on from there."
+                ) from problem
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None
