@@ -1,7 +1,6 @@
 """tlfw's sweeper. Hydra imports this file at every start, so nothing heavy stands at its top."""
 
 import os
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +117,8 @@ class TlfwSweeper(Sweeper):
         return [best.overrides]
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
+        import textwrap
+
         from tlfw.errors import LauncherFailed
         from tlfw.interruption import delegated
 
