@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import sys
@@ -102,6 +103,22 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
         return whole
 
     return put
+
+
+@pytest.fixture
+def filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First weights that are quickly made, of the seed as others are, and nowhere zero, as those of some heads are."""
+    import torch
+
+    numbers = torch.randn(9973, generator=torch.Generator().manual_seed(0))
+
+    def fill(tensor: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        own = numbers.roll(int(torch.randint(len(numbers), ()))) * math.sqrt(2 * len(tensor) / tensor.numel())
+        with torch.no_grad():
+            return tensor.copy_(own.repeat(-(-tensor.numel() // len(own)))[: tensor.numel()].view(tensor.shape))
+
+    for name in ("normal_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_"):
+        monkeypatch.setattr(f"torch.nn.init.{name}", fill)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 
 import pytest
@@ -54,21 +53,6 @@ def test_every_classification_model_of_torchvision_is_here() -> None:
     assert len(BACKBONES) == 80
     for name in BACKBONES:
         assert len([family for family in FAMILIES if re.match(family.pattern, name)]) == 1
-
-
-@pytest.fixture
-def filled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """First weights that are quickly made, and nowhere zero, as those of some heads are: zeros are equal anyway."""
-    numbers = 0.05 * torch.randn(9973, generator=torch.Generator().manual_seed(0))
-    made = itertools.count()
-
-    def fill(tensor: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        with torch.no_grad():
-            own = numbers.roll(next(made))
-            return tensor.copy_(own.repeat(-(-tensor.numel() // len(own)))[: tensor.numel()].view(tensor.shape))
-
-    for name in ("normal_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_"):
-        monkeypatch.setattr(nn.init, name, fill)
 
 
 @pytest.mark.usefixtures("filled")

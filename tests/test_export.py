@@ -83,6 +83,7 @@ def test_onnx_of_a_model_that_one_file_cannot_hold(made: Path, tmp_path: Path, m
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", [*HEADS, "convnext_tiny", "vit_b_16"])
 def test_onnx_of_every_head(name: str, tmp_path: Path) -> None:
     loaded = load(leave_untrained(tmp_path, name, transform_input=name == "googlenet"))
@@ -90,6 +91,7 @@ def test_onnx_of_every_head(name: str, tmp_path: Path) -> None:
     same(loaded, lambda x_BCHW: onnx_logits(tmp_path / "a.onnx", x_BCHW))
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", [*HEADS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGER_HEADS)])
 def test_torchscript_and_safetensors_of_every_head(name: str, tmp_path: Path) -> None:
     loaded = load(leave_untrained(tmp_path, name, transform_input=name == "googlenet"))

@@ -96,6 +96,7 @@ def test_the_record_is_a_run_too(made: Path) -> None:
     assert load(str(made / "record.json")).blueprint == load(made).blueprint
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in NAMES])
 def test_every_family_is_the_model_that_was_trained(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("downloaded"))

@@ -84,6 +84,7 @@ def test_frozen_is_frozen_over_a_stage(tmp_path: Path, policy: FreezePolicy) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("name", [name for name in FAMILIES_AT_32 if name != "shufflenet_v2_x0_5"])
 def test_frozen_is_frozen_for_every_backbone(tmp_path: Path, name: str) -> None:
     for policy in (LAST_LAYER, LAST_LAYERS):
