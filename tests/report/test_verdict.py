@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.report.test_statistics import draw
 from tlfw.report.cells import Cell
+from tlfw.report.leaderboard import standing
+from tlfw.report.statistics import adjusted
 from tlfw.report.verdict import Task, judge
 
 
@@ -123,6 +127,24 @@ def test_differences_that_cancel_are_compared_and_a_bound_that_says_nothing_is_n
     assert one.sentence == "Too little data: a (50.0 %) has the highest accuracy, but cannot be told apart from b."
     assert one.adjusted[0, 1] == 1
     assert one.differences.low[0, 1] < 0 < one.differences.high[0, 1]
+
+
+def test_a_control_on_random_features_is_no_candidate() -> None:
+    """It differs wildly from seed to seed, so that nothing tells it apart; and others are not corrected for it."""
+    random = np.random.default_rng(0)
+    members = [(cell(name), dict(enumerate(draw(random, 2, 900, mean=2.0)))) for name in "abc"]
+    wild = np.stack([draw(random, 1, 900, mean=mean)[0] for mean in (0.6, -1.5)])
+    control = (dataclasses.replace(cell("z"), random_features=True), dict(enumerate(wild)))
+    (without,), (one,) = judge([(10, members)]), judge([(10, [*members, control])])
+    assert one.cells[3].name == "z"
+    assert one.group == without.group == (0, 1, 2)
+    assert one.kind == "undecided"
+    assert one.adjusted[0, 3] == one.differences.p[0, 3] > 0.05
+    assert standing(one, 3) == "undecided"
+    p = one.differences.p[:3, :3][np.triu_indices(3, 1)]
+    assert one.adjusted[:3, :3][np.triu_indices(3, 1)] == pytest.approx(adjusted(p))
+    (alone,) = judge([(10, [members[0], control])])
+    assert alone.group == (0, 1)
 
 
 def test_names_with_commas_are_set_apart_by_semicolons() -> None:

@@ -188,7 +188,7 @@ def standing(task: Task, i: int) -> str:
     """What the verdict is of one cell, in two words."""
     if i in task.group:
         return SHOWN_BY_KIND[task.kind]
-    return "worse"
+    return "worse" if task.adjusted[0, i] < LEVEL else SHOWN_BY_KIND["undecided"]
 
 
 def leads(task: Task) -> tuple[int, ...]:

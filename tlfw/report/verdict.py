@@ -32,10 +32,12 @@ class Task:
         labelled: images a class, validation included; None: all there are.
         correct: of each cell, repetition -> whether it is right on each test image, bool `[N]`.
         differences: of all pairs `[C, C]`, row minus column.
-        adjusted: their p values, corrected for all comparisons of the report.
+        adjusted: their p values, corrected for all comparisons of the report; those of a control on random features,
+            which is a check and no candidate, stand each for itself.
         kind: `winner`: the first is better than every other. `group`: the first cannot be told from some others, but
             from some it can. `undecided`: it cannot be told from any. `alone`: there is no other.
-        group: those that cannot be told from the first, itself included: positions.
+        group: those that cannot be told from the first, itself included: positions. A control on random features is in
+            it where it is the first, or the only other one.
         sentence: the verdict, for people.
         advice: what would decide more, for people; empty where nothing is open.
     """
@@ -53,7 +55,7 @@ class Task:
 
 
 def judge(groups: Sequence[tuple[int | None, Sequence[tuple[Cell, dict[object, np.ndarray]]]]]) -> list[Task]:
-    """Compare the cells within each group, corrected for the comparisons within all of them.
+    """Compare the cells within each group, corrected for the comparisons of candidates within all of them.
 
     Args:
         groups: the labelled images a class, and cells with whether each repetition is right on each test image.
@@ -66,9 +68,14 @@ def judge(groups: Sequence[tuple[int | None, Sequence[tuple[Cell, dict[object, n
         ordered.append((labelled, measured))
         compared.append(differences([correct for _, correct, _ in measured]))
     pairs = [np.triu_indices(len(measured), 1) for _, measured in ordered]
-    p = np.concatenate([found.p[each] for found, each in zip(compared, pairs, strict=True)]) if pairs else np.array([])
-    corrected = adjusted(p)
-    comparisons = int((~np.isnan(p)).sum())
+    p = np.concatenate([np.array([]), *(found.p[each] for found, each in zip(compared, pairs, strict=True))])
+    candidates = [np.array([not cell.random_features for cell, _, _ in measured]) for _, measured in ordered]
+    contest = np.concatenate(
+        [np.array([], bool), *(own[i] & own[j] for own, (i, j) in zip(candidates, pairs, strict=True))]
+    )
+    corrected = p.copy()
+    corrected[contest] = adjusted(p[contest])
+    comparisons = max(int((~np.isnan(p[contest])).sum()), 1)
     tasks, first = [], 0
     for (labelled, measured), found, each in zip(ordered, compared, pairs, strict=True):
         matrix = np.full(found.p.shape, np.nan)
@@ -77,8 +84,10 @@ def judge(groups: Sequence[tuple[int | None, Sequence[tuple[Cell, dict[object, n
         first += len(each[0])
         cells = tuple(cell for cell, _, _ in measured)
         accuracies = tuple(one for _, _, one in measured)
-        group = tuple(i for i in range(len(cells)) if i == 0 or not matrix[0, i] < LEVEL)
-        kind = _kind(len(cells), len(group))
+        contenders = [i for i, cell in enumerate(cells) if i == 0 or not cell.random_features]
+        contenders = contenders if len(contenders) > 1 else list(range(len(cells)))
+        group = tuple(i for i in contenders if i == 0 or not matrix[0, i] < LEVEL)
+        kind = _kind(len(contenders), len(group))
         tasks.append(
             Task(
                 labelled=labelled,
@@ -96,12 +105,12 @@ def judge(groups: Sequence[tuple[int | None, Sequence[tuple[Cell, dict[object, n
     return tasks
 
 
-def _kind(cells: int, group: int) -> Kind:
-    if cells == 1:
+def _kind(contenders: int, group: int) -> Kind:
+    if contenders == 1:
         return "alone"
     if group == 1:
         return "winner"
-    return "undecided" if group == cells else "group"
+    return "undecided" if group == contenders else "group"
 
 
 def _sentence(
@@ -130,11 +139,12 @@ def _sentence(
     reach = [100 * max(found.high[0, i], -found.low[0, i]) for i in group[1:] if found.seeds[0, i]]
     most = max(reach, default=np.nan)
     none = "which differs from it by no more" if len(others) == 1 else "none of which differs from it by more"
-    bound = f", {none} than {most:.1f} points (95 % interval)" if most < 100 else ""
+    possible = 100 * max(accuracies[0].mean, 1 - accuracies[0].mean)
+    bound = f", {none} than {most:.1f} points (95 % interval)" if most < possible else ""
     if same:
         bound = ": they are right on the same images"
     if kind == "group":
-        worse = len(cells) - len(group)
+        worse = int((corrected[0] < LEVEL).sum())
         return (
             f"{best} is ahead, but cannot be told apart from {_listed(others)}{bound}; {worse} of {len(cells)} "
             f"{'is' if worse == 1 else 'are'} worse.{once}"

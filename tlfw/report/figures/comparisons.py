@@ -37,8 +37,8 @@ def comparisons(subject: Subject) -> Picture | None:
         title="Which differences are real",
         caption=(
             f"{some}By how many points of accuracy the cell of a row is ahead of the cell of a column (by number). "
-            f"Coloured: the two can be told apart (p < {LEVEL}, adjusted by Holm for all "
-            f"{subject.findings.comparisons:,} comparisons); empty: they cannot.{darkest} "
+            f"Coloured: the two can be told apart (p < {LEVEL}, adjusted by Holm for "
+            f"{subject.findings.comparisons:,} comparisons); grey: they cannot.{darkest} "
             f"{subject.extent}{starred(task.cells[:count])}"
         ),
         alt=(
