@@ -150,10 +150,10 @@ def test_the_plan_says_which_setting_it_was() -> None:
         [job("a", stage("adapt", "a"), **common, **{"adapt.batch_size": 16, "outputs": "here"})], lambda key: False
     )
     earlier = [{**common, "adapt.batch_size": 64, "outputs": "there"}, {**common, "seed": 1, "adapt.batch_size": 16}]
-    assert changes(agenda, earlier) == ["  1 of them because of adapt.batch_size: 64 -> 16"]
+    assert changes(agenda, earlier) == ["  1 of these runs because of adapt.batch_size: 64 -> 16"]
     assert changes(agenda, earlier[1:]) == []
     matched = make_agenda([job("a", stage("adapt", "a"), **common, match_budget="images")], lambda key: False)
-    assert changes(matched, [common]) == ["  1 of them because of match_budget: None -> images"]
+    assert changes(matched, [common]) == ["  1 of these runs because of match_budget: null -> images"]
 
 
 def test_runs_that_repeat_each_other_have_one_setting(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
 REPORTS = [line for line in SHELL if line.startswith("python -m tlfw.report ")]
 KEEPING = [line for line in SHELL if line.startswith("python -m tlfw.store ")]
-FILES = dict(re.findall(r"```(?:python|yaml)\n# (own/\S+)\n(.*?)```", README, re.DOTALL))
+BLOCKS = re.findall(r"```(?:python|yaml)\n(.*?)```", README, re.DOTALL)
+FILES = {name[1]: block for block in BLOCKS if (name := re.search(r"^# (own/\S+)", block, re.MULTILINE))}
+"""As they are copied, with the comment that names them."""
 SNIPPETS = re.findall(r"```python\n(?!# own/)(.*?)```", README, re.DOTALL)
 OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES + KEEPING + REPORTS]
 SYNC = "wandb sync outputs/runs/*/wandb/offline-run-* outputs/sweeps/*/wandb/offline-run-*"

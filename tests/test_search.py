@@ -14,9 +14,9 @@ from tests.test_main import SMOKE
 from tests.test_waves import Returned
 from tests.tiny import experiment
 from tlfw import run as fold
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, Pruned
 from tlfw.search import METRIC, Search, search
-from tlfw.trial import Pruned, Trial, open_journal
+from tlfw.trial import Trial, open_journal
 
 SPACE = {"data_mix": "joint,pretrain_joint", "lr": "tag(log,interval(0.001,0.1))"}
 
@@ -60,7 +60,9 @@ def test_the_trial_that_validated_best_is_found(tmp_path: Path) -> None:
     rates = [float(dict(w.split("=", 1) for w in each)["lr"]) for each in world.jobs if "data_mix=joint" in each]
     assert best.accuracy == pytest.approx(max(1 - abs(rate - 0.01) for rate in rates))
     assert best.overrides[:2] == ["seed=3", "data_mix=joint"]
-    assert best.trials == len(rates)
+    assert (best.trials, best.trials - best.pruned) == (9, len(rates))
+    assert str(best).startswith(f"best of 9 trials, of which {best.pruned} ended early, on validation data: ")
+    assert str(best).endswith(f" with {' '.join(best.overrides[1:])}")
     assert {word for each in world.jobs for word in each if word.startswith("data_mix")} == {
         "data_mix=joint", "data_mix=pretrain_joint",
     }  # fmt: skip

@@ -149,7 +149,7 @@ def test_a_changed_setting_redoes_what_it_touches(cli) -> None:
     code, out, err = cli(*given, "adapt.batch_size=20")
     assert code == 0, err
     assert "plan: 2 runs, 0 done, 2 to do\n  2 stages to train (4 if every run were alone)" in out
-    assert "2 of them because of adapt.batch_size: 64 -> 20" in out
+    assert "2 of these runs because of adapt.batch_size: 64 -> 20" in out
     assert out.count("pretrain: reused") == 2
     code, out, _ = cli(*given, "adapt.batch_size=20", "freeze_policy=full,last_layers,last_layer")
     assert code == 0

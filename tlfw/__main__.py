@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF, table
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, Pruned
 from tlfw.explain import explain
 from tlfw.interruption import Interrupted, heeded, heeded_by_helper
 from tlfw.record import Record
@@ -43,6 +43,8 @@ def job(config: DictConfig) -> Any:
             if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
                 return problem
             raise
+        except Pruned as problem:  # of what is raised Hydra says on standard error that it failed
+            return problem
         except Exception:
             # The sweep's table has a line on it; whoever wants more finds it here.
             (folder / "traceback.txt").write_text(traceback.format_exc())
@@ -93,7 +95,8 @@ def alone(config: DictConfig, folder: Path) -> None:
         return
     record, untouched = found
     table.show([("", record, untouched)])
-    print(f"record: {config.outputs}/runs/*-{record.run_id[:12]}", flush=True)
+    place = next((Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"))
+    print(f"record: {place}", flush=True)
     if untouched:
         _forget(folder)
 

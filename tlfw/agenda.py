@@ -121,8 +121,9 @@ class Agenda:
         """For people: what there is to do, and what sharing saves."""
         done = sum(c.done for job, c in enumerate(self.candidates) if job not in self.same_as)
         (alone, shared), (images_alone, images) = self.trainings(), self.images()
+        asked = len(self.candidates)
         lines = [
-            f"plan: {len(self.candidates)} runs, {done} done, {len(self.missing)} to do"
+            f"plan: {asked} run{'s' * (asked != 1)}, {done} done, {len(self.missing)} to do"
             + (f", {len(self.same_as)} equal to another" if self.same_as else "")
         ]
         if self.missing:
@@ -135,7 +136,10 @@ class Agenda:
             for number, wave in enumerate(self.waves, 1):
                 steps = Counter(task.step.until for task in wave if task.step)
                 runs = sum(task.step is None for task in wave)
-                parts = [*(f"{count} x {until}" for until, count in steps.items()), *([f"{runs} runs"] if runs else [])]
+                parts = [
+                    *(f"{count} x {until}" for until, count in steps.items()),
+                    *([f"{runs} run{'s' * (runs != 1)}"] if runs else []),
+                ]
                 lines.append(f"  wave {number}: {', '.join(parts)}")
         return "\n".join(lines)
 

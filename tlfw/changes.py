@@ -23,7 +23,7 @@ def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
         ours = agenda.candidates[job].settings
         if difference := _difference(ours, alike[_cell(ours)]):
             found[difference] += 1
-    return [f"  {count} of them because of {difference}" for difference, count in found.most_common()]
+    return [f"  {count} of these runs because of {difference}" for difference, count in found.most_common()]
 
 
 def _cell(settings: Settings) -> tuple[Any, ...]:
@@ -37,4 +37,8 @@ def _difference(ours: Settings, earlier: Sequence[Settings]) -> str:
     least = min(range(len(found)), key=lambda i: len(found[i]), default=None)
     if least is None or not 0 < len(found[least]) <= MOST:
         return ""
-    return ", ".join(f"{name}: {earlier[least].get(name)} -> {ours.get(name)}" for name in found[least])
+    return ", ".join(f"{name}: {_said(earlier[least].get(name))} -> {_said(ours.get(name))}" for name in found[least])
+
+
+def _said(value: Any) -> str:
+    return "null" if value is None else str(value)

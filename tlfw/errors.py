@@ -46,6 +46,10 @@ class TrainingFailed(RuntimeError):
     """A stage began and could not end well, for example because its loss became NaN."""
 
 
+class Pruned(TrainingFailed):
+    """A trial of a search that is not worth going on with."""
+
+
 class LauncherFailed(RuntimeError):
     """A launcher ended without the results of its jobs; the text is for people."""
 

@@ -75,11 +75,19 @@ def _draw(trial: Any, field: str, text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The trial that validated best: its overrides, its accuracy, and how many there were."""
+    """The trial that validated best: its overrides, what it drew and its accuracy; and how many trials there were."""
 
     overrides: list[str]
+    drawn: list[str]
     accuracy: float
     trials: int
+    pruned: int
+
+    def __str__(self) -> str:
+        early = f", of which {self.pruned} ended early," if self.pruned else ""
+        return (
+            f"best of {self.trials} trials{early} on validation data: {self.accuracy:.1%} with {' '.join(self.drawn)}"
+        )
 
 
 def search(
@@ -144,8 +152,9 @@ def search(
         raise ConfigError("hydra.sweeper.search", "no trial ended well.", "Look at what they said above.")
     best = study.best_trial
     # Asked again for what it drew, a fixed trial says the same.
-    overrides = [*fixed, *settings.draw(optuna.trial.FixedTrial(best.params))]
-    return Best(overrides, float(best.value), len(complete))
+    drawn = settings.draw(optuna.trial.FixedTrial(best.params))
+    ended = len(study.get_trials(states=over))
+    return Best([*fixed, *drawn], drawn, float(best.value), ended, ended - len(complete))
 
 
 def _as_trial(agenda: Agenda, asked: Sequence[Any], journal: str, study: str, task: Task) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -23,8 +24,12 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
         "seconds",
         "reused",
     ]
+    varied = _varied([overrides for overrides, _, _ in rows])
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if 3 <= i <= 6 else "left")
+        if column == "seed":
+            for field in varied:
+                table.add_column(field, justify="right")
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
@@ -36,6 +41,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
             record.paradigm["freeze_policy"] + ("*" if record.labels else ""),
             record.backbone,
             str(record.seed),
+            *(_given(overrides).get(field, "") for field in varied),
             _percent(record.metrics.get("target/test/acc")),
             _percent(record.metrics.get("source/val/acc")),
             "0" if untouched else f"{record.cost['seconds_spent']:.0f}",
@@ -47,9 +53,26 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
     console.print(table)
     labels = sorted({label for _, record, _ in rows if isinstance(record, Record) for label in record.labels})
     if labels:
-        console.print(f"* {', '.join(labels)}")
+        console.print(f"* {', '.join(labels)}".replace("_", " "))
     for failure in failures:
         print(failure)
+
+
+SHOWN = ("data_mix", "freeze_policy", "backbone", "backbone.name", "seed")
+"""What has a column of its own."""
+
+
+def _given(overrides: str) -> dict[str, str]:
+    """Field -> value, of a job's overrides in one line."""
+    words = re.split(r" (?=[+~]*[\w./@-]+=)", overrides)
+    return {name.lstrip("+"): value for name, _, value in (word.partition("=") for word in words)}
+
+
+def _varied(jobs: Sequence[str]) -> list[str]:
+    """The fields in which jobs differ, and that are shown by no other column."""
+    given = [_given(job) for job in jobs]
+    fields = dict.fromkeys(field for each in given for field in each)
+    return [field for field in fields if field not in SHOWN and len({each.get(field) for each in given}) > 1]
 
 
 def _percent(share: float | None) -> str:

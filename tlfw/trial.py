@@ -8,15 +8,11 @@ import lightning as L
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.errors import ConfigError, Pruned
 from tlfw.strict import STRICT
 
 if TYPE_CHECKING:
     pass
-
-
-class Pruned(TrainingFailed):
-    """A trial that is not worth going on with."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -185,11 +185,12 @@ def earlier_records(runs: Path) -> list[Record]:
     return found
 
 
-def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path) -> None:
+def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path, note: str | None) -> None:
     """Print the plan, with which settings are new, and leave it as `plan.json` in the sweep's folder.
 
     Args:
         runs: the folder of all runs, which the plan names relative to its own.
+        note: what the sweep's report has to say of how its runs were come by.
     """
     records = earlier_records(runs)
     known = paces(
@@ -200,7 +201,7 @@ def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path) -> None:
     for line in changes(agenda, (flat(record.settings) for record in records)):
         print(line, flush=True)
     try:
-        facts = {**agenda.facts(sweep, known), "records": os.path.relpath(runs, folder)}
+        facts = {**agenda.facts(sweep, known), "records": os.path.relpath(runs, folder), "note": note}
         replace_text(folder / "plan.json", json.dumps(facts, indent=1, default=str) + "\n")
     except OSError as problem:
         raise ConfigError(

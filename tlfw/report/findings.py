@@ -18,6 +18,9 @@ from tlfw.report.gather import Gathered, Run, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
 from tlfw.report.verdict import Task, judge
 
+MOST_CHOSEN = 12
+"""Cells whose chosen settings are said among the notes."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Findings:
@@ -102,7 +105,7 @@ def find_out(places: Sequence[Path]) -> Findings:
         ),
         hard=tuple(hardest([each for found in cells_ for each in found], names) for cells_ in predicted),
         unequal=_unequal(tasks, [unequal(task.cells, [prices[id(cell)] for cell in task.cells]) for task in tasks]),
-        notes=(*gathered.notes, *notes, *_missing(gathered), *_left_out(cells)),
+        notes=(*gathered.notes, *notes, *_missing(gathered), *_left_out(cells), *_chosen(tasks)),
     )
 
 
@@ -161,6 +164,18 @@ def _missing(gathered: Gathered) -> list[str]:
     parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
     are = "is" if len(gathered.runs) == 1 else "are"
     return [f"{len(gathered.runs)} of {gathered.asked} runs {are} done ({parts}): what follows may change."]
+
+
+def _chosen(tasks: Sequence[Task]) -> list[str]:
+    """Which settings were chosen, where there was a choice."""
+    said = []
+    for task in tasks:
+        where = f"With {labelled(task.labelled)}: " if len(tasks) > 1 else ""
+        for cell in (cell for cell in task.cells if cell.tried > 1):
+            settings = ", ".join(f"{name} = {value}" for name, value in cell.settings.items())
+            said.append(f"{where}{cell.name} has the best of {cell.tried} settings on validation data: {settings}.")
+    rest = [f"The settings chosen for {len(said) - MOST_CHOSEN} more are in leaderboard.csv."]
+    return said[:MOST_CHOSEN] + rest * (len(said) > MOST_CHOSEN)
 
 
 def _left_out(cells: Sequence[Cell]) -> list[str]:

@@ -95,7 +95,8 @@ def gather(places: Sequence[Path]) -> Gathered:
     for place in places:
         if (place / PLAN).is_file():
             sweeps.append(place.resolve().name)
-            runs, ids = _planned(place)
+            runs, ids, note = _planned(place)
+            notes += [note] if note else []
             wanted |= dict.fromkeys(ids)
             found |= dict.fromkeys(path for id in ids for path in sorted(runs.glob(f"*-{id[:12]}/{FILE}")))
         elif place.name == FILE or (place / FILE).is_file():
@@ -184,11 +185,11 @@ def _lacks(record: Record) -> str:
     return ""
 
 
-def _planned(folder: Path) -> tuple[Path, list[str]]:
-    """Where the runs of a sweep are, and their ids."""
+def _planned(folder: Path) -> tuple[Path, list[str], str | None]:
+    """Where the runs of a sweep are, their ids, and what is to be said of them."""
     try:
         plan = json.loads((folder / PLAN).read_text())
-        return (folder / plan["records"]).resolve(), [run["run_id"] for run in plan["runs"]]
+        return (folder / plan["records"]).resolve(), [run["run_id"] for run in plan["runs"]], plan.get("note")
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise ConfigError(
             str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's command with dry_run makes it again."
@@ -203,14 +204,14 @@ def _check_same_test(runs: Iterable[Run]) -> None:
     if len(by_test) == 1:
         return
     sets = [
-        f"{target} ({content[:8]}): {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        f"{target} ({content[:8]}): {', '.join(names[:2])}" + f" and {len(names) - 2} more" * (len(names) > 2)
         for (target, content), names in by_test.items()
     ]
     raise ConfigError(
         "FOLDER",
         f"the runs were tested on {len(by_test)} different sets of images, which cannot be compared: "
         f"{'; '.join(sets)}.",
-        "Report those of each set apart.",
+        "Report those of each set apart: give their sweeps' folders (outputs/sweeps/NAME), or the runs' own.",
     )
 
 

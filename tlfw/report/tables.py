@@ -79,6 +79,7 @@ def md_text(findings: Findings) -> str:
     lines.append(md(f"{_basis(findings)} Bold: {_bold(findings)}.") + "\n")
     if any(row.random_features for row in _flat(findings)):
         lines.append(f"{STAR_MD} {md(RANDOM_FEATURES)}\n")
+    lines += [f"- {md(note)}" for note in findings.notes]
     return "\n".join(lines)
 
 

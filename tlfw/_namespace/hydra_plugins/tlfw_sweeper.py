@@ -63,14 +63,15 @@ class TlfwSweeper(Sweeper):
         store = Store(Path(self.config.store.dir).expanduser())
         folder = Path(self.config.hydra.sweep.dir)
         runs = Path(self.config.outputs).expanduser() / "runs"
+        note = None
         if self.search is not None:
-            jobs = self._search(jobs, folder, store)
+            jobs, note = self._search(jobs, folder, store)
         candidates, done = sweep.checked(jobs, self._compose, self.config)
         agenda = make_agenda(candidates, lambda key: store.has(*key))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         print(f"store: {store.root}", flush=True)
-        waves.announce(agenda, folder.name, folder, runs)
+        waves.announce(agenda, folder.name, folder, runs, note)
         if self.dry_run:
             return None
         shared = waves.shared_keys(agenda, lambda key: store.has(*key))
@@ -94,8 +95,8 @@ class TlfwSweeper(Sweeper):
             raise sweep.SomeFailed
         return [outcome for _, outcome, _ in rows]
 
-    def _search(self, jobs: list[list[str]], folder: Path, store: Any) -> list[list[str]]:
-        """The job that validated best among those that a search draws."""
+    def _search(self, jobs: list[list[str]], folder: Path, store: Any) -> tuple[list[list[str]], str]:
+        """The job that validated best among those that a search draws, and what is to be said of it."""
         from tlfw import sweep
         from tlfw.search import search
 
@@ -113,8 +114,8 @@ class TlfwSweeper(Sweeper):
             launch=self._launch,
             said=_said,
         )
-        print(f"best of {best.trials} trials on validation data: {best.accuracy:.1%}. Now it is tested.", flush=True)
-        return [best.overrides]
+        print(f"{best}. Now it is tested.", flush=True)
+        return [best.overrides], str(best)
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
         import textwrap
