@@ -139,6 +139,9 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, while Python ends, says nothing
         print("interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(143 if isinstance(problem, Interrupted) and problem.signum == signal.SIGTERM else 1)
+    except BrokenPipeError:  # whoever read the output (`| head`) is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as problem:
         message = None if wanted else explain(problem, partial(known_fields, tuple(sys.argv[1:])), config)
         if message is None:

@@ -42,5 +42,8 @@ def test_hold_out_is_stratified_and_spares_the_last_image() -> None:
 
 
 def test_a_class_that_is_too_small_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"train_per_class: 11 labelled .* class 'c' has 10. Use at most 10"):
+    with pytest.raises(
+        ConfigError,
+        match=r"train_per_class: 11 labelled .* class 'c' has 10, without those that are kept for test. Use at most 10",
+    ):
         first_per_class(LABELS, ("a", "b", "c"), 11, seed=0)

@@ -49,7 +49,7 @@ def first_per_class(labels_N: np.ndarray, classes: tuple[str, ...], count: int, 
         raise ConfigError(
             "train_per_class",
             f"{count} labelled images a class were asked for, but class {classes[smallest]!r} has "
-            f"{len(orders[smallest])}.",
+            f"{len(orders[smallest])}, without those that are kept for test.",
             f"Use at most {len(orders[smallest])}, or null for all.",
         )
     return np.sort(np.concatenate([order[:count] for order in orders]))
