@@ -20,13 +20,17 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         labels=["random_features"],
     )
     table.show(
-        [("a=1", done, False), ("a=2", dataclasses.replace(done, seed=7), True), ("a=3", "the loss became nan", False)]
+        [
+            ("a=1 b=[x, y=2] seed=0", done, False),
+            ("a=2 b=[x, y=2] seed=7", dataclasses.replace(done, seed=7), True),
+            ("a=3", "the loss became nan", False),
+        ]
     )
     out = capsys.readouterr().out
     rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
     assert rows == [
-        ["joint", "full*", "resnet18", "0", "87.6%", "-", "12", "pretrain"],
-        ["joint", "full*", "resnet18", "7", "87.6%", "-", "0", "all"],
+        ["joint", "full*", "resnet18", "0", "1", "87.6%", "-", "12", "pretrain"],
+        ["joint", "full*", "resnet18", "7", "2", "87.6%", "-", "0", "all"],
     ]
-    assert "* random_features" in out
+    assert "* random features" in out
     assert "failed: a=3\n  the loss became nan" in out

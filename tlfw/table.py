@@ -12,7 +12,10 @@ from tlfw.record import Record
 
 
 def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
-    """Print one row for each of (overrides, its record or why there is none, whether nothing was done)."""
+    """Print one row for each of (overrides, its record or why there is none, whether nothing was done).
+
+    A field in which the overrides of runs differ has a column, unless another one shows it.
+    """
     table = Table(title=None)
     columns = [
         "data mix",
@@ -24,7 +27,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
         "seconds",
         "reused",
     ]
-    varied = _varied([overrides for overrides, _, _ in rows])
+    varied = _varied([overrides for overrides, record, _ in rows if isinstance(record, Record)])
     for i, column in enumerate(columns):
         table.add_column(column, justify="right" if 3 <= i <= 6 else "left")
         if column == "seed":
