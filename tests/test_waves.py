@@ -180,7 +180,7 @@ def numbers(outputs: Path) -> dict[str, object]:
 @pytest.mark.slow
 def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Path) -> None:
     """One after the other; by two processes that start the same sweep at once in one folder; and two at a time,
-    interrupted by a signal to the first process alone (a terminal tells all: see test_interruption.py)."""
+    interrupted in both ways: from a terminal, which tells all processes, and by a signal to the first one alone."""
     code, out, err = cli("-m", *GIVEN, "outputs=serial")
     assert code == 0, err
     stages = out.count(" steps in ")
@@ -192,16 +192,19 @@ def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Pat
     assert sum(text.count(" steps in ") for text in said) == stages
     two = [word for word in command if not word.startswith("outputs=")]
     two += ["outputs=parallel", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    process = subprocess.Popen(
-        two, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    while not list((tmp_path / "parallel" / "store" / "stages").glob(".*.draft")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGTERM)
-    out, err = process.communicate(timeout=60)  # which ends with the last process that could write there
-    assert process.returncode == 143, out + err
-    assert err.strip() == "interrupted; the same command goes on from here"
+    for tell, signum, code in ((os.killpg, signal.SIGINT, 1), (os.kill, signal.SIGTERM, 143)):
+        stages = tmp_path / "parallel" / "store" / "stages"
+        there = len(list(stages.glob("[!.]*")))
+        process = subprocess.Popen(
+            two, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while not list(stages.glob(".*.draft")) or len(list(stages.glob("[!.]*"))) > there:
+            assert process.poll() is None
+            time.sleep(0.01)
+        tell(process.pid, signum)
+        out, err = process.communicate(timeout=60)  # which ends with the last process that could write there
+        assert process.returncode == code, out + err
+        assert err.strip() == "interrupted; the same command goes on from here"
     subprocess.run(two, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     serial = numbers(tmp_path / "serial")
     assert len(serial) == 4

@@ -38,13 +38,14 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
         if isinstance(record, str):
             failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{overrides}\n  {record}")
             continue
+        given = _given(overrides)
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
         table.add_row(
             record.paradigm["data_mix"],
             record.paradigm["freeze_policy"] + ("*" if record.labels else ""),
             record.backbone,
             str(record.seed),
-            *(_given(overrides).get(field, "") for field in varied),
+            *(given.get(field, "") for field in varied),
             _percent(record.metrics.get("target/test/acc")),
             _percent(record.metrics.get("source/val/acc")),
             "0" if untouched else f"{record.cost['seconds_spent']:.0f}",

@@ -249,9 +249,8 @@ class Checkpoints(Checkpoint):
             self.act(trainer)
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        if (
-            trainer.world_size > 1 or (signum := _asked(trainer)) is None
-        ):  # processes may have unequal numbers of batches
+        signum = _asked(trainer)
+        if trainer.world_size > 1 or signum is None:  # processes may have unequal numbers of batches
             return
         if trainer.global_step < trainer.max_steps:  # else Lightning would find nothing left to do
             self.save(trainer)

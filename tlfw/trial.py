@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning as L
 from pydantic import Field
@@ -10,9 +10,6 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.errors import ConfigError, Pruned
 from tlfw.strict import STRICT
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
