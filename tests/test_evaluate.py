@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from torch.nn import functional as F
 from tests.test_train import TRAIN, VIEW, model
 from tests.tiny import TRAINER, Tiny
 from tlfw.evaluate import examine, measures, outputs
+from tlfw.interruption import Interrupted, heeded
 
 
 def test_measures_of_a_case_by_hand() -> None:
@@ -41,6 +45,21 @@ def test_outputs_keep_the_order_and_the_models_mode() -> None:
         expected = net(TRAIN.batch(range(len(TRAIN.labels_N)), None, 0), "target")
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlfw.evaluate.BATCH", 8)
+    seen = []
+
+    def function(x_BCHW: torch.Tensor) -> torch.Tensor:
+        os.kill(os.getpid(), signal.SIGTERM)
+        seen.append(len(x_BCHW))
+        return x_BCHW
+
+    with heeded(), pytest.raises(Interrupted, match="SIGTERM"):
+        outputs(TRAINER, model(), function, TRAIN, workers=2)
+    assert seen == [8]
+    assert not multiprocessing.active_children()
 
 
 def test_predictions_can_be_compared_pairwise() -> None:

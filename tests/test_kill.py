@@ -51,7 +51,7 @@ def test_a_sweep_that_is_killed_again_and_again(tmp_path: Path) -> None:
     for signum in KILLS:
         process = start(tmp_path / "killed", *(["workers=2"] if signum == signal.SIGTERM else []))
         time.sleep(draw.uniform(0.3, 0.6) * seconds)
-        os.killpg(process.pid, signum)  # those that load images too: of SIGTERM they die
+        os.killpg(process.pid, signum)  # those that load images too
         out, err = process.communicate(timeout=60)
         if signum == signal.SIGTERM:
             assert (process.returncode, err.strip()) == (143, "interrupted; the same command goes on from here")

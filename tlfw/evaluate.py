@@ -19,6 +19,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.data import EvalBatches, Pixels, Served, View
 from tlfw.data.sets import Part
+from tlfw.interruption import Interrupted, asked, deferred
 from tlfw.model import Model
 from tlfw.record import replacing
 
@@ -38,6 +39,9 @@ class _Pass(L.LightningModule):
         self.model, self.function = model, function
 
     def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        signum = asked()
+        if signum is not None:
+            raise Interrupted(signum)
         return self.function(batch[0]).float().cpu()
 
 
@@ -48,6 +52,9 @@ def outputs(
 
     Args:
         function: of a batch of inputs; may use `model`, which is on the device then.
+
+    Raises:
+        Interrupted: a signal asked for it; before the next batch, for one that loads images is no place to raise.
     """
     alone = trainer(
         logger=False,
@@ -58,7 +65,8 @@ def outputs(
         num_nodes=1,
         strategy="auto",
     )
-    batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
+    with deferred():
+        batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
     assert batches is not None
     found = torch.cat([b for b in batches if isinstance(b, Tensor)])
     assert len(found) == len(served.labels_N), "every image has an output"

@@ -52,7 +52,7 @@ def asked() -> int | None:
 
 def _handle(signum: int, frame: FrameType | None) -> None:
     if os.getpid() != _State.pid:
-        return  # a forked process, which loads data: the one that forked it ends it
+        return  # a forked process, which loads images: the one that forked it ends it
     if _State.signum is not None:
         if time.monotonic() - _State.since > AGAIN_SECONDS and not _State.helper:
             _tell_children(signal.SIGKILL)
@@ -148,6 +148,23 @@ def heeded_by_rank() -> None:
         _State.pid, _State.signum, _State.deferred = os.getpid(), None, True
         for signum in DEFAULTS:
             signal.signal(signum, _handle)
+
+
+def heeded_by_loader(worker: int) -> None:
+    """In a process that loads images for another one: of SIGTERM it ends only if that one sent it.
+
+    PyTorch lets every SIGTERM end it, also one that a cluster sends to all processes of a job, and with it the step
+    that waits for its images, and that step's checkpoint. Where the sender is not known, on macOS, that stays so.
+    """
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_heed_parent, daemon=True).start()
+
+
+def _heed_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def heeded_by_helper() -> bool:

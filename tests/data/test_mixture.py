@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import subprocess
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import torch
 from tests.tiny import Tiny
 from tlfw.data import EvalBatches, Mixture, MixtureLoader, Pixels, View
 from tlfw.data.mixture import TrainBatches
+from tlfw.interruption import deferred, heeded
 
 VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 SETS = {"source": Pixels(Tiny(count=5).divide().train, VIEW), "target": Pixels(Tiny(count=3).divide().train, VIEW)}
@@ -131,6 +135,35 @@ def test_images_that_do_not_fit_into_memory_are_the_same(monkeypatch: pytest.Mon
     kept = SETS["source"].batch([0, 3], None, 0)
     monkeypatch.setattr("tlfw.data.mixture.IN_MEMORY_BYTES", 0)
     assert torch.equal(Pixels(SETS["source"].part, VIEW).batch([0, 3], None, 0), kept)
+
+
+def test_a_signal_to_all_stops_no_images_on_their_way() -> None:
+    """Those who load leave it to the one who trains, which would lose the step that waits for them."""
+    with heeded(), deferred():
+        made = list(signalled(iter(MixtureLoader(batches(), 0, 8, workers=2))))
+    assert len(made) == 8
+    assert all(same(batches()[step], batch) for step, batch in enumerate(made))
+
+
+def test_of_a_signal_from_the_one_they_work_for_they_end() -> None:
+    served = iter(MixtureLoader(batches(), 0, 8, workers=1))
+    next(served)
+    (process,) = multiprocessing.active_children()
+    process.terminate()
+    process.join(5)
+    assert process.exitcode == 0
+
+
+def signalled(served: Iterator[dict]) -> Iterator[dict]:
+    """Every process that loads is told SIGTERM after the first batch."""
+    yield next(served)
+    loading = multiprocessing.active_children()
+    assert len(loading) == 2
+    subprocess.run(["kill", *(str(process.pid) for process in loading)], check=True)  # who sends it counts
+    yield from served
+    for process in loading:
+        process.join(5)
+        assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])

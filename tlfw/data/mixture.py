@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from tlfw.data.sets import Part
 from tlfw.data.view import View
 from tlfw.identity import seed_from
+from tlfw.interruption import heeded_by_loader
 
 IN_MEMORY_BYTES = 2**30
 """Decoded images of a part that take no more are kept; others are decoded each time. Not keyed: equal numbers."""
@@ -158,6 +159,18 @@ class TrainBatches(Dataset):
         return batch
 
 
+def image_loader(batches: Dataset, workers: int, indices: range | None = None) -> DataLoader:
+    """Serves the batches of these indices, all by default, made ahead by `workers` processes if there are any."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=indices,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=heeded_by_loader,
+    )
+
+
 class EvalBatches(Dataset):
     """Item `i` is the `i`-th batch in the data's own order: (inputs, int64 labels `[B]`)."""
 
@@ -175,7 +188,7 @@ class EvalBatches(Dataset):
         return self.served.batch(positions, None, 0), self.served.labels_N[torch.as_tensor(positions)]
 
     def loader(self, workers: int = 0) -> DataLoader:
-        return DataLoader(self, batch_size=None, num_workers=workers, pin_memory=torch.cuda.is_available())
+        return image_loader(self, workers)
 
 
 class MixtureLoader:
@@ -189,14 +202,7 @@ class MixtureLoader:
         return self.last - self.first
 
     def __iter__(self) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-        ahead = DataLoader(
-            self.batches,
-            batch_size=None,
-            sampler=range(self.step, self.last),
-            num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
-        )
-        for batch in ahead:
+        for batch in image_loader(self.batches, self.workers, range(self.step, self.last)):
             self.step += 1
             yield batch
 
