@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import functools
 import resource
@@ -20,26 +19,57 @@ from tlfw.freeze import Freezing
 from tlfw.model import Model
 
 
-def flops_per_image(model: Model, head: str, *, start: int, stop: int | None, train: bool) -> int:
-    """Floating-point operations for one image, multiply and add counted apart.
+def flops_per_image(
+    backbone: Backbone,
+    image_size: int,
+    classes: int,
+    trained: tuple[str, ...] = (),
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    train: bool = True,
+) -> int:
+    """Floating-point operations for one image, multiply and add counted apart, of a model that nobody has built.
 
     Counted by torch over matrix products, convolutions and attention, on tensors without
-    data: nothing is computed and the model is not touched.
+    data: nothing is computed. Counts are kept, for a sweep asks for the same ones in each run.
 
     Args:
+        classes: of the data set whose head is passed.
+        trained: the names of the blocks that train beside it.
         start, stop: the blocks that it passes; with `stop` None also the head.
-        train: with the backward pass to what requires a gradient.
+        train: with the backward pass to what trains.
     """
-    ghost = copy.deepcopy(model).to("meta")
-    size = model.image_size
-    x = torch.empty(2, 3, size, size, device="meta")
+    plain = dataclasses.replace(backbone, weights=None, runs="")
+    return _counted(plain, image_size, classes, trained, start, stop, train)
+
+
+@functools.cache
+def _counted(
+    backbone: Backbone,
+    image_size: int,
+    classes: int,
+    trained: tuple[str, ...],
+    start: int,
+    stop: int | None,
+    train: bool,
+) -> int:
+    def make() -> Model:
+        model = Model(backbone, image_size, seed=0)
+        model.add_head("any", classes)
+        return model
+
+    ghost = on_meta(make)
+    for name, parameter in ghost.trunk.model.named_parameters():
+        parameter.requires_grad_(ghost.trunk.block_of[name] in trained)
+    x = torch.empty(2, 3, image_size, image_size, device="meta")
     with torch.no_grad():
         x = ghost.trunk(x, 0, start)
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _conv_backward})
     with counter, torch.set_grad_enabled(train):
         z = ghost.trunk(x, start, stop)
         if stop is None:
-            z = ghost.heads[head](z)
+            z = ghost.heads["any"](z)
         if train:
             z.sum().backward()
     return counter.get_total_flops() // 2
@@ -62,34 +92,13 @@ def stage_flops(freezing: Freezing, *, start: int, head: str, images_seen: int, 
         The operations, and what they would be if no feature were stored.
     """
     model = freezing.model
-    direct = flops_per_image(model, head, start=0, stop=None, train=True) * images_seen
+    per_image = functools.partial(
+        flops_per_image, model.backbone, model.image_size, model.classes[head], freezing.partition.blocks
+    )
+    direct = per_image() * images_seen
     if start == 0:
         return direct, direct
-    seen = flops_per_image(model, head, start=start, stop=None, train=True) * images_seen
-    return seen + flops_per_image(model, head, start=0, stop=start, train=False) * images_stored, direct
-
-
-def planned_flops(backbone: Backbone, image_size: int, classes: int, trained: tuple[str, ...]) -> int:
-    """Training operations for one image as if no feature were stored, of a model that nobody has built.
-
-    Args:
-        classes: of the data set whose head is passed.
-        trained: the names of the blocks that train beside it.
-    """
-    return _planned_flops(dataclasses.replace(backbone, weights=None, runs=""), image_size, classes, trained)
-
-
-@functools.cache
-def _planned_flops(backbone: Backbone, image_size: int, classes: int, trained: tuple[str, ...]) -> int:
-    def make() -> Model:
-        model = Model(backbone, image_size, seed=0)
-        model.add_head("any", classes)
-        return model
-
-    model = on_meta(make)
-    for name, parameter in model.trunk.model.named_parameters():
-        parameter.requires_grad_(model.trunk.block_of[name] in trained)
-    return flops_per_image(model, "any", start=0, stop=None, train=True)
+    return per_image(start=start) * images_seen + per_image(stop=start, train=False) * images_stored, direct
 
 
 def start_measuring_memory() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlfw.backbone import Backbone
-from tlfw.cost import planned_flops
+from tlfw.cost import flops_per_image
 from tlfw.data import DataSet, Division
 from tlfw.errors import ConfigError
 from tlfw.mix import Stage
@@ -88,7 +88,7 @@ class Matched:
         if self.measure == "images":
             return images
         classes = len(self.divisions[stage.monitor].classes)
-        return images * planned_flops(self.backbone, self.image_size, classes, tuple(trained))
+        return images * flops_per_image(self.backbone, self.image_size, classes, tuple(trained))
 
     def last_steps(self, name: str, price: int, spent: int) -> int:
         """How many steps the last stage has to take, to the nearest.
