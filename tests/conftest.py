@@ -115,7 +115,9 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(tensor: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         own = numbers.roll(int(torch.randint(len(numbers), ()))) * math.sqrt(2 * len(tensor) / tensor.numel())
         with torch.no_grad():
-            return tensor.copy_(own.repeat(-(-tensor.numel() // len(own)))[: tensor.numel()].view(tensor.shape))
+            for part in tensor.view(-1).split(len(own)):
+                part.copy_(own[: len(part)])
+        return tensor
 
     for name in ("normal_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_"):
         monkeypatch.setattr(f"torch.nn.init.{name}", fill)
