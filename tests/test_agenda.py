@@ -10,7 +10,7 @@ import torch
 
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment
 from tlfw import run as fold
-from tlfw.agenda import Candidate, Step, make_agenda, paces, steps_of
+from tlfw.agenda import Candidate, Speeds, Step, make_agenda, speeds, steps_of
 from tlfw.changes import changes
 from tlfw.experiment import Joint
 from tlfw.freeze import LastBlocks
@@ -59,7 +59,7 @@ def test_what_the_store_has_and_what_is_done_is_not_made() -> None:
     agenda = make_agenda(grid, lambda key: key == ("stages", "p"))
     assert waves(agenda) == [[(0, None), (3, None)]]
     assert agenda.same_as == {2: 0}
-    assert "4 runs, 1 done, 2 to do, 1 equal to another" in agenda.text({})
+    assert "4 runs, 1 done, 2 to do, 1 equal to another" in agenda.text(Speeds({}, {}))
     again = make_agenda([job("a", stage("adapt", "a"), force=True)], lambda key: True)
     assert waves(again) == [[(0, None)]]
     assert again.trainings() == (1, 1)
@@ -134,13 +134,27 @@ def test_equal_cells_are_one_run_and_both_sides_give_the_same_numbers(tmp_path: 
 
 
 def test_the_time_is_estimated_where_earlier_runs_tell_it() -> None:
-    settings = {"backbone.name": "x", "image_size": 32}
-    agenda = make_agenda([job("a", stage("adapt", "a", 100), **settings)], lambda key: False)
-    known = paces([{"settings": settings, "seconds": s, "images_seen": 10} for s in (1.0, 2.0, 9.0)])
-    assert agenda.seconds(known) == pytest.approx(20.0)
-    assert "about 20 s" in agenda.text(known)
-    assert agenda.seconds({}) is None
-    assert agenda.facts("s", known)["seconds"] == pytest.approx(20.0)
+    """Each stage as fast as such stages were, what is shared once, and what runs take beside their stages."""
+    slow, fast = ({"backbone.name": "x", "freeze_policy.n": n} for n in ("all", 0))
+    grid = [
+        job("a", stage("pretrain", "p", 100), stage("adapt", "a", 100), **slow),
+        job("b", stage("pretrain", "p", 100), features("adapt", "f"), stage("adapt", "b", 100), **fast),
+    ]
+    agenda = make_agenda(grid, lambda key: False)
+
+    def made(pretrain: float, adapt: float) -> list[dict[str, object]]:
+        seconds = {"pretrain": pretrain, "adapt": adapt}
+        return [
+            {"name": name, "seconds": each, "images_seen": 10, "reused": name == "pretrain"}
+            for name, each in seconds.items()
+        ]
+
+    known = speeds([(slow, made(3.0, adapt), adapt + 4) for adapt in (1.0, 2.0, 9.0)] + [(fast, made(3.0, 0.5), 4.5)])
+    assert agenda.seconds(known) == pytest.approx(30 + 20 + 5 + 2 * 4)
+    assert "about 63 s" in agenda.text(known)
+    assert agenda.facts("s", known)["seconds"] == pytest.approx(63)
+    assert agenda.seconds(speeds([(slow, made(3.0, 1.0), 4.0)])) is None
+    assert agenda.seconds(Speeds({}, {})) is None
 
 
 def test_the_plan_says_which_setting_it_was() -> None:

@@ -45,7 +45,7 @@ def test_features_are_what_the_blocks_say(tmp_path: Path, name: str) -> None:
     model = Model(TorchvisionBackbone(name=name), SIZE, seed=0)
     model.add_head("target", 3)
     cut = len(model.trunk.blocks) - 1
-    features = stored(Store(tmp_path), TRAINER, model, TRAIN, cut, "k")
+    features = stored(Store(tmp_path), TRAINER, model, TRAIN, cut, "k", "title")
     model.eval()
     with torch.no_grad():
         direct = model(TRAIN.batch(range(5), None, 0), "target")
@@ -56,9 +56,9 @@ def test_features_are_what_the_blocks_say(tmp_path: Path, name: str) -> None:
 
 def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(SMALL, SIZE, seed=0)
-    first = stored(Store(tmp_path), TRAINER, model, TRAIN, 4, "k")
+    first = stored(Store(tmp_path), TRAINER, model, TRAIN, 4, "k", "adapt/features")
     monkeypatch.setattr("tlfw.features.outputs", lambda *_: pytest.fail("made again"))
-    again = stored(Store(tmp_path), TRAINER, model, Pixels(DIVISION.train, VIEW), 4, "k")
+    again = stored(Store(tmp_path), TRAINER, model, Pixels(DIVISION.train, VIEW), 4, "k", "adapt/features")
     assert np.array_equal(first.z_N, again.z_N)
     assert len(Store(tmp_path).keys("features")) == 1
 

@@ -36,9 +36,12 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
+        from tlfw.progress import numbered
+
         helping = heeded_by_helper()
         try:
-            return run(config, folder, sweep=Path(settings.sweep.dir).name)
+            with numbered(settings.job.num) if helping else contextlib.nullcontext():
+                return run(config, folder, sweep=Path(settings.sweep.dir).name)
         except Interrupted as problem:
             if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
                 return problem

@@ -54,11 +54,18 @@ class Candidate:
     settings: Mapping[str, Any]
     done: bool
 
-    @property
-    def kind(self) -> tuple[Any, ...]:
-        """What its speed depends on most."""
-        named = ("backbone.name", "image_size", "freeze_policy._target_", "freeze_policy.n", "trainer.accelerator")
-        return tuple(self.settings.get(name) for name in named)
+
+@dataclasses.dataclass(frozen=True)
+class Speeds:
+    """What earlier runs say of time: medians, of runs and stages of one kind.
+
+    Attributes:
+        stages: kind of stage -> seconds for an image that is trained on, with those of its features.
+        runs: kind of run -> seconds beside its stages, for reading, checking and testing.
+    """
+
+    stages: Mapping[tuple[Any, ...], float]
+    runs: Mapping[tuple[Any, ...], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,21 +110,22 @@ class Agenda:
         shared = {step.keys: step.images for steps in self.missing.values() for step in steps}
         return alone, sum(shared.values())
 
-    def seconds(self, paces: Mapping[tuple[Any, ...], float]) -> float | None:
-        """How long the trainings take, one after the other; None where no earlier run says how fast some of them are.
-
-        Args:
-            paces: a candidate's kind -> seconds per image.
-        """
+    def seconds(self, speeds: Speeds) -> float | None:
+        """How long it takes, one after the other; None where no earlier run says how fast some of the trainings are."""
         found: dict[tuple[Key, ...], float] = {}
+        beside = 0.0
         for job, steps in self.missing.items():
-            pace = paces.get(self.candidates[job].kind)
-            if pace is None:
-                return None
-            found |= {step.keys: step.images * pace for step in steps}
-        return sum(found.values())
+            candidate = self.candidates[job]
+            beside += speeds.runs.get(_kind(candidate.settings), 0.0)
+            for step in steps:
+                if step.trains:
+                    pace = speeds.stages.get(_kind(candidate.settings, step.until, last=step is candidate.steps[-1]))
+                    if pace is None:
+                        return None
+                    found[step.keys] = step.images * pace
+        return sum(found.values()) + beside
 
-    def text(self, paces: Mapping[tuple[Any, ...], float]) -> str:
+    def text(self, speeds: Speeds) -> str:
         """For people: what there is to do, and what sharing saves."""
         done = sum(c.done for job, c in enumerate(self.candidates) if job not in self.same_as)
         (alone, shared), (images_alone, images) = self.trainings(), self.images()
@@ -127,8 +135,8 @@ class Agenda:
             + (f", {len(self.same_as)} equal to another" if self.same_as else "")
         ]
         if self.missing:
-            seconds = self.seconds(paces)
-            about = "" if seconds is None else f"; about {_duration(seconds)} of training, by earlier runs' speed"
+            seconds = self.seconds(speeds)
+            about = "" if seconds is None else f"; about {_duration(seconds)} one by one, as fast as earlier runs"
             lines.append(
                 f"  {shared} stages to train ({alone} if every run were alone), {images:,} images "
                 f"({images_alone:,}){about}"
@@ -143,7 +151,7 @@ class Agenda:
                 lines.append(f"  wave {number}: {', '.join(parts)}")
         return "\n".join(lines)
 
-    def facts(self, sweep: str, paces: Mapping[tuple[Any, ...], float]) -> dict[str, Any]:
+    def facts(self, sweep: str, speeds: Speeds) -> dict[str, Any]:
         """The same for programs, and all of it: `plan.json`."""
         (alone, shared), (images_alone, images) = self.trainings(), self.images()
         return {
@@ -151,7 +159,7 @@ class Agenda:
             "sweep": sweep,
             "stages": {"alone": alone, "shared": shared},
             "images": {"alone": images_alone, "shared": images},
-            "seconds": self.seconds(paces),
+            "seconds": self.seconds(speeds),
             "runs": [
                 {
                     "overrides": list(candidate.overrides),
@@ -240,15 +248,26 @@ def blocked(task: Task, failed: Iterable[Key]) -> bool:
     return not task.needs.isdisjoint(failed)
 
 
-def paces(records: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], float]:
-    """What earlier runs say of speed: a candidate's kind -> the median of seconds per image trained on.
+def _kind(settings: Mapping[str, Any], stage: str | None = None, last: bool = True) -> tuple[Any, ...]:
+    """What the speed of a run depends on most, or of one of its stages, of which the policy is the last one's."""
+    named = ("backbone.name", "image_size", "trainer.accelerator")
+    policy = ("freeze_policy._target_", "freeze_policy.n") if stage and last else ()
+    return (stage, *(settings.get(name) for name in (*named, *policy)))
+
+
+def speeds(records: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], float]]) -> Speeds:
+    """What earlier runs say of time.
 
     Args:
-        records: of (settings, flat), `seconds` and `images_seen` of the last stage.
+        records: of each, its flat settings, its stages as they are in the record, and the seconds that it took.
     """
-    found: defaultdict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for record in records:
-        kind = Candidate((), "", (), record["settings"], done=True).kind
-        if record["images_seen"]:
-            found[kind].append(record["seconds"] / record["images_seen"])
-    return {kind: median(each) for kind, each in found.items()}
+    stages: defaultdict[tuple[Any, ...], list[float]] = defaultdict(list)
+    runs: defaultdict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for settings, made, spent in records:
+        for stage in made:
+            if stage["images_seen"]:
+                kind = _kind(settings, stage["name"], last=stage is made[-1])
+                stages[kind].append(stage["seconds"] / stage["images_seen"])
+        trained = sum(stage["seconds"] for stage in made if not stage["reused"])
+        runs[_kind(settings)].append(max(spent - trained, 0.0))
+    return Speeds(*({kind: median(each) for kind, each in found.items()} for found in (stages, runs)))

@@ -75,6 +75,7 @@ def stored(
     pixels: Pixels,
     blocks: int,
     key: str,
+    title: str,
     workers: int = 0,
     about: Mapping[str, Any] | None = None,
 ) -> Features:
@@ -82,7 +83,8 @@ def stored(
 
     Args:
         key: of all that decides them.
-        about: the same, for people.
+        title: for people who wait for them.
+        about: what decides them, for people who look through the store.
     """
 
     def make(folder: Path) -> None:
@@ -91,6 +93,8 @@ def stored(
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 
-    folder, _ = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
+    folder, there = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
     seconds = read_json(folder / "features.json")["seconds"]
+    if not there:
+        print(f"  {title}: {len(pixels.labels_N)} images in {seconds:.1f} s", flush=True)
     return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)

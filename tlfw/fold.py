@@ -112,9 +112,13 @@ class Fold:
 
     def about(self, planned: PlannedStage) -> dict[str, Any]:
         """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
+        blocks = [name for name in self.experiment.backbone.block_names() if name not in planned.frozen]
+        trained = "all" if not planned.frozen else ", ".join([*blocks, "head"])
         return {
             "stage": planned.name,
             "backbone": self.experiment.backbone.name,
+            "trains": trained,
+            "steps": planned.steps,
             "seed": self.experiment.seed,
             "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
             "data_mix": self.data_mix,
@@ -201,6 +205,7 @@ class Fold:
             pixels,
             planned.stored,
             planned.features[name, part],
+            f"{planned.name}/features of {name} {part}",
             self.experiment.workers,
             {
                 "of": self.weights.name if self.weights else f"{self.experiment.backbone.name} as it began",

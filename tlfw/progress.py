@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import lightning as L
 from rich.console import Console
@@ -50,6 +52,26 @@ def counting(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
     with bar or contextlib.nullcontext():
         yield advance
+
+
+@contextlib.contextmanager
+def numbered(number: int) -> Iterator[None]:
+    """Lines that are printed inside begin with `[number]`, and bars are lines: other processes print there too."""
+    with contextlib.redirect_stdout(_Numbered(sys.stdout, f"[{number}] ")):
+        yield
+
+
+class _Numbered(io.TextIOBase):
+    def __init__(self, stream: TextIO, prefix: str) -> None:
+        self.stream, self.prefix, self.begun = stream, prefix, ""
+
+    def write(self, text: str) -> int:
+        *lines, self.begun = (self.begun + text).split("\n")
+        self.stream.write("".join(f"{self.prefix}{line}\n" for line in lines))  # whole ones, for others write there too
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
 
 
 class StageProgress(L.Callback):

@@ -139,6 +139,8 @@ class _Run:
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
             print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
+        for remark in self.plan.data.remarks:
+            print(f"  note: {remark}", flush=True)
         if fit := self.experiment.backbone.fit(self.plan.image_size):
             print(f"  weights: {fit}", flush=True)
         tracked: Tracked | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,7 @@ class SeenData:
         balance: data set -> how its unequal classes are made equal in training.
         content: data set -> part -> digest.
         image_size: pixels.
+        remarks: what is odd about the images, and no error: sentences.
     """
 
     divisions: Mapping[str, Division]
@@ -50,6 +51,7 @@ class SeenData:
     balance: Mapping[str, Balance]
     content: Mapping[str, Mapping[str, str]]
     image_size: int
+    remarks: tuple[str, ...]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -85,7 +87,30 @@ def look(backbone: Backbone, data_sets: Mapping[str, DataSet], manifests: Path, 
         balance={name: data_set.balance for name, data_set in data_sets.items()},
         content=content,
         image_size=image_size,
+        remarks=memo.get(lambda: _remarks(divisions, sums), "remarks", content),
     )
+
+
+def _remarks(divisions: Mapping[str, Division], sums: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[str, ...]:
+    found = []
+    for name, division in divisions.items():
+        if division.test is not None:
+            tested = set(division.test.labels_M.tolist())
+            if missing := [each for label, each in enumerate(division.classes) if label not in tested]:
+                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+                found.append(f"{name}: no test image is of {', '.join(missing[:3])}{more}")
+        labels: dict[str, int] = {}
+        known = zip(sums[name]["train"], division.train.labels_M.tolist(), strict=True)
+        torn = [
+            (i, labels[each], label) for i, (each, label) in enumerate(known) if labels.setdefault(each, label) != label
+        ]
+        if torn:
+            i, first, other = torn[0]
+            found.append(
+                f"{name}: {len(torn)} training image{'s are' if len(torn) > 1 else ' is'} there under another class "
+                f"too: {division.train.called(i)} is {division.classes[other]} and {division.classes[first]}"
+            )
+    return tuple(found)
 
 
 def divided(data_set: DataSet, tested: bool, manifests: Path, memo: Memo) -> Division:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tlfw.agenda import Agenda, Key, Task, blocked, paces
+from tlfw.agenda import Agenda, Key, Task, blocked, speeds
 from tlfw.changes import changes
 from tlfw.errors import ConfigError
 from tlfw.interruption import Interrupted
@@ -193,10 +193,7 @@ def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path, note: str | N
         note: what the sweep's report has to say of how its runs were come by.
     """
     records = earlier_records(runs)
-    known = paces(
-        {"settings": flat(r.settings), "seconds": r.stages[-1]["seconds"], "images_seen": r.stages[-1]["images_seen"]}
-        for r in records
-    )
+    known = speeds((flat(r.settings), r.stages, r.cost["seconds_spent"]) for r in records)
     print(agenda.text(known), flush=True)
     for line in changes(agenda, (flat(record.settings) for record in records)):
         print(line, flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tlfw.data.sets import Division, Part
+from tlfw.data.sets import Division
 from tlfw.errors import ConfigError
 
 PartName = tuple[str, str]
@@ -44,13 +44,8 @@ def refuse_copies(
     name, part, i, other, other_part, j = found[0]
     raise ConfigError(
         name,
-        f"{_called(divisions[name], part, i)}, which is for {part}, is the same image as "
-        f"{_called(divisions[other], other_part, j)}, which {other} has for {other_part}; "
+        f"{getattr(divisions[name], part).called(i)}, which is for {part}, is the same image as "
+        f"{getattr(divisions[other], other_part).called(j)}, which {other} has for {other_part}; "
         f"there are {len(found)} such pairs.",
         "Remove one of each: a model is not judged by what it learns from.",
     )
-
-
-def _called(division: Division, part: str, position: int) -> str:
-    chosen: Part = getattr(division, part)
-    return chosen.images.called(int(chosen.indices[position]))

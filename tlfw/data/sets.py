@@ -41,6 +41,10 @@ class Part:
         """int64 `[M]`."""
         return self.images.labels_N[self.indices]
 
+    def called(self, i: int) -> str:
+        """How a person finds the `i`-th of these images."""
+        return self.images.called(int(self.indices[i]))
+
     def sums(self, manifests: Path) -> list[str]:
         """What `Images.sums` says of these images."""
         return self.images.sums(self.indices.tolist(), manifests)

@@ -116,12 +116,14 @@ def rival(task: Task) -> int | None:
 
 
 def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
-    """Positions of the cells that none at most as dear beats, cheapest first.
+    """Positions of the cells that none at most as dear beats, cheapest first; controls on random features are none.
 
     Args:
         measure: a field of `Cost`.
     """
-    return pareto([getattr(price, measure) for price in prices], [one.mean for one in task.accuracies])
+    candidates = [i for i, cell in enumerate(task.cells) if not cell.random_features]
+    kept = pareto([getattr(prices[i], measure) for i in candidates], [task.accuracies[i].mean for i in candidates])
+    return [candidates[i] for i in kept]
 
 
 def _unequal(tasks: Sequence[Task], found: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
