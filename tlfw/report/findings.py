@@ -116,12 +116,14 @@ def rival(task: Task) -> int | None:
 
 
 def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
-    """Positions of the cells that none at most as dear beats, cheapest first; controls on random features are none.
+    """Positions of the cells that none at most as dear beats, cheapest first; controls on random features are none,
+    unless there is nothing else.
 
     Args:
         measure: a field of `Cost`.
     """
-    candidates = [i for i, cell in enumerate(task.cells) if not cell.random_features]
+    every = range(len(task.cells))
+    candidates = [i for i in every if not task.cells[i].random_features] or every
     kept = pareto([getattr(prices[i], measure) for i in candidates], [task.accuracies[i].mean for i in candidates])
     return [candidates[i] for i in kept]
 

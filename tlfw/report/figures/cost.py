@@ -40,7 +40,7 @@ def cost(subject: Subject) -> Picture | None:
         title="Accuracy against cost",
         caption=(
             "Target test accuracy against what training costs: filled as if a run were alone, hollow where a stage "
-            "that several runs share counts for its part. The line joins what no cell of the same or lower cost alone "
+            "that several runs share counts for its part. The line joins what no candidate of the same or lower cost alone "
             f"beats; the numbers are ranks by accuracy.{arrows_said({'below the axis': off})} "
             f"{subject.extent}{starred(task.cells)}"
         ),
