@@ -40,8 +40,8 @@ def cost(subject: Subject) -> Picture | None:
         title="Accuracy against cost",
         caption=(
             "Target test accuracy against what training costs: filled as if a run were alone, hollow where a stage "
-            "that several runs share counts for its part. The line joins what no candidate of the same or lower cost alone "
-            f"beats; the numbers are ranks by accuracy.{arrows_said({'below the axis': off})} "
+            "that several runs share counts for its part. The line joins what no candidate of the same or lower cost "
+            f"alone beats; the numbers are ranks by accuracy.{arrows_said({'below the axis': off})} "
             f"{subject.extent}{starred(task.cells)}"
         ),
         alt=f"Three scatter plots of accuracy against {', '.join(MEASURES.values())}. Not beaten by a cheaper cell in "
