@@ -22,6 +22,11 @@ os.environ.setdefault("WANDB_SILENT", "true")
 Cli = Callable[..., tuple[int, str, str]]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first: the last of them would else be left to one worker, and the other have nothing to do."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
+
+
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
     """`python -m tlfw` in this process and an empty folder: -> (exit code, standard output, standard error).

@@ -21,9 +21,9 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     )
     table.show(
         [
-            ("a=1 b=[x, y=2] seed=0", done, False),
-            ("a=2 b=[x, y=2] seed=7", dataclasses.replace(done, seed=7), True),
-            ("a=3", "the loss became nan", False),
+            (("a=1", "b=[x, y=2]", "seed=0"), done, False),
+            (("a=2", "b=[x, y=2]", "seed=7"), dataclasses.replace(done, seed=7), True),
+            (("a=3",), "the loss became nan", False),
         ]
     )
     out = capsys.readouterr().out

@@ -97,7 +97,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     if isinstance(found, Mapping):
         return
     record, untouched = found
-    table.show([("", record, untouched)])
+    table.show([((), record, untouched)])
     place = next((Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"))
     print(f"record: {place}", flush=True)
     if untouched:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -10,9 +9,12 @@ from rich.table import Table
 
 from tlfw.record import Record
 
+Row = tuple[Sequence[str], Record | str, bool]
+"""Of a job: its overrides, its record or why there is none, and whether nothing was done."""
 
-def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
-    """Print one row for each of (overrides, its record or why there is none, whether nothing was done).
+
+def show(rows: Sequence[Row]) -> None:
+    """Print one row for each job.
 
     A field in which the overrides of runs differ has a column, unless another one shows it.
     """
@@ -36,7 +38,7 @@ def show(rows: Sequence[tuple[str, Record | str, bool]]) -> None:
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
-            failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{overrides}\n  {record}")
+            failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{' '.join(overrides)}\n  {record}")
             continue
         given = _given(overrides)
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
@@ -66,13 +68,12 @@ SHOWN = ("data_mix", "freeze_policy", "backbone", "backbone.name", "seed")
 """What has a column of its own."""
 
 
-def _given(overrides: str) -> dict[str, str]:
-    """Field -> value, of a job's overrides in one line."""
-    words = re.split(r" (?=[+~]*[\w./@-]+=)", overrides)
-    return {name.lstrip("+"): value for name, _, value in (word.partition("=") for word in words)}
+def _given(overrides: Sequence[str]) -> dict[str, str]:
+    """Field -> value."""
+    return {name.lstrip("+"): value for name, _, value in (word.partition("=") for word in overrides)}
 
 
-def _varied(jobs: Sequence[str]) -> list[str]:
+def _varied(jobs: Sequence[Sequence[str]]) -> list[str]:
     """The fields in which jobs differ, and that are shown by no other column."""
     given = [_given(job) for job in jobs]
     fields = dict.fromkeys(field for each in given for field in each)

@@ -18,9 +18,7 @@ from tlfw.interruption import Interrupted
 from tlfw.record import Record, replace_text
 from tlfw.settings import flat
 from tlfw.store import Store, read_json
-
-Outcome = Record | str
-"""Of a run: its record, or why there is none."""
+from tlfw.table import Row
 
 Whole = Callable[[Task], Sequence[str]]
 """From a task that is a whole run to the overrides of its job."""
@@ -97,18 +95,18 @@ def _until(agenda: Agenda, task: Task) -> list[str]:
     return [*agenda.candidates[task.candidate].overrides, f"until={task.step.until}"]
 
 
-def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]) -> list[tuple[str, Outcome, bool]]:
+def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]) -> list[Row]:
     """For the table, a row for each job that was asked for: its overrides, how it ended, and whether it was there."""
-    found: list[tuple[str, Outcome, bool]] = []
+    found: list[Row] = []
     for job, candidate in enumerate(agenda.candidates):
         first = agenda.same_as.get(job, job)
         outcome = outcomes.get(first) or done[candidate.run_id]
         outcome = outcome[0] if isinstance(outcome, tuple) else outcome  # as a job returns it
-        found.append((" ".join(candidate.overrides), outcome, first not in outcomes or job != first))
+        found.append((candidate.overrides, outcome, first not in outcomes or job != first))
     return found
 
 
-def summary(found: Sequence[tuple[str, Outcome, bool]]) -> str:
+def summary(found: Sequence[Row]) -> str:
     """How the runs of a sweep ended, in one line."""
     stopped = sum(isinstance(outcome, str) and outcome.startswith("blocked: ") for _, outcome, _ in found)
     failed = sum(isinstance(outcome, str) for _, outcome, _ in found) - stopped
@@ -156,7 +154,7 @@ def shared_summary(agenda: Agenda, keys: Sequence[Key], store: Store) -> str | N
 FACTS = {"stages": "stage.json", "features": "features.json"}
 
 
-def leave_summary(folder: Path, found: Sequence[tuple[str, Outcome, bool]]) -> None:
+def leave_summary(folder: Path, found: Sequence[Row]) -> None:
     """Put `summary.csv` into the sweep's folder: a line a run, with what validation said, and where its record is."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -164,11 +162,11 @@ def leave_summary(folder: Path, found: Sequence[tuple[str, Outcome, bool]]) -> N
     for overrides, outcome, there in found:
         if isinstance(outcome, str):
             status, _, why = outcome.partition(": ") if outcome.startswith("blocked: ") else ("failed", "", outcome)
-            writer.writerow([overrides, status, "", "", "", "", "", why])
+            writer.writerow([" ".join(overrides), status, "", "", "", "", "", why])
         else:
             metrics = [outcome.metrics.get(name) for name in ("target/val/acc", "source/val/acc")]
             spent = 0 if there else outcome.cost["seconds_spent"]
-            writer.writerow([overrides, outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
+            writer.writerow([" ".join(overrides), outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
     replace_text(folder / "summary.csv", text.getvalue())
 
 
