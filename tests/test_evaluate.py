@@ -49,7 +49,7 @@ def test_outputs_keep_the_order_and_the_models_mode() -> None:
 
 def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tlfw.evaluate.BATCH", 8)
-    seen = []
+    seen, others = [], multiprocessing.active_children()
 
     def function(x_BCHW: torch.Tensor) -> torch.Tensor:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -59,7 +59,7 @@ def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -
     with heeded(), pytest.raises(Interrupted, match="SIGTERM"):
         outputs(TRAINER, model(), function, TRAIN, workers=2)
     assert seen == [8]
-    assert not multiprocessing.active_children()
+    assert set(multiprocessing.active_children()) <= set(others)
 
 
 def test_predictions_can_be_compared_pairwise() -> None:

@@ -65,8 +65,8 @@ def test_ls_of_a_real_store(tmp_path: Path, capsys) -> None:
     made = experiment(tmp_path)
     fold.run(made, JOB)
     _, out, _ = told(made.shelf, "ls", capsys=capsys)
-    assert "pretrain, shufflenet_v2_x0_5, seed 0, data source=tiny, m" in out
-    assert "adapt, shufflenet_v2_x0_5, seed 0, data target=tiny, m" in out
+    assert "pretrain, shufflenet_v2_x0_5, seed 0, data source=tiny, m, trains all, steps 4" in out
+    assert "adapt, shufflenet_v2_x0_5, seed 0, data target=tiny, m, trains head, steps 4" in out
     assert "of pretrain-shufflenet_v2_x0_5-" in out
     assert "images tiny val" in out
 

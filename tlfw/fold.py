@@ -117,11 +117,11 @@ class Fold:
         return {
             "stage": planned.name,
             "backbone": self.experiment.backbone.name,
-            "trains": trained,
-            "steps": planned.steps,
             "seed": self.experiment.seed,
             "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
             "data_mix": self.data_mix,
+            "trains": trained,
+            "steps": planned.steps,
         }
 
     def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:

@@ -140,30 +140,31 @@ def test_images_that_do_not_fit_into_memory_are_the_same(monkeypatch: pytest.Mon
 def test_a_signal_to_all_stops_no_images_on_their_way() -> None:
     """Those who load leave it to the one who trains, which would lose the step that waits for them."""
     with heeded(), deferred():
-        made = list(signalled(iter(MixtureLoader(batches(), 0, 8, workers=2))))
-    assert len(made) == 8
-    assert all(same(batches()[step], batch) for step, batch in enumerate(made))
+        served, loading = begun(workers=2)
+        subprocess.run(["kill", *(str(process.pid) for process in loading)], check=True)  # who sends it counts
+        made = list(served)
+    assert len(made) == 7
+    assert all(same(batches()[step], batch) for step, batch in enumerate(made, 1))
+    assert [exit_code(process) for process in loading] == [0, 0]
+
+
+def begun(workers: int) -> tuple[Iterator[dict], list[multiprocessing.process.BaseProcess]]:
+    """A loader that has served the first of eight batches, and the processes that load for it."""
+    others = multiprocessing.active_children()
+    served = iter(MixtureLoader(batches(), 0, 8, workers))
+    next(served)
+    return served, [process for process in multiprocessing.active_children() if process not in others]
+
+
+def exit_code(process: multiprocessing.process.BaseProcess) -> int | None:
+    process.join(5)
+    return process.exitcode
 
 
 def test_of_a_signal_from_the_one_they_work_for_they_end() -> None:
-    served = iter(MixtureLoader(batches(), 0, 8, workers=1))
-    next(served)
-    (process,) = multiprocessing.active_children()
+    _served, (process,) = begun(workers=1)
     process.terminate()
-    process.join(5)
-    assert process.exitcode == 0
-
-
-def signalled(served: Iterator[dict]) -> Iterator[dict]:
-    """Every process that loads is told SIGTERM after the first batch."""
-    yield next(served)
-    loading = multiprocessing.active_children()
-    assert len(loading) == 2
-    subprocess.run(["kill", *(str(process.pid) for process in loading)], check=True)  # who sends it counts
-    yield from served
-    for process in loading:
-        process.join(5)
-        assert process.exitcode == 0
+    assert exit_code(process) == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])
