@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.report import invented
+from tests.report.sketched import instead
 from tests.test_tracking import read, records
 from tlfw.conclusion import conclude
 from tlfw.tracking import Tracking
@@ -36,7 +37,8 @@ def test_a_sweeps_report_is_in_its_folder_on_the_terminal_and_in_wandb(
     assert verdict
 
 
-def test_where_nothing_is_new_wandb_is_told_nothing(tmp_path: Path) -> None:
+def test_where_nothing_is_new_wandb_is_told_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    instead(monkeypatch)
     folder = invented.sweep(tmp_path, seeds=1)
     conclude(folder, Tracking(mode="offline"), track=False)
     assert (folder / "report.html").exists()

@@ -40,17 +40,25 @@ def results(folder: Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
     return found
 
 
+def trains(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until it has begun a stage."""
+    stages = folder / "outputs" / "store" / "stages"
+    there = len(list(stages.glob("[!.]*")))
+    while process.poll() is None and len(list(stages.glob("[!.]*"))) == there and not list(stages.glob(".*.draft")):
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
-def test_a_sweep_that_is_killed_again_and_again(tmp_path: Path) -> None:
+def test_a_sweep_that_is_killed_again_and_again(cli, tmp_path: Path) -> None:
     began = time.monotonic()
-    whole = start(tmp_path / "whole")
-    out, err = whole.communicate(timeout=300)
-    assert whole.returncode == 0, err
+    code, out, err = cli(*GRID, "outputs=whole/outputs")
+    assert code == 0, err
     seconds = time.monotonic() - began
     draw, told = random.Random(0), []
     for signum in KILLS:
         process = start(tmp_path / "killed", *(["workers=2"] if signum == signal.SIGTERM else []))
-        time.sleep(draw.uniform(0.3, 0.6) * seconds)
+        trains(process, tmp_path / "killed")
+        time.sleep(draw.uniform(0, 0.5) * seconds)
         os.killpg(process.pid, signum)  # those that load images too
         out, err = process.communicate(timeout=60)
         if signum == signal.SIGTERM:
@@ -58,9 +66,8 @@ def test_a_sweep_that_is_killed_again_and_again(tmp_path: Path) -> None:
         else:
             assert not err
         told.append(out)
-    last = start(tmp_path / "killed")
-    out, err = last.communicate(timeout=300)
-    assert last.returncode == 0, err
+    code, out, err = cli(*GRID, "outputs=killed/outputs")
+    assert code == 0, err
     told.append(out)
     expected, found = results(tmp_path / "whole"), results(tmp_path / "killed")
     assert set(found) == set(expected)

@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 
 import tlfw
+from tests.making import counted, slowly
 from tests.test_run import JOB, numbers
 from tests.tiny import experiment
 from tlfw import run as fold
@@ -122,18 +123,9 @@ def test_an_entry_says_what_made_it_and_when_it_was_used(tmp_path: Path) -> None
     assert time.time() - store.entries()[0].used < 60
 
 
-def _slow(root: Path, mark: Path) -> None:
-    def make(folder: Path) -> None:
-        (folder / "value").write_text("half")
-        mark.touch()
-        time.sleep(60)
-
-    Store(root).get_or_make("stages", "k", make)
-
-
 def test_a_killed_process_leaves_no_lock_and_no_entry(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    process = multiprocessing.get_context("spawn").Process(target=_slow, args=(tmp_path / "store", mark))
+    process = multiprocessing.get_context("spawn").Process(target=slowly, args=(tmp_path / "store", mark))
     process.start()
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:
@@ -152,16 +144,6 @@ def test_a_killed_process_leaves_no_lock_and_no_entry(tmp_path: Path) -> None:
     assert {p.name for p in folder.iterdir()} == {"value", "done.json"}
 
 
-def _count(root: Path, log: Path) -> None:
-    def make(folder: Path) -> None:
-        with log.open("a") as file:
-            file.write("made\n")
-        time.sleep(0.2)
-        (folder / "value").write_text("x")
-
-    Store(root).get_or_make("stages", "k", make)
-
-
 @pytest.mark.parametrize("damaged", [False, True])
 def test_two_processes_make_it_once(tmp_path: Path, damaged: bool) -> None:
     log = tmp_path / "log"
@@ -169,7 +151,7 @@ def test_two_processes_make_it_once(tmp_path: Path, damaged: bool) -> None:
         folder, _ = Store(tmp_path / "store").get_or_make("stages", "k", put("x"))
         (folder / "value").write_text("y")
     context = multiprocessing.get_context("spawn")
-    both = [context.Process(target=_count, args=(tmp_path / "store", log)) for _ in range(2)]
+    both = [context.Process(target=counted, args=(tmp_path / "store", log)) for _ in range(2)]
     for process in both:
         process.start()
     for process in both:
