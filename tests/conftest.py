@@ -120,8 +120,10 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> None:
     def fill(tensor: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
         own = numbers.roll(int(torch.randint(len(numbers), ()))) * math.sqrt(2 * len(tensor) / tensor.numel())
         with torch.no_grad():
-            for part in tensor.view(-1).split(len(own)):
-                part.copy_(own[: len(part)])
+            flat = tensor.view(-1)
+            rows = len(flat) // len(own)
+            flat[: rows * len(own)].view(rows, len(own)).copy_(own)
+            flat[rows * len(own) :].copy_(own[: len(flat) - rows * len(own)])
         return tensor
 
     for name in ("normal_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "xavier_uniform_", "zeros_"):
