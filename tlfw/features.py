@@ -95,6 +95,6 @@ def stored(
 
     folder, there = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
     seconds = read_json(folder / "features.json")["seconds"]
-    if not there:
+    if not there and seconds >= 1:  # nobody wonders at a shorter silence
         print(f"  {title}: {len(pixels.labels_N)} images in {seconds:.1f} s", flush=True)
     return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)
