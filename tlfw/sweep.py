@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -150,25 +151,26 @@ def checked(
     memo = Memo()
     candidates: list[Candidate] = []
     done: dict[str, Record] = {}
-    for job in found:
-        config = None
-        try:
-            config = compose(job)
-            _check_untouched(config, sweep)
-            with open_dict(config):
-                del config["hydra"]
-            experiment = instantiate(config)
-            plan = experiment.plan(memo)
-            record = find_record(experiment.runs, plan.key)
-            there = record is not None and record.status == "done" and not experiment.force
-            if there and record is not None:
-                done[plan.key] = record
-            candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), _settings(config), there))
-        except Exception as problem:
-            message = explain(problem, functools.partial(known_fields, tuple(job)), config)
-            if message is None:
-                raise
-            errors.setdefault(message, []).append(" ".join(job))
+    with _imports_at_rest():
+        for job in found:
+            config = None
+            try:
+                config = compose(job)
+                _check_untouched(config, sweep)
+                with open_dict(config):
+                    del config["hydra"]
+                experiment = instantiate(config)
+                plan = experiment.plan(memo)
+                record = find_record(experiment.runs, plan.key)
+                there = record is not None and record.status == "done" and not experiment.force
+                if there and record is not None:
+                    done[plan.key] = record
+                candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), _settings(config), there))
+            except Exception as problem:
+                message = explain(problem, functools.partial(known_fields, tuple(job)), config)
+                if message is None:
+                    raise
+                errors.setdefault(message, []).append(" ".join(job))
     if errors:
         bad = sum(map(len, errors.values()))
         lines = [f"{bad} of {len(found)} jobs cannot work; nothing was trained."]
@@ -177,6 +179,16 @@ def checked(
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
     return candidates, done
+
+
+@contextlib.contextmanager
+def _imports_at_rest() -> Iterator[None]:
+    """Inside, collections of garbage do not look through what was there before, a million objects of libraries."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _settings(config: DictConfig) -> dict[str, Any]:
