@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -141,7 +143,8 @@ def test_a_signal_to_all_stops_no_images_on_their_way() -> None:
     """Those who load leave it to the one who trains, which would lose the step that waits for them."""
     with heeded(), deferred():
         served, loading = begun(workers=2)
-        subprocess.run(["kill", *(str(process.pid) for process in loading)], check=True)  # who sends it counts
+        tell = f"import os; [os.kill(pid, {signal.SIGTERM:d}) for pid in {[process.pid for process in loading]}]"
+        subprocess.run([sys.executable, "-c", tell], check=True)  # who sends it counts
         made = list(served)
     assert len(made) == 7
     assert all(same(batches()[step], batch) for step, batch in enumerate(made, 1))
