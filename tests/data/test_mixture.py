@@ -147,16 +147,17 @@ def test_a_signal_to_all_stops_no_images_on_their_way() -> None:
         tell = f"import os; [os.kill(pid, {signal.SIGTERM:d}) for pid in {[process.pid for process in loading]}]"
         subprocess.run([sys.executable, "-c", tell], check=True)  # who sends it counts
         made = list(served)
-    assert len(made) == 7
-    assert all(same(batches()[step], batch) for step, batch in enumerate(made, 1))
+    assert len(made) == 6
+    assert all(same(batches()[step], batch) for step, batch in enumerate(made, 2))
     assert [exit_code(process) for process in loading] == [0, 0]
 
 
 def begun(workers: int) -> tuple[Iterator[dict], list[multiprocessing.process.BaseProcess]]:
-    """A loader that has served the first of eight batches, and the processes that load for it."""
+    """A loader that has served the first batch of each process that loads for it, of eight, and these processes."""
     others = multiprocessing.active_children()
     served = iter(MixtureLoader(batches(), 0, 8, workers))
-    next(served)
+    for _ in range(workers):
+        next(served)
     return served, [process for process in multiprocessing.active_children() if process not in others]
 
 
