@@ -36,9 +36,9 @@ def job(config: DictConfig) -> Any:
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
+        helping = heeded_by_helper()  # before anything that takes its time
         from tlfw.progress import numbered
 
-        helping = heeded_by_helper()
         try:
             with numbered(settings.job.num) if helping else contextlib.nullcontext():
                 return run(config, folder, sweep=Path(settings.sweep.dir).name)
