@@ -44,6 +44,9 @@ def larger(name: str) -> int:
     return 224 if name == "maxvit_t" else 2 * size if BACKBONES[name].size_option else max(size + 33, 65)
 
 
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(GIANTS)) for name in BACKBONES]
+
+
 def test_every_classification_model_of_torchvision_is_here() -> None:
     offered = torchvision.models.list_models(module=torchvision.models)
     assert sorted(BACKBONES) == sorted(offered)
@@ -53,13 +56,8 @@ def test_every_classification_model_of_torchvision_is_here() -> None:
 
 
 @pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize(
-    ("size_of", "name"),
-    [
-        *((smallest, name) for name in BACKBONES if not name.startswith(GIANTS)),
-        *(pytest.param(larger, name, marks=[pytest.mark.slow] * name.startswith(GIANTS)) for name in BACKBONES),
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("size_of", [smallest, larger])
 def test_blocks_and_head_are_the_whole_model(name: str, size_of) -> None:
     backbone, size = TorchvisionBackbone(name=name), size_of(name)
     whole = backbone.build(classes=7, image_size=size, seed=3).eval()

@@ -65,9 +65,12 @@ def test_operations_are_those_of_the_model_that_trains(name: str, policy: Freeze
 def test_training_everything_costs_about_three_forward_passes(backbone: str) -> None:
     """Also where convolutions are in groups, of whose backward pass torch's own count makes many times too much."""
     net = model(backbone)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     full, direct = stage_flops(Freezing(FULL, net, ["target"]), start=0, head="target", images_seen=1, images_stored=0)
     assert full == direct
     assert 2.6 < full / flops_per_image(net.backbone, 64, 10, train=False) < 3.0
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
+    assert all(p.grad is None for p in net.parameters())
 
 
 def test_memory_is_the_peak_since_the_measurement_began() -> None:

@@ -41,10 +41,14 @@ def results(folder: Path) -> dict[str, tuple[Record, dict[str, np.ndarray]]]:
 
 
 def trains(process: subprocess.Popen[str], folder: Path) -> None:
-    """Wait until it has begun a stage."""
+    """Wait until it has begun a stage, whatever a killed one has left there."""
     stages = folder / "outputs" / "store" / "stages"
-    there = len(list(stages.glob("[!.]*")))
-    while process.poll() is None and len(list(stages.glob("[!.]*"))) == there and not list(stages.glob(".*.draft")):
+
+    def changed() -> int:
+        return stages.stat().st_mtime_ns if stages.exists() else 0
+
+    before = changed()
+    while process.poll() is None and changed() == before:
         time.sleep(0.01)
 
 
