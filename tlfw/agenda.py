@@ -119,7 +119,9 @@ class Agenda:
             beside += speeds.runs.get(_kind(candidate.settings), 0.0)
             for step in steps:
                 if step.trains:
-                    pace = speeds.stages.get(_kind(candidate.settings, step.until, last=step is candidate.steps[-1]))
+                    pace = speeds.stages.get(
+                        _stage_kind(candidate.settings, step.until, last=step is candidate.steps[-1])
+                    )
                     if pace is None:
                         return None
                     found[step.keys] = step.images * pace
@@ -248,11 +250,15 @@ def blocked(task: Task, failed: Iterable[Key]) -> bool:
     return not task.needs.isdisjoint(failed)
 
 
-def _kind(settings: Mapping[str, Any], stage: str | None = None, last: bool = True) -> tuple[Any, ...]:
-    """What the speed of a run depends on most, or of one of its stages, of which the policy is the last one's."""
-    named = ("backbone.name", "image_size", "trainer.accelerator")
-    policy = ("freeze_policy._target_", "freeze_policy.n") if stage and last else ()
-    return (stage, *(settings.get(name) for name in (*named, *policy)))
+def _kind(settings: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the speed of a run depends on most."""
+    return tuple(settings.get(name) for name in ("backbone.name", "image_size", "trainer.accelerator"))
+
+
+def _stage_kind(settings: Mapping[str, Any], stage: str, *, last: bool) -> tuple[Any, ...]:
+    """What the speed of one of its stages depends on most; the policy is the last one's."""
+    policy = ("freeze_policy._target_", "freeze_policy.n") if last else ()
+    return (stage, *_kind(settings), *(settings.get(name) for name in policy))
 
 
 def speeds(records: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]], float]]) -> Speeds:
@@ -266,7 +272,7 @@ def speeds(records: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]
     for settings, made, spent in records:
         for stage in made:
             if stage["images_seen"]:
-                kind = _kind(settings, stage["name"], last=stage is made[-1])
+                kind = _stage_kind(settings, stage["name"], last=stage is made[-1])
                 stages[kind].append(stage["seconds"] / stage["images_seen"])
         trained = sum(stage["seconds"] for stage in made if not stage["reused"])
         runs[_kind(settings)].append(max(spent - trained, 0.0))

@@ -54,7 +54,7 @@ def outputs(
         function: of a batch of inputs; may use `model`, which is on the device then.
 
     Raises:
-        Interrupted: a signal asked for it; before the next batch, for one that loads images is no place to raise.
+        Interrupted: a signal asked for it. Raised before the next batch, never while a loader is being made.
     """
     alone = trainer(
         logger=False,

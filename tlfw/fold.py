@@ -112,15 +112,14 @@ class Fold:
 
     def about(self, planned: PlannedStage) -> dict[str, Any]:
         """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
-        blocks = [name for name in self.experiment.backbone.block_names() if name not in planned.frozen]
-        trained = "all" if not planned.frozen else ", ".join([*blocks, "head"])
+        trained = planned.policy.trained_blocks(self.experiment.backbone.block_names())
         return {
             "stage": planned.name,
             "backbone": self.experiment.backbone.name,
             "seed": self.experiment.seed,
             "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
             "data_mix": self.data_mix,
-            "trains": trained,
+            "trains": ", ".join([*trained, "head"]) if planned.frozen else "all",
             "steps": planned.steps,
         }
 

@@ -191,9 +191,10 @@ def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path, note: str | N
         note: what the sweep's report has to say of how its runs were come by.
     """
     records = earlier_records(runs)
-    known = speeds((flat(r.settings), r.stages, r.cost["seconds_spent"]) for r in records)
+    settings = [flat(record.settings) for record in records]
+    known = speeds((own, r.stages, r.cost["seconds_spent"]) for own, r in zip(settings, records, strict=True))
     print(agenda.text(known), flush=True)
-    for line in changes(agenda, (flat(record.settings) for record in records)):
+    for line in changes(agenda, settings):
         print(line, flush=True)
     try:
         facts = {**agenda.facts(sweep, known), "records": os.path.relpath(runs, folder), "note": note}
