@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ ROOT = Path(tlfw.__file__).parent
 FLOORS = (
     # values: the standard library only
     ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
+    # values of arrays: NumPy too
+    ("metric",),
     # the report: records and predictions only, and no torch
     (
         "report.digits",
@@ -135,10 +138,14 @@ def test_imports_point_down(room: str) -> None:
 
 @pytest.mark.parametrize("room", FLOORS[0])
 def test_values_need_the_standard_library_only(room: str) -> None:
-    import sys
-
     outside = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names) - {"tlfw"}
     assert not outside
+
+
+def test_metrics_need_numpy_only() -> None:
+    """The report reads them, which has no torch."""
+    roots = {name.split(".")[0] for name in imports("metric")} - set(sys.stdlib_module_names)
+    assert roots == {"numpy", "tlfw"}
 
 
 def test_only_tracking_imports_wandb() -> None:

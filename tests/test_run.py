@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import multiprocessing
@@ -17,12 +18,13 @@ import safetensors.torch
 import torch
 from pydantic.dataclasses import dataclass
 
-from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, Tiny, experiment, stage
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import run as fold
 from tlfw.data import ImageArray
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.freeze import LastBlocks
 from tlfw.interruption import Interrupted
+from tlfw.metric import METRICS, Predictions
 from tlfw.mix import DataMix
 from tlfw.record import Record
 from tlfw.run import Job
@@ -30,6 +32,9 @@ from tlfw.strict import STRICT
 from tlfw.zoo import TorchvisionBackbone
 
 JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
+
+
+MEASURES = ("acc", "balanced_acc", "macro_f1", "loss")
 
 
 def numbers(record: Record) -> dict:
@@ -53,14 +58,22 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert record.certificate["holds"]
     assert record.certificate["train_eval_gap"] == 0.0
     assert set(record.metrics) == {
-        "source/val/acc", "source/val/loss", "target/val/acc", "target/val/loss",
-        *(f"target/test/{m}" for m in ("acc", "loss", "balanced_acc", "macro_f1", "ece")),
+        *(f"{place}/{key}" for place in ("source/val", "target/val", "target/test") for key in MEASURES),
+        "target/test/ece",
     }  # fmt: skip
+    for stage in record.stages:
+        heads = ["source", "target"][: 1 + (stage["name"] == "adapt")]
+        assert set(stage["metrics"]) == {f"{name}/val/{key}" for name in heads for key in MEASURES}
+        assert all(set(stage["metrics"]) <= set(point) for point in stage["curve"])
+        last = {name: stage["curve"][-1][name] for name in stage["metrics"]}
+        assert last == pytest.approx(stage["metrics"], rel=1e-5)
     predictions = np.load(folder / "predictions.npz")
     assert predictions["label"].tolist() == np.repeat([0, 1, 2], 10).tolist()
     hits = predictions["prediction"] == predictions["label"]
     assert record.metrics["target/test/acc"] == pytest.approx(hits.mean())
-    assert record.metrics["target/test/loss"] == pytest.approx(-predictions["log_prob"].mean(), rel=1e-5)
+    found = Predictions(**{name: predictions[name] for name in ("label", "prediction", "log_prob")}, classes=3)
+    for metric in METRICS.values():  # to the bit: what is judged later is what was recorded
+        assert record.metrics[metric.at("target/test")] == metric.value(found)
     assert record.images == {
         "source": {"train": 32, "val": 8}, "target": {"train": 24, "val": 6, "test": 30},
     }  # fmt: skip
@@ -69,6 +82,38 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert record.cost["train_flops_spent"] == record.cost["train_flops"]
     weights = safetensors.torch.load_file(folder / "checkpoint.safetensors")
     assert {"heads.source.0.weight", "heads.target.0.weight", "trunk.model.conv1.0.weight"} <= set(weights)
+
+
+def test_the_metric_is_in_a_key_where_it_selects_and_nowhere_else(tmp_path: Path) -> None:
+    for select, keys in (("last", 1), ("best_val", len(METRICS))):
+        plans = [experiment(tmp_path, select=select, metric=name).plan() for name in METRICS]
+        assert len({plan.key for plan in plans}) == keys
+        assert len({plan.setting for plan in plans}) == keys
+        assert len({plan.stages[0].key for plan in plans}) == keys
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_metric_of_the_config_selects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lessons = []
+    monkeypatch.setattr("tlfw.fold.train", lambda freezing, mixture, lesson, **_: lessons.append(lesson) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fold.run(experiment(tmp_path, select="best_val", metric=name), JOB)
+    assert [(lesson.select, lesson.metric, lesson.monitor) for lesson in lessons] == [
+        ("best_val", METRICS[name], "source"),
+    ]  # fmt: skip
+
+
+def test_a_source_that_has_no_part_has_no_metrics(tmp_path: Path) -> None:
+    record, _ = fold.run(experiment(tmp_path, data_mix=MIXES["target_only"]), JOB)
+    assert [record.metrics[metric.at("source/val")] for metric in METRICS.values()] == [None] * len(METRICS)
+
+
+def test_every_process_has_an_image_to_validate_on(tmp_path: Path) -> None:
+    three = functools.partial(TRAINER, devices=3, strategy="ddp_spawn")
+    few = Tiny(classes=2, image_size=SIZE, val_fraction=0.1)
+    assert experiment(tmp_path, target=few, data_mix=MIXES["target_only"]).plan()
+    with pytest.raises(ConfigError, match=r"target\.val_fraction: 2 images .* shared by 3 processes"):
+        experiment(tmp_path, target=few, data_mix=MIXES["target_only"], trainer=three).plan()
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -22,9 +21,11 @@ from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAI
 from tlfw import schedule
 from tlfw.data import Mixture, Pixels, View
 from tlfw.errors import TrainingFailed
+from tlfw.evaluate import measures
 from tlfw.freeze import FreezePolicy, Freezing, LastBlocks
 from tlfw.interruption import Interrupted, heeded
 from tlfw.learner import Learner
+from tlfw.metric import METRICS, Metric
 from tlfw.model import Model
 from tlfw.strict import STRICT
 from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
@@ -44,16 +45,17 @@ def model(name: str = "shufflenet_v2_x0_5") -> Model:
 
 def learn(
     net: Model, policy: FreezePolicy, scratch: Path, *, steps: int = 6, train_on: Pixels = TRAIN, balance: str = "none",
-    **changes,
+    batch: int = 8, **changes,
 ):  # fmt: skip
     scratch.mkdir(parents=True, exist_ok=True)
     mixture = Mixture(
-        train={"target": train_on}, val={"target": VAL}, per_batch={"target": 8}, steps=steps, rounds=3, seed=0,
+        train={"target": train_on}, val={"target": VAL}, per_batch={"target": batch}, steps=steps, rounds=3, seed=0,
         balanced=["target"] if balance == "sampling" else [],
     )  # fmt: skip
     lesson = Lesson(
         title="adapt", loss_weight={"target": 1.0}, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
         schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target", seed=0,
+        metric=METRICS[changes.pop("metric", "accuracy")],
         class_weight={"target": torch.tensor([0.5, 2.0, 1.0])} if balance == "loss" else {},
     )  # fmt: skip
     return train(
@@ -253,7 +255,20 @@ def test_the_curve_has_a_point_for_each_validation(tmp_path: Path) -> None:
     curve = learn(model(), LAST_LAYERS, tmp_path, steps=6, callbacks=[seen, Losses()]).curve
     assert [(point["step"], point["target/val/acc"]) for point in curve] == seen.rounds
     assert [point["train/loss"] for point in curve] == [sum(Losses.found[i : i + 2]) / 2 for i in (0, 2, 4)]
-    assert all(set(point) == {"step", "train/loss", "target/val/acc", "target/val/loss"} for point in curve)
+    validated = {metric.at("target/val") for metric in METRICS.values()}
+    assert all(set(point) == {"step", "train/loss", *validated} for point in curve)
+
+
+@pytest.mark.parametrize("batch", [4, 5, 8])
+def test_validation_is_of_the_whole_part_however_it_is_cut(tmp_path: Path, batch: int) -> None:
+    """Six images in batches of four, five and eight: no batch counts as much as a larger one."""
+    net = model()
+    curve = learn(net, LAST_LAYERS, tmp_path, batch=batch).curve
+    with torch.no_grad():
+        logits_NK = net.eval()(VAL.batch(range(len(VAL.labels_N)), None, 0), "target")
+    expected = measures(logits_NK, VAL.labels_N)
+    for metric in METRICS.values():
+        assert curve[-1][metric.at("target/val")] == pytest.approx(expected[metric.key], rel=1e-5), metric.name
 
 
 def test_time_spent_before_is_counted(tmp_path: Path) -> None:
@@ -263,10 +278,12 @@ def test_time_spent_before_is_counted(tmp_path: Path) -> None:
     assert learn(model(), LAST_LAYERS, tmp_path).seconds > earlier > 0
 
 
-def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it was validated before the stage was killed."""
-    said = iter([0.5, 0.9, 0.7, 0.7])
-    monkeypatch.setattr(Learner, "_meters", lambda self, name: (Said(said), Said(itertools.repeat(0.1))))
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str) -> None:
+    """The first of equals, also where it was validated before the stage was killed."""
+    rounds = [0.5, 0.9, 0.9] if METRICS[metric].higher_is_better else [0.7, 0.3, 0.3]
+    said = Said(METRICS[metric].key, iter(rounds))
+    monkeypatch.setattr(Learner, "_validated", lambda self, name: said)
     seen = []
 
     class Keep(L.Callback):
@@ -275,28 +292,28 @@ def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(RuntimeError, match="killed"):
         learn(
-            model(), FULL, tmp_path, steps=9, select="best_val", checkpoint_every=ALWAYS,
+            model(), FULL, tmp_path / "here", steps=9, select="best_val", metric=metric, checkpoint_every=ALWAYS,
             callbacks=[Keep(), Stop(8, "training")],
         )  # fmt: skip
-    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    moved = (tmp_path / "here").rename(tmp_path / "moved")
     net = model()
-    learn(net, FULL, moved, steps=9, select="best_val")
+    learn(net, FULL, moved, steps=9, select="best_val", metric=metric)
     assert len(seen) == 2
     assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights_of(net).items())
 
 
 class Said:
-    """A metric that says what it is told to."""
+    """A validation whose metrics are all the same but one, which is what it is told to say."""
 
-    def __init__(self, said: Iterator[float]) -> None:
-        self.said = said
+    def __init__(self, key: str, said: Iterator[float]) -> None:
+        self.key, self.said = key, said
 
     def update(self, *_) -> None: ...
 
     def reset(self) -> None: ...
 
-    def compute(self) -> torch.Tensor:
-        return torch.tensor(next(self.said))
+    def compute(self) -> dict[str, float]:
+        return {metric.key: 0.6 for metric in METRICS.values()} | {self.key: next(self.said)}
 
 
 def cut(file: Path) -> None:
@@ -387,15 +404,16 @@ def test_checkpoints_are_written_while_a_stage_trains(tmp_path: Path) -> None:
     assert (tmp_path / "last.ckpt").exists()
 
 
-def test_best_val_is_the_round_that_validated_best(tmp_path: Path) -> None:
+@pytest.mark.parametrize("metric", METRICS.values(), ids=list(METRICS))
+def test_best_val_is_the_round_that_validated_best(tmp_path: Path, metric: Metric) -> None:
     net = model()
     seen = []
 
     class Keep(L.Callback):
         def on_validation_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
-            seen.append((float(trainer.callback_metrics["target/val/acc"]), weights_of(net)))
+            seen.append((float(trainer.callback_metrics[metric.at("target/val")]), weights_of(net)))
 
-    learn(net, FULL, tmp_path, steps=9, select="best_val", callbacks=[Keep()])
+    learn(net, FULL, tmp_path, steps=9, select="best_val", metric=metric.name, callbacks=[Keep()])
     assert len(seen) == 3
-    best = max(range(3), key=lambda i: seen[i][0])
+    best = (max if metric.higher_is_better else min)(range(3), key=lambda i: seen[i][0])
     assert all(torch.equal(tensor, seen[best][1][name]) for name, tensor in weights_of(net).items())

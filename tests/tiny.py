@@ -97,6 +97,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "adapt": Adapt(budget=Budget(amount=4, unit="steps"), batch_size=8),
         "joint": Joint(target_share=0.5, loss_weight={"source": 1.0, "target": 1.0}),
         "select": "last",
+        "metric": "accuracy",
         "match_budget": None,
         "validations": 2,
         "checkpoint_seconds": 60.0,

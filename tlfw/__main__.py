@@ -25,6 +25,7 @@ from tlfw import CONF, table
 from tlfw.errors import ConfigError, Pruned
 from tlfw.explain import explain
 from tlfw.interruption import Interrupted, heeded, heeded_by_helper
+from tlfw.metric import metric_of
 from tlfw.record import Record
 from tlfw.sweep import Refused, SomeFailed, known_fields
 from tlfw.typed import as_hydra_takes_it
@@ -97,7 +98,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     if isinstance(found, Mapping):
         return
     record, untouched = found
-    table.show([((), record, untouched)])
+    table.show([((), record, untouched)], [metric_of(config.metric)])
     place = next((Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"))
     print(f"record: {place}", flush=True)
     if untouched:

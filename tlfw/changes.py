@@ -32,7 +32,8 @@ def _cell(settings: Settings) -> tuple[Any, ...]:
 
 
 def _difference(ours: Settings, earlier: Sequence[Settings]) -> str:
-    names = [name for name in sorted(ours) if not name.startswith(UNKEYED)]
+    judged_only = ["metric"] * (ours.get("select") != "best_val")
+    names = [name for name in sorted(ours) if not name.startswith(UNKEYED) and name not in judged_only]
     found = [[name for name in names if ours.get(name) != theirs.get(name)] for theirs in earlier]
     least = min(range(len(found)), key=lambda i: len(found[i]), default=None)
     if least is None or not 0 < len(found[least]) <= MOST:

@@ -12,14 +12,13 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from sklearn.metrics import f1_score, recall_score
 from torch import Tensor
-from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.data import EvalBatches, Pixels, Served, View
 from tlfw.data.sets import Part
 from tlfw.interruption import Interrupted, asked, deferred
+from tlfw.metric import Predictions, measured
 from tlfw.model import Model
 from tlfw.record import replacing
 
@@ -73,22 +72,36 @@ def outputs(
     return found
 
 
+def predicted(logits_BK: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """What logits `[B, K]` say of images with int64 labels `[B]`, on their device.
+
+    Returns:
+        The likeliest class, int64 `[B]`, and the log-probability of the label, float32 `[B]`, nats.
+    """
+    log_prob_BK = logits_BK.float().log_softmax(1)
+    return logits_BK.argmax(1), log_prob_BK.gather(1, labels_B[:, None])[:, 0]
+
+
+def predictions_of(logits_NK: Tensor, labels_N: Tensor) -> Predictions:
+    """The same of all images, both on the CPU, for the metrics."""
+    prediction_N, log_prob_N = predicted(logits_NK, labels_N)
+    return Predictions(
+        label=labels_N.numpy(),
+        prediction=prediction_N.numpy(),
+        log_prob=log_prob_N.numpy(),
+        classes=logits_NK.shape[1],
+    )
+
+
 def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
     """How good logits `[N, K]` are for int64 labels `[N]`.
 
     Returns:
-        `acc`: top-1 accuracy, [0, 1]. `loss`: mean cross-entropy, nats. `balanced_acc`: mean recall
-        of the classes that occur. `macro_f1`: mean F1 of the classes. `ece`: expected calibration
-        error of the largest probability over 15 bins (Guo et al., 2017), [0, 1].
+        The metrics of `tlfw.metric`, by key, and `ece`: expected calibration error of the largest probability over
+        15 bins (Guo et al., 2017), [0, 1].
     """
-    predicted, labels = logits_NK.argmax(1).numpy(), labels_N.numpy()
-    # A class that is too small for a part may still be predicted there.
-    over_classes: dict[str, Any] = {"average": "macro", "labels": np.unique(labels), "zero_division": 0}
     return {
-        "acc": float((predicted == labels).mean()),
-        "loss": F.cross_entropy(logits_NK.double(), labels_N).item(),
-        "balanced_acc": float(recall_score(labels, predicted, **over_classes)),
-        "macro_f1": float(f1_score(labels, predicted, **over_classes)),
+        **measured(predictions_of(logits_NK, labels_N)),
         "ece": multiclass_calibration_error(
             logits_NK.softmax(1), labels_N, num_classes=logits_NK.shape[1], n_bins=CALIBRATION_BINS
         ).item(),
@@ -96,9 +109,9 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
 
 
 def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
-    """Accuracy and loss on validation images by the head of their data set."""
-    found = measures(outputs(trainer, model, lambda x: model(x, head), served, workers), served.labels_N)
-    return {name: found[name] for name in ("acc", "loss")}
+    """The metrics of `tlfw.metric`, by key, on validation images by the head of their data set."""
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
+    return measured(predictions_of(logits_NK, served.labels_N))
 
 
 def examine(
@@ -114,13 +127,13 @@ def examine(
     """
     served = Pixels(part, view)
     logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
-    log_prob_NK = logits_NK.log_softmax(1)
+    said = predictions_of(logits_NK, served.labels_N)
     predictions = {
         "index": np.asarray(part.indices, dtype=np.int64),
-        "label": served.labels_N.numpy(),
-        "prediction": logits_NK.argmax(1).numpy(),
-        "log_prob": log_prob_NK.gather(1, served.labels_N[:, None])[:, 0].numpy(),
-        "confidence": log_prob_NK.max(1).values.exp().numpy(),
+        "label": said.label,
+        "prediction": said.prediction,
+        "log_prob": said.log_prob,
+        "confidence": logits_NK.log_softmax(1).max(1).values.exp().numpy(),
         "name": np.asarray([part.images.called(int(i)) for i in part.indices]),
         "classes": np.asarray(part.images.classes),
     }

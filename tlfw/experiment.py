@@ -6,10 +6,10 @@ import functools
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from tlfw.backbone import Backbone
@@ -17,6 +17,7 @@ from tlfw.data import DataSet
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.match import Match, Measure
+from tlfw.metric import Metric, metric_of
 from tlfw.mix import Budget, DataMix, Set, Stage
 from tlfw.plan import Plan, make_plan
 from tlfw.seen import Memo
@@ -67,6 +68,8 @@ class Experiment:
         seed: of weights, order, augmentation and dropout; not of which images are labelled.
         image_size: pixels, which both data sets follow unless they say otherwise.
         select: a stage hands on its `last` weights, or its `best_val`.
+        metric: by which `best_val` selects, a search draws and prunes, and runs are shown and judged; given by
+            its name. Keyed where it selects: elsewhere it decides no number.
         match_budget: `epochs` of the target, `steps` of the optimizer, `images` seen or training `flops` (none stored):
             the last stage takes as many steps as make the sum over the run's stages that of `pretrain.budget` on the
             source and then `adapt.budget` on the target with everything training, to the nearest step, if
@@ -98,6 +101,7 @@ class Experiment:
     adapt: Adapt
     joint: Joint
     select: Literal["last", "best_val"]
+    metric: Annotated[InstanceOf[Metric], BeforeValidator(metric_of)]
     match_budget: Measure | None
     validations: int = Field(ge=1)
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
@@ -160,6 +164,7 @@ class Experiment:
             schedule=self.schedule,
             trainer=self.trainer,
             select=self.select,
+            metric=self.metric,
             validations=self.validations,
             match=self.match,
             seed=self.seed,

@@ -20,6 +20,7 @@ from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
 from tlfw.interruption import Interrupted
+from tlfw.metric import recorded
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
 from tlfw.record import Status
@@ -143,6 +144,7 @@ class Fold:
                 schedule=self.experiment.schedule,
                 select=self.experiment.select,
                 monitor=monitor,
+                metric=self.experiment.metric,
                 seed=self.experiment.seed,
                 class_weight={
                     name: torch.from_numpy(plan.divisions[name].train.class_weights())
@@ -153,7 +155,9 @@ class Fold:
             trainer=self.experiment.trainer,
             logger=tracked.logger(planned.name),
             scratch=scratch,
-            callbacks=[self.experiment.trial.callback(monitor)] if self.experiment.trial and last else [],
+            callbacks=[self.experiment.trial.callback(self.experiment.metric, monitor)]
+            if self.experiment.trial and last
+            else [],
             checkpoint_every=datetime.timedelta(seconds=self.experiment.checkpoint_seconds),
             probe_BCHW=self.pixels(monitor, "train", still=True).batch(
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
@@ -218,11 +222,11 @@ class Fold:
         return kept_pixels(self.plan.data.content[name][part], chosen, view)
 
     def validated(self) -> dict[str, float]:
-        """`NAME/val/acc` and `NAME/val/loss` of every data set with a head, by the model as it stands."""
+        """`NAME/val/KEY` of every data set with a head and every metric, by the model as it stands."""
         return {
-            f"{name}/val/{measure}": value
+            recorded(f"{name}/val", key): value
             for name in self.model.heads
-            for measure, value in validate(
+            for key, value in validate(
                 self.experiment.trainer, self.model, name, self.pixels(name, "val", still=True), self.experiment.workers
             ).items()
         }

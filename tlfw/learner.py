@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric, Metric
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from tlfw.errors import TrainingFailed
+from tlfw.evaluate import predicted
 from tlfw.freeze import Freezing
 from tlfw.identity import seed_from
+from tlfw.metric import Predictions, measured, recorded
 
 OptimizerFactory = Callable[..., Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], Any]
@@ -57,10 +59,7 @@ class Learner(L.LightningModule):
         for name, weight_K in class_weight.items():
             self.register_buffer(f"class_weight_{name}", self._as_wide(name, weight_K), persistent=False)
         self.make_optimizer, self.make_schedule = optimizer, schedule
-        self.val_acc = nn.ModuleDict(
-            {name: MulticlassAccuracy(self.model.classes[name], average="micro") for name in val_names}
-        )
-        self.val_loss = nn.ModuleDict({name: MeanMetric() for name in val_names})
+        self.validated = nn.ModuleDict({name: Validated(self.model.classes[name]) for name in val_names})
         self.peak_rates: list[float] = []
 
     def train(self, mode: bool = True) -> Learner:
@@ -119,12 +118,9 @@ class Learner(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         name = self.val_names[dataloader_idx]
         x, y_B = batch
-        logits_BK = self.model(x, name, self.start)
-        loss = F.cross_entropy(logits_BK, y_B)
-        self._check_finite(loss, f"{name} validation loss")
-        accuracy, mean_loss = self._meters(name)
-        accuracy.update(logits_BK, y_B)
-        mean_loss.update(loss, len(y_B))
+        prediction_B, log_prob_B = predicted(self.model(x, name, self.start), y_B)
+        self._check_finite(-log_prob_B.mean(), f"{name} validation loss")
+        self._validated(name).update(y_B, prediction_B, log_prob_B)
 
     def _check_finite(self, loss: Tensor, what: str) -> None:
         if not torch.isfinite(loss):
@@ -134,12 +130,44 @@ class Learner(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name in self.val_names:
-            for measure, meter in zip(("acc", "loss"), self._meters(name), strict=True):
-                self.log(f"{name}/val/{measure}", meter.compute())
-                meter.reset()
+            for key, value in self._validated(name).compute().items():
+                self.log(recorded(f"{name}/val", key), value)
+            self._validated(name).reset()
 
-    def _meters(self, name: str) -> tuple[Metric, Metric]:
-        accuracy, loss = self.val_acc[name], self.val_loss[name]
-        assert isinstance(accuracy, Metric)
-        assert isinstance(loss, Metric)
-        return accuracy, loss
+    def _validated(self, name: str) -> Validated:
+        found = self.validated[name]
+        assert isinstance(found, Validated)
+        return found
+
+
+class Validated(Metric):
+    """What a model said of all images of a validation part, and how good that is.
+
+    Nothing is averaged over batches or processes: a metric is of the whole part, however it was cut.
+
+    Args:
+        classes: logits of the head.
+    """
+
+    label: list[Tensor]
+    prediction: list[Tensor]
+    log_prob: list[Tensor]
+
+    full_state_update = False
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+        for name in ("label", "prediction", "log_prob"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
+
+    def update(self, label_B: Tensor, prediction_B: Tensor, log_prob_B: Tensor) -> None:
+        self.label.append(label_B)
+        self.prediction.append(prediction_B)
+        self.log_prob.append(log_prob_B)
+
+    def compute(self) -> dict[str, float]:
+        """Of each metric of `tlfw.metric`, by key."""
+        said = (dim_zero_cat(part).cpu().numpy() for part in (self.label, self.prediction, self.log_prob))
+        label_N, prediction_N, log_prob_N = said
+        return measured(Predictions(label=label_N, prediction=prediction_N, log_prob=log_prob_N, classes=self.classes))

@@ -16,6 +16,7 @@ from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
 from tlfw.match import Match
+from tlfw.metric import Metric
 from tlfw.mix import DataMix, Stage
 from tlfw.numerics import numerics_of
 from tlfw.seen import Memo, SeenData, look, size_for
@@ -113,6 +114,7 @@ def make_plan(
     schedule: Any,
     trainer: TrainerFactory,
     select: str,
+    metric: Metric,
     validations: int,
     match: Match | None,
     seed: int,
@@ -134,6 +136,7 @@ def make_plan(
     numerics = memo.get(lambda: numerics_of(trainer, threads), "numerics", trainer, threads)
     if select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
+    _check_validated(data, numerics.tag["world_size"])
     with at("backbone"):
         key = digest([backbone.identity(), data.image_size, seed])
         setting = digest([backbone.identity(), data.image_size, numerics.tag["precision"]])
@@ -163,7 +166,7 @@ def make_plan(
             "policy": _effect(policy, trained, blocks),
             "optimizer": optimizer,
             "schedule": schedule,
-            "select": [select, min(validations, steps)] if select == "best_val" else select,
+            "select": [select, min(validations, steps), metric.name] if select == "best_val" else select,
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
@@ -207,6 +210,17 @@ def make_plan(
 def _effect(policy: FreezePolicy, trained: tuple[str, ...], blocks: tuple[str, ...]) -> list[Any]:
     """What a policy does, and not how it was said: the last five of five blocks are all of them."""
     return [trained, policy.lr_head, policy.lr_backbone, policy.batch_norm if set(trained) < set(blocks) else None]
+
+
+def _check_validated(data: SeenData, world_size: int) -> None:
+    """Each process needs an image to validate on: one that has none would leave the others waiting."""
+    for name, division in data.divisions.items():
+        if len(division.val) < world_size:
+            raise ConfigError(
+                f"{name}.val_fraction",
+                f"{len(division.val)} images to validate on cannot be shared by {world_size} processes.",
+                "Choose a larger one, or fewer trainer.devices.",
+            )
 
 
 def _check_named(**parts: Any) -> None:

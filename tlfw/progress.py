@@ -13,6 +13,8 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tlfw.metric import Metric
+
 PLAIN_SECONDS = 15.0
 """Between two plain lines of one stage."""
 
@@ -75,16 +77,17 @@ class _Numbered(io.TextIOBase):
 
 
 class StageProgress(L.Callback):
-    """Stage, images per second, time left, and the latest validation accuracies.
+    """Stage, images per second, time left, and what validation said last.
 
     Args:
         title: of the stage.
         steps: of the whole stage.
         batch_size: images in a batch, over all processes.
+        metric: by which validation is shown.
     """
 
-    def __init__(self, title: str, steps: int, batch_size: int) -> None:
-        self.title, self.steps, self.batch_size = title, steps, batch_size
+    def __init__(self, title: str, steps: int, batch_size: int, metric: Metric) -> None:
+        self.title, self.steps, self.batch_size, self.metric = title, steps, batch_size, metric
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -131,9 +134,10 @@ class StageProgress(L.Callback):
 
     def _told(self, trainer: L.Trainer) -> str:
         rate = self._done(trainer) * self.batch_size / max(time.monotonic() - self._began, 1e-9)
-        accuracies = [
-            f"{name.split('/')[0]} val {float(value):.1%}"
+        measure = self.metric.at("/val")
+        said = [
+            f"{name.removesuffix(measure)} val {self.metric.told(float(value))}"
             for name, value in sorted(trainer.callback_metrics.items())
-            if name.endswith("/val/acc")
+            if name.endswith(measure)
         ]
-        return ", ".join([f"{rate:.0f} images/s", *accuracies])
+        return ", ".join([f"{rate:.0f} images/s", *said])

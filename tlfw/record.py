@@ -32,7 +32,8 @@ class Record:
             what could not be made, which `error` names.
         paradigm: names of the `data_mix` and of the `freeze_policy`.
         labels: what a reader must know before comparing, e.g. `random_features`.
-        metrics: `target/val/acc`, `target/test/acc`, `source/val/acc` and so on.
+        metrics: every metric of `tlfw.metric` by its key, as `target/val/acc`, `target/test/acc`, `source/val/acc` and
+            so on, and `target/test/ece`.
         stages: one entry a stage: name, key, reused, seconds, images_seen (of which `per_batch` says how many of each
             data set), train_flops, direct_flops (without stored features), wandb_id; `metrics` of validation at its
             end, and its `curve`, a point a validation.

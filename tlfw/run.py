@@ -22,6 +22,7 @@ from tlfw.fold import Fold, said_of, status_of
 from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
+from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
 from tlfw.record import Record, Status, replacing
 from tlfw.secret import masked
@@ -180,7 +181,7 @@ class _Run:
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""
         began = time.monotonic()
-        self.metrics = {"source/val/acc": None, "source/val/loss": None, **self.fold.validated()}
+        self.metrics = {metric.at("source/val"): None for metric in METRICS.values()} | self.fold.validated()
         test = self.plan.divisions["target"].test
         assert test is not None
         print(f"  test: {len(test)} images", flush=True)
@@ -192,7 +193,7 @@ class _Run:
             self.plan.still_view("target"),
             self.experiment.workers,
         )
-        self.metrics |= {f"target/test/{name}": value for name, value in measured.items()}
+        self.metrics |= {recorded("target/test", key): value for key, value in measured.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         save_predictions(self.folder, predictions)
         self.evaluation_seconds = time.monotonic() - began

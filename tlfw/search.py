@@ -1,4 +1,4 @@
-"""The paradigm as a hyper-parameter: runs are drawn from a space, and validation accuracy says where to draw next.
+"""The paradigm as a hyper-parameter: runs are drawn from a space, and validation says where to draw next.
 
 No trial looks at a test image: it goes just as far as its last stage. When the search is over, the trial that
 validated best is made a whole run, which does so once.
@@ -21,11 +21,13 @@ from pydantic.dataclasses import dataclass
 from tlfw.agenda import Agenda, Candidate, Key, Task, make_agenda
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
+from tlfw.metric import Metric
 from tlfw.strict import STRICT
 from tlfw.trial import import_optuna, open_journal
 from tlfw.waves import Launch, conduct
 
-METRIC = "target/val/acc"
+MONITOR = "target/val"
+"""What the trials are compared on, by the config's metric."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -75,18 +77,20 @@ def _draw(trial: Any, field: str, text: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Best:
-    """The trial that validated best: its overrides, what it drew and its accuracy; and how many trials there were."""
+    """The trial that validated best: its overrides, what it drew and how well; and how many trials there were."""
 
     overrides: list[str]
     drawn: list[str]
-    accuracy: float
+    metric: Metric
+    value: float
     trials: int
     pruned: int
 
     def __str__(self) -> str:
         early = f", of which {self.pruned} ended early," if self.pruned else ""
         return (
-            f"best of {self.trials} trials{early} on validation data: {self.accuracy:.1%} with {' '.join(self.drawn)}"
+            f"best of {self.trials} trials{early} on validation data: {self.metric.told(self.value)} with "
+            f"{' '.join(self.drawn)}"
         )
 
 
@@ -95,6 +99,7 @@ def search(
     name: str,
     folder: Path,
     fixed: Sequence[str],
+    metric: Metric,
     *,
     checked: Callable[[Sequence[list[str]]], Sequence[Candidate]],
     stored: Callable[[Key], bool],
@@ -107,18 +112,21 @@ def search(
         name: of the search; the same one, of the same space and with the same overrides, goes on where it was.
         folder: the sweep's, for its journal.
         fixed: overrides of all trials.
+        metric: by which trials are compared.
         checked: jobs, composed, checked and planned.
 
     Raises:
         ConfigError: the space is wrong, or no trial ended well.
     """
+    if "metric" in {*settings.space, *(field for space in settings.when.values() for field in space)}:
+        raise ConfigError("hydra.sweeper.search", "metric is what trials are compared by.", "Take it out of the space.")
     optuna = import_optuna()
     journal = str((folder / "search.journal").absolute())
-    name = f"{name}-{digest([list(fixed), settings.space, settings.when])[:12]}"
+    name = f"{name}-{digest([list(fixed), settings.space, settings.when, metric.name])[:12]}"
     study = optuna.create_study(
         study_name=name,
         storage=open_journal(journal),
-        direction="maximize",
+        direction="maximize" if metric.higher_is_better else "minimize",
         load_if_exists=True,
     )
     over = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
@@ -139,8 +147,9 @@ def search(
             outcome = outcomes[agenda.same_as.get(number, number)]
             what = " ".join(jobs[number][len(fixed) :])
             if isinstance(outcome, Mapping):
-                study.tell(trial, outcome[METRIC])
-                print(f"trial {trial.number}: {METRIC} {outcome[METRIC]:.1%} of {what}", flush=True)
+                value = outcome[metric.at(MONITOR)]
+                study.tell(trial, value)
+                print(f"trial {trial.number}: target val {metric.told(value)} of {what}", flush=True)
             else:
                 pruned = str(outcome).startswith("pruned")
                 failures += not pruned
@@ -154,7 +163,7 @@ def search(
     # Asked again for what it drew, a fixed trial says the same.
     drawn = settings.draw(optuna.trial.FixedTrial(best.params))
     ended = len(study.get_trials(states=over))
-    return Best([*fixed, *drawn], drawn, float(best.value), ended, ended - len(complete))
+    return Best([*fixed, *drawn], drawn, metric, float(best.value), ended, ended - len(complete))
 
 
 def _as_trial(agenda: Agenda, asked: Sequence[Any], journal: str, study: str, task: Task) -> list[str]:

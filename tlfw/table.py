@@ -7,34 +7,34 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from tlfw.metric import Metric
 from tlfw.record import Record
 
 Row = tuple[Sequence[str], Record | str, bool]
 """Of a job: its overrides, its record or why there is none, and whether nothing was done."""
 
 
-def show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     """Print one row for each job.
 
     A field in which the overrides of runs differ has a column, unless another one shows it.
+
+    Args:
+        metrics: by which the runs are shown.
     """
     table = Table(title=None)
-    columns = [
-        "data mix",
-        "freeze policy",
-        "backbone",
-        "seed",
-        "target test acc",
-        "source acc kept",
-        "seconds",
-        "reused",
-    ]
     varied = _varied([overrides for overrides, record, _ in rows if isinstance(record, Record)])
-    for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if 3 <= i <= 6 else "left")
-        if column == "seed":
-            for field in varied:
-                table.add_column(field, justify="right")
+    for column in ("data mix", "freeze policy", "backbone"):
+        table.add_column(column)
+    for column in (
+        "seed",
+        *varied,
+        *(f"target test {metric.title}" for metric in metrics),
+        *(f"source {metric.title} kept" for metric in metrics),
+        "seconds",
+    ):
+        table.add_column(column, justify="right")
+    table.add_column("reused")
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
@@ -48,8 +48,8 @@ def show(rows: Sequence[Row]) -> None:
             record.backbone,
             str(record.seed),
             *(given.get(field, "") for field in varied),
-            _percent(record.metrics.get("target/test/acc")),
-            _percent(record.metrics.get("source/val/acc")),
+            *(_text(metric, record.metrics.get(metric.at("target/test"))) for metric in metrics),
+            *(_text(metric, record.metrics.get(metric.at("source/val"))) for metric in metrics),
             "0" if untouched else f"{record.cost['seconds_spent']:.0f}",
             reused,
         )
@@ -80,5 +80,5 @@ def _varied(jobs: Sequence[Sequence[str]]) -> list[str]:
     return [field for field in fields if field not in SHOWN and len({each.get(field) for each in given}) > 1]
 
 
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"
+def _text(metric: Metric, value: float | None) -> str:
+    return "-" if value is None else metric.text(value)

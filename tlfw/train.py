@@ -8,7 +8,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import math
 import signal
 import time
 from collections.abc import Mapping
@@ -30,6 +29,7 @@ from tlfw.evaluate import TrainerFactory
 from tlfw.freeze import Freezing
 from tlfw.interruption import Interrupted, asked, deferred, heeded_by_rank
 from tlfw.learner import Learner, OptimizerFactory, ScheduleFactory
+from tlfw.metric import Metric
 from tlfw.model import Model
 from tlfw.progress import StageProgress
 from tlfw.record import replace_text, replacing
@@ -50,8 +50,9 @@ class Lesson:
         loss_weight: data set -> weight of its cross-entropy.
         class_weight: data set -> weights of its classes within it, where they differ.
         start: the block whose inputs the mixture serves.
-        select: `last` weights, or those of the round with the highest accuracy on `monitor`.
+        select: `last` weights, or those of the round that is best by `metric` on `monitor`.
         monitor: the data set whose validation selects.
+        metric: selects, and is shown while the stage trains.
     """
 
     title: str
@@ -61,6 +62,7 @@ class Lesson:
     schedule: ScheduleFactory
     select: Select
     monitor: str
+    metric: Metric
     seed: int
     class_weight: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
 
@@ -118,14 +120,14 @@ def train(
     names = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
     made_by = {"tlfw": tlfw.__version__, "torch": str(torch.__version__), "lightning": L.__version__, "tensors": names}
     checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by)
-    best = [Best(scratch / BEST, f"{lesson.monitor}/val/acc")] if lesson.select == "best_val" else []
+    best = [Best(scratch / BEST, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
     clock = Clock()
     fitter = trainer(
         logger=logger,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
-            StageProgress(lesson.title, mixture.steps, mixture.batch_size),
+            StageProgress(lesson.title, mixture.steps, mixture.batch_size, lesson.metric),
             clock,
             Curve(scratch / CURVE),
             *best,
@@ -192,7 +194,7 @@ class Curve(L.Callback):
 
     Args:
         file: where the curve is kept, for the process that trains may not be the one that asks: a list of points,
-            each `step`, `train/loss` and `NAME/val/acc` and `NAME/val/loss` of every data set with a head.
+            each `step`, `train/loss`, and `NAME/val/KEY` of every data set with a head and every metric.
     """
 
     def __init__(self, file: Path) -> None:
@@ -290,15 +292,17 @@ class Best(Checkpoint):
 
     Args:
         file: where the weights are kept.
-        metric: that is validated, the higher the better.
+        metric: by which rounds are compared.
+        monitor: the data set whose validation it is taken of.
     """
 
-    def __init__(self, file: Path, metric: str) -> None:
-        self.file, self.metric, self.score = file, metric, -math.inf
+    def __init__(self, file: Path, metric: Metric, monitor: str) -> None:
+        self.file, self.metric, self.name = file, metric, metric.at(f"{monitor}/val")
+        self.score: float | None = None
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        score = float(trainer.callback_metrics[self.metric])
-        if score > self.score:
+        score = float(trainer.callback_metrics[self.name])
+        if self.score is None or self.metric.better(score, self.score):
             self.score = score
             if trainer.is_global_zero:
                 with replacing(self.file) as draft:
@@ -323,7 +327,7 @@ def unfinished(scratch: Path, made_by: Mapping[str, Any], lesson: Lesson) -> Pat
         if found[MADE_BY] != made_by:
             changed = sorted(key for key in made_by if found[MADE_BY].get(key) != made_by[key])
             raise ValueError(f"it is of another {', '.join(changed)}")
-        if lesson.select == "best_val" and found["callbacks"]["Best"]["score"] > -math.inf:
+        if lesson.select == "best_val" and found["callbacks"]["Best"]["score"] is not None:
             torch.load(scratch / BEST, map_location="cpu", weights_only=True, mmap=True)
     except Exception as problem:  # torch raises many kinds
         why = str(problem) if type(problem) is ValueError else "it is damaged"

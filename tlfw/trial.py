@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tlfw.errors import ConfigError, Pruned
+from tlfw.metric import Metric
 from tlfw.strict import STRICT
 
 
@@ -26,14 +27,14 @@ class Trial:
     study: str = Field(min_length=1)
     id: int = Field(ge=0)
 
-    def callback(self, monitor: str) -> L.Callback:
-        """Reports the accuracy on `monitor` after each validation of a stage."""
-        return _Report(self, monitor)
+    def callback(self, metric: Metric, monitor: str) -> L.Callback:
+        """Reports the `metric` of `monitor` after each validation of a stage."""
+        return _Report(self, metric, monitor)
 
 
 class _Report(L.Callback):
-    def __init__(self, trial: Trial, monitor: str) -> None:
-        self.trial, self.metric = trial, f"{monitor}/val/acc"
+    def __init__(self, trial: Trial, metric: Metric, monitor: str) -> None:
+        self.trial, self.metric, self.monitor = trial, metric, monitor
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -43,10 +44,12 @@ class _Report(L.Callback):
             study_name=self.trial.study, storage=open_journal(self.trial.journal), pruner=pruner()
         )
         trial = optuna.trial.Trial(study, self.trial.id)
-        accuracy = float(trainer.callback_metrics[self.metric])
-        trial.report(accuracy, trainer.global_step)
+        value = float(trainer.callback_metrics[self.metric.at(f"{self.monitor}/val")])
+        trial.report(value, trainer.global_step)
         if trainer.global_step < int(trainer.max_steps) and trial.should_prune():
-            raise Pruned(f"pruned at step {trainer.global_step}, {self.metric} {accuracy:.1%}: others did better")
+            raise Pruned(
+                f"pruned at step {trainer.global_step}, {self.monitor} val {self.metric.told(value)}: others did better"
+            )
 
 
 def open_journal(file: str) -> Any:
@@ -58,7 +61,10 @@ def open_journal(file: str) -> Any:
 
 
 def pruner() -> Any:
-    """Ends a trial that is worse than half of the others were at the same step, from the fifth trial on."""
+    """Ends a trial that is worse than half of the others were at the same step, from the fifth trial on.
+
+    What is worse, the study's direction says.
+    """
     return import_optuna().pruners.MedianPruner(n_startup_trials=4)
 
 

@@ -15,6 +15,7 @@ from tlfw.agenda import Agenda, Key, Task, blocked, speeds
 from tlfw.changes import changes
 from tlfw.errors import ConfigError
 from tlfw.interruption import Interrupted
+from tlfw.metric import METRICS, Metric, metric_of
 from tlfw.record import Record, replace_text
 from tlfw.settings import flat
 from tlfw.store import Store, read_json
@@ -106,6 +107,15 @@ def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]
     return found
 
 
+def metrics_of(agenda: Agenda, otherwise: str) -> list[Metric]:
+    """By which jobs want to be judged: one, unless `metric` differs between them.
+
+    Args:
+        otherwise: the metric's name where a job takes that from another field.
+    """
+    return [metric_of(name) for name in dict.fromkeys(c.settings.get("metric", otherwise) for c in agenda.candidates)]
+
+
 def summary(found: Sequence[Row]) -> str:
     """How the runs of a sweep ended, in one line."""
     stopped = sum(isinstance(outcome, str) and outcome.startswith("blocked: ") for _, outcome, _ in found)
@@ -158,13 +168,14 @@ def leave_summary(folder: Path, found: Sequence[Row]) -> None:
     """Put `summary.csv` into the sweep's folder: a line a run, with what validation said, and where its record is."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["overrides", "status", "run_id", "seed", "target/val/acc", "source/val/acc", "seconds", "error"])
+    validated = [metric.at(place) for place in ("target/val", "source/val") for metric in METRICS.values()]
+    writer.writerow(["overrides", "status", "run_id", "seed", *validated, "seconds", "error"])
     for overrides, outcome, there in found:
         if isinstance(outcome, str):
             status, _, why = outcome.partition(": ") if outcome.startswith("blocked: ") else ("failed", "", outcome)
-            writer.writerow([" ".join(overrides), status, "", "", "", "", "", why])
+            writer.writerow([" ".join(overrides), status, "", "", *([""] * len(validated)), "", why])
         else:
-            metrics = [outcome.metrics.get(name) for name in ("target/val/acc", "source/val/acc")]
+            metrics = [outcome.metrics.get(name) for name in validated]
             spent = 0 if there else outcome.cost["seconds_spent"]
             writer.writerow([" ".join(overrides), outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
     replace_text(folder / "summary.csv", text.getvalue())

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from tlfw.identity import digest
+from tlfw.metric import METRICS
 from tlfw.record import FILE
 from tlfw.report.gather import Run
 from tlfw.settings import UNKEYED, flat
 
-SELECTED_BY = "target/val/acc"
+SELECTED_BY = METRICS["accuracy"].at("target/val")
 
 REPLICATE = ("seed", "source.split_seed", "target.split_seed")
 """What differs between repetitions of one and the same thing."""

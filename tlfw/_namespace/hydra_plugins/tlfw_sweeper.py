@@ -82,7 +82,7 @@ class TlfwSweeper(Sweeper):
             block=lambda job, why: sweep.block(self._compose(job), folder.name, why),
         )
         rows = waves.rows(agenda, done, outcomes)
-        table.show(rows)
+        table.show(rows, waves.metrics_of(agenda, self.config.metric))
         waves.leave_summary(folder, rows)
         print(waves.summary(rows), flush=True)
         if made := waves.shared_summary(agenda, shared, store):
@@ -98,6 +98,7 @@ class TlfwSweeper(Sweeper):
     def _search(self, jobs: list[list[str]], folder: Path, store: Any) -> tuple[list[list[str]], str]:
         """The job that validated best among those that a search draws, and what is to be said of it."""
         from tlfw import sweep
+        from tlfw.metric import metric_of
         from tlfw.search import search
 
         config = self.config
@@ -109,6 +110,7 @@ class TlfwSweeper(Sweeper):
             folder.name,
             folder,
             jobs[0],
+            metric_of(self._compose(jobs[0]).metric),
             checked=lambda drawn: sweep.checked(drawn, self._compose, config)[0],
             stored=lambda key: store.has(*key),
             launch=self._launch,
