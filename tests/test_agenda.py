@@ -170,6 +170,16 @@ def test_the_plan_says_which_setting_it_was() -> None:
     assert changes(matched, [common]) == ["  1 of these runs because of match_budget: null -> images"]
 
 
+@pytest.mark.parametrize(("select", "because"), [("last", []), ("best_val", ["metric: accuracy -> log_loss, "])])
+def test_the_metric_is_a_reason_where_it_selects(select: str, because: list[str]) -> None:
+    common = {"backbone.name": "x", "select": select}
+    ours = {**common, "metric": "log_loss", "validations": 5}
+    agenda = make_agenda([job("a", stage("adapt", "a"), **ours)], lambda key: False)
+    earlier = {**common, "metric": "accuracy", "validations": 10}
+    said = f"  1 of these runs because of {''.join(because)}validations: 10 -> 5"
+    assert changes(agenda, [earlier]) == [said]
+
+
 def test_runs_that_repeat_each_other_have_one_setting(tmp_path: Path) -> None:
     """Whatever differs, if it is a seed, or decides nothing."""
     plan = experiment(tmp_path).plan()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -97,6 +98,8 @@ SMOKE = (
         (["+trainer.gpus=1"], ["trainer", "gpus"]),
         (["tracking.mode=loud"], ["tracking.mode", "'auto', 'online', 'offline' or 'disabled'"]),
         (["select=first"], ["select", "'last' or 'best_val'"]),
+        (["metric=acc"], ["metric: ", "'acc'", "accuracy, balanced_accuracy, macro_f1 or log_loss"]),
+        (["metric=[accuracy]"], ["metric: ", "['accuracy']", "accuracy, balanced_accuracy, macro_f1 or log_loss"]),
         (["validations=0"], ["validations", "greater than or equal to 1"]),
         (["data@target=image_folder"], ["target.root"]),
         (["data@target=image_folder", "target.root=nowhere"], ["target.root", "nowhere"]),
@@ -144,6 +147,21 @@ def test_a_second_time_leaves_nothing_behind(cli, tmp_path: Path) -> None:
     code, out, err = cli(*SMOKE, *small, "seed=0", "-m")
     assert code == 0, err
     assert "1 done (0 trained now, 1 were there), 0 failed" in out
+
+
+def test_a_run_is_shown_by_its_metric(cli) -> None:
+    given = (*SMOKE, "data_mix=target_only", "freeze_policy=last_layer")
+    code, out, err = cli(*given, "metric=log_loss")
+    assert code == 0, err
+    assert re.search(r"target val log-loss \d+\.\d{3} nats", out)
+    assert "target test log-loss" in out
+    assert "source log-loss kept" in out
+    assert re.search(r"│ +\d+\.\d{3} nats │ +- │", out)
+    code, out, err = cli("-m", *given, "metric=balanced_accuracy,macro_f1")
+    assert code == 0, err
+    assert "2 done (0 trained now, 2 were there)" in out  # nothing was selected by it: they are the same run
+    assert " balanced " in out
+    assert "nats" not in out
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,18 @@ import pytest
 
 from tests.test_record import RECORD
 from tlfw import table
+from tlfw.metric import METRICS
+
+
+def cells(out: str, edge: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip(edge).split(edge)] for line in out.splitlines() if line[:1] == edge]
 
 
 def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     stages = [{"name": "pretrain", "reused": True}, {"name": "adapt", "reused": False}]
     done = dataclasses.replace(
         RECORD,
-        metrics={"target/test/acc": 0.876, "source/val/acc": None},
+        metrics={"target/test/acc": 0.876, "target/test/loss": 0.4321, "source/val/acc": None},
         stages=stages,
         cost={"seconds": 99.0, "seconds_spent": 12.3},
         labels=["random_features"],
@@ -24,13 +29,27 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
             (("a=1", "b=[x, y=2]", "seed=0"), done, False),
             (("a=2", "b=[x, y=2]", "seed=7"), dataclasses.replace(done, seed=7), True),
             (("a=3",), "the loss became nan", False),
-        ]
+        ],
+        [METRICS["accuracy"]],
     )
     out = capsys.readouterr().out
-    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
-    assert rows == [
-        ["joint", "full*", "resnet18", "0", "1", "87.6%", "-", "12", "pretrain"],
-        ["joint", "full*", "resnet18", "7", "2", "87.6%", "-", "0", "all"],
+    head = "data mix, freeze policy, backbone, seed, a, target test accuracy, source accuracy kept, seconds, reused"
+    assert cells(out, "┃") == [head.split(", ")]
+    assert cells(out, "│") == [
+        ["joint", "full*", "resnet18", "0", "1", "87.6 %", "-", "12", "pretrain"],
+        ["joint", "full*", "resnet18", "7", "2", "87.6 %", "-", "0", "all"],
     ]
     assert "* random features" in out
     assert "failed: a=3\n  the loss became nan" in out
+
+
+def test_runs_are_shown_by_the_metrics_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"target/test/loss": 0.4321, "target/test/macro_f1": 0.5, "source/val/loss": 2.0, "target/test/acc": 0.9}
+    done = dataclasses.replace(RECORD, metrics=metrics, cost={"seconds_spent": 1.0})
+    table.show([((), done, False)], [METRICS["log_loss"], METRICS["macro_f1"]])
+    out = capsys.readouterr().out
+    heads = [" ".join(filter(None, lines)) for lines in zip(*cells(out, "┃"), strict=True)]  # of several lines each
+    assert heads[4:8] == [
+        "target test log-loss", "target test macro F1", "source log-loss kept", "source macro F1 kept",
+    ]  # fmt: skip
+    assert cells(out, "│")[0][4:8] == ["0.432 nats", "50.0 %", "2.000 nats", "-"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -17,9 +18,10 @@ from tests.test_agenda import job, stage
 from tests.test_main import SMOKE
 from tests.test_record import RECORD
 from tlfw.agenda import Key, Step, make_agenda
+from tlfw.metric import METRICS
 from tlfw.record import Record
 from tlfw.store import Store
-from tlfw.waves import conduct, rows, shared_keys, shared_summary, summary
+from tlfw.waves import conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
 
 
 class Returned:
@@ -88,6 +90,28 @@ def test_what_was_made_before_the_runs_is_said_with_its_time(tmp_path: Path) -> 
         put(keys[name], seconds)
     assert shared_summary(agenda, shared, store) == "shared before them: 1 stage, 2 features, 27 s"
     assert shared_keys(agenda, lambda key: store.has(*key)) == []
+
+
+def test_a_sweeps_summary_has_all_that_validation_said_and_nothing_of_the_test(tmp_path: Path) -> None:
+    found = {metric.at(f"{name}/val"): 0.5 for name in ("source", "target") for metric in METRICS.values()}
+    done = dataclasses.replace(RECORD, metrics={**found, "target/test/acc": 0.9}, cost={"seconds_spent": 2})
+    leave_summary(tmp_path, [(("a=1",), done, False), (("a=2",), "blocked: no luck", False), (("a=3",), "bad", False)])
+    with (tmp_path / "summary.csv").open() as file:
+        first, second, third = csv.DictReader(file)
+    assert set(first) == {"overrides", "status", "run_id", "seed", "seconds", "error", *found}
+    assert {name: float(first[name]) for name in found} == found
+    assert (second["status"], second["error"], second["target/val/loss"]) == ("blocked", "no luck", "")
+    assert (third["status"], third["error"], third["seconds"]) == ("failed", "bad", "")
+
+
+def test_a_sweep_is_shown_by_the_metric_of_its_jobs() -> None:
+    def of(*named: str | None) -> list[str]:
+        jobs = [job(str(i), stage("adapt", str(i)), **({"metric": n} if n else {})) for i, n in enumerate(named)]
+        return [metric.name for metric in metrics_of(make_agenda(jobs, lambda key: False), "macro_f1")]
+
+    assert of("log_loss", "log_loss") == ["log_loss"]
+    assert of("log_loss", "accuracy", "log_loss") == ["log_loss", "accuracy"]
+    assert of(None, None) == ["macro_f1"]
 
 
 WILD = "freeze_policy.lr_backbone=1e30"
