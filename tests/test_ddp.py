@@ -9,12 +9,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.test_tracking import logged
+from tlfw.evaluate import predicted, predictions_of
+from tlfw.learner import Validated
+from tlfw.metric import METRICS, measured
 
 SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget.amount=640", "adapt.budget.amount=320")
 PROBE = ("data_mix=target_only", "freeze_policy=last_layer")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "tracking=offline")
+
+
+def validated(rank: int, place: str, batches: dict[int, list[tuple[torch.Tensor, ...]]]) -> None:
+    """What one of two processes says of a validation part of which it has seen its own batches."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+    meter = Validated(4)
+    for batch in batches[rank]:
+        meter.update(*batch)
+    (Path(place) / str(rank)).write_text(json.dumps(meter.compute()))
+    torch.distributed.destroy_process_group()
+
+
+def test_validation_is_of_the_whole_part_over_processes(tmp_path: Path) -> None:
+    """Of eleven images one process has six in two batches, and the other five; classes are met by one alone."""
+    generator = torch.Generator().manual_seed(0)
+    logits_NK, labels_N = torch.randn(11, 4, generator=generator), torch.tensor([0] * 6 + [1, 2] * 2 + [1])
+    parts = (labels_N, *predicted(logits_NK, labels_N))
+    first, rest = [slice(0, 11, 2), slice(1, 11, 2)]
+    batches = {
+        0: [tuple(part[first][:4] for part in parts), tuple(part[first][4:] for part in parts)],
+        1: [tuple(part[rest] for part in parts)],
+    }
+    torch.multiprocessing.spawn(validated, (str(tmp_path), batches), nprocs=2)
+    expected = measured(predictions_of(logits_NK, labels_N))
+    for rank in range(2):
+        found = json.loads((tmp_path / str(rank)).read_text())
+        assert found == pytest.approx(expected, rel=1e-12)
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -44,7 +75,11 @@ def test_a_sweep_on_two_processes_learns_what_one_learns(cli, tmp_path: Path) ->
         assert record["certificate"]["holds"]
         assert record["wandb"]["id"] in history, (record["wandb"], sorted(history), told.stdout)
         own = history[record["wandb"]["id"]]
-        assert sum("adapt/target/val/acc" in row for row in own["history"]) == 3
+        last = record["stages"][-1]
+        assert set(last["metrics"]) >= {metric.at("target/val") for metric in METRICS.values()}
+        for name, value in last["metrics"].items():  # as one process finds it on all images at the stage's end
+            assert last["curve"][-1][name] == pytest.approx(value, rel=1e-4), name
+            assert sum(f"adapt/{name}" in row for row in own["history"]) == 3
         assert "target/test/acc" in own["summary"]
     two = found["target_only"]
     assert two["run_id"] != one["run_id"]

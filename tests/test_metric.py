@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -209,6 +210,11 @@ def test_predictions_are_of_the_same_images(short: str) -> None:
         Predictions(**{**parts, short: parts[short][1:]}, classes=2)
     with pytest.raises(ValueError, match="not of the same images"):
         Predictions(**{name: part[:0] for name, part in parts.items()}, classes=2)
+
+
+def test_a_metric_goes_to_other_processes() -> None:
+    for metric in METRICS.values():
+        assert pickle.loads(pickle.dumps(metric)) == metric
 
 
 def test_names_and_words() -> None:

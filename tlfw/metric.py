@@ -221,6 +221,14 @@ def _log_loss(predictions: Predictions) -> tuple[float, Floats]:
     return float(loss_N.mean()), loss_N
 
 
+def _recall_by_chance(_: Floats, classes: int) -> float:
+    return 1 / classes
+
+
+def _loss_by_chance(_: Floats, classes: int) -> float:
+    return math.log(classes)
+
+
 def _f1_by_chance(count_C: Floats, classes: int) -> float:
     """Of expected counts: a class with share s has s / classes hits, and is called with share 1 / classes."""
     share_C = count_C / count_C.sum()
@@ -235,7 +243,7 @@ METRICS: Mapping[str, Metric] = {
             key="acc",
             title="accuracy",
             scores=_accuracy,
-            by_chance=lambda _, classes: 1 / classes,
+            by_chance=_recall_by_chance,
             higher_is_better=True,
             low=0,
             high=1,
@@ -247,7 +255,7 @@ METRICS: Mapping[str, Metric] = {
             key="balanced_acc",
             title="balanced accuracy",
             scores=_balanced_accuracy,
-            by_chance=lambda _, classes: 1 / classes,
+            by_chance=_recall_by_chance,
             higher_is_better=True,
             low=0,
             high=1,
@@ -273,7 +281,7 @@ METRICS: Mapping[str, Metric] = {
             key="loss",
             title="log-loss",
             scores=_log_loss,
-            by_chance=lambda _, classes: math.log(classes),
+            by_chance=_loss_by_chance,
             higher_is_better=False,
             low=0,
             high=None,
