@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.test_train import TRAIN, VIEW, model
+from tests.test_train import TRAIN, VAL, VIEW, model, opinionated
 from tests.tiny import TRAINER, Tiny
-from tlfw.evaluate import examine, measures, outputs
+from tlfw.evaluate import examine, measures, outputs, validate
 from tlfw.interruption import Interrupted, heeded
 
 
@@ -45,6 +45,15 @@ def test_outputs_keep_the_order_and_the_models_mode() -> None:
         expected = net(TRAIN.batch(range(len(TRAIN.labels_N)), None, 0), "target")
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert all(torch.equal(tensor, state[name]) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("batch", [4, 64])
+def test_validation_is_of_all_images(monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+    monkeypatch.setattr("tlfw.evaluate.BATCH", batch)
+    net = opinionated(model())
+    expected = measures(outputs(TRAINER, net, lambda x: net(x, "target"), VAL), VAL.labels_N)
+    found = validate(TRAINER, net, "target", VAL)
+    assert {**found, "ece": expected["ece"]} == pytest.approx(expected)
 
 
 def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -> None:
