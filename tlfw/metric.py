@@ -261,6 +261,8 @@ METRICS: Mapping[str, Metric] = {
             high=1,
             units=PERCENT,
             fewest=100,
+            # Simulated with 2 to 10 classes, its interval covered 44 to 96 % below, and 90 to 96 % above if the model
+            # makes about four errors in the rarest class.
             fewest_of_a_class=20,
         ),
         Metric(
@@ -274,7 +276,7 @@ METRICS: Mapping[str, Metric] = {
             high=1,
             units=PERCENT,
             fewest=100,
-            fewest_of_a_class=20,
+            fewest_of_a_class=20,  # the same: 64 to 99 % below, 92 to 98 % above
         ),
         Metric(
             name="log_loss",
@@ -286,7 +288,8 @@ METRICS: Mapping[str, Metric] = {
             low=0,
             high=None,
             units=NATS,
-            # Few images have most of the loss: in simulations the interval covers 72 % at 20, 88 % at 100.
+            # Few images have most of the loss. Simulated, its interval covered 72 to 95 % at 100 images and 91 to 95 %
+            # at 900; the less, the rarer errors are.
             fewest=800,
         ),
     )
