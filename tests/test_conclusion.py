@@ -29,7 +29,9 @@ def test_a_sweeps_report_is_in_its_folder_on_the_terminal_and_in_wandb(
     assert "Training budgets differ" in begun.notes
     assert begun.notes.count("joint / full") >= 1
     found = read(path)
-    assert found["summary"]["best/cell"] == "joint / full"
+    assert found["summary"]["first/cell"] == "joint / full"
+    assert found["summary"]["first/verdict"] == "not answered"
+    assert "The model to use is" in begun.notes
     (table,) = path.parent.glob("files/media/table/leaderboard*.json")
     assert len(json.loads(table.read_text())["data"]) == 10
     figures = {each.name.split("_")[0] for each in path.parent.glob("files/media/images/figures/*.png")}

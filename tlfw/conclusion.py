@@ -13,6 +13,7 @@ from tlfw.identity import digest
 from tlfw.report import FIGURES, PAGE, report
 from tlfw.report.findings import Findings
 from tlfw.report.leaderboard import rows
+from tlfw.report.tables import said
 from tlfw.report.terminal import show
 from tlfw.tracking import Tracking
 
@@ -35,7 +36,8 @@ def conclude(folder: Path, tracking: Tracking, *, track: bool) -> None:
 
 def leave(findings: Findings, folder: Path, tracking: Tracking) -> None:
     """Put a report into W&B, as one run of the sweep's group: leaderboard, figures, and the verdict as its notes."""
-    verdict = "\n".join([*findings.unequal, *(f"{task.sentence} {task.advice}".strip() for task in findings.tasks)])
+    words = [(task.sentence, task.advice, *task.remarks, said(task)) for task in findings.tasks]
+    verdict = "\n".join([*findings.unequal, *(" ".join(filter(None, each)) for each in words)])
     ids = sorted(run.record.run_id for run in findings.gathered.runs)
     tracked = tracking.open(
         id=f"report-{digest([findings.title, ids])[:16]}",
@@ -52,9 +54,9 @@ def leave(findings: Findings, folder: Path, tracking: Tracking) -> None:
     tracked.show({"leaderboard": board}, {f"{FIGURES}/{name}": path for name, path in pictures.items()})
     best = {}
     if len(findings.tasks) == 1:  # of several, each has its own
-        best = {f"best/{name}": board[0][name] for name in ("cell", "test_accuracy", "low", "high", "val_accuracy")}
+        best = {f"first/{name}": board[0][name] for name in ("cell", "value", "low", "high", "validation", "verdict")}
     tracked.finish({**best, "verdict": [task.kind for task in findings.tasks], "status": "done"})
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, "settings": json.dumps(row["settings"], sort_keys=True, default=str)}
+    return {**row, **{name: json.dumps(row[name], sort_keys=True, default=str) for name in ("settings", "compared")}}

@@ -69,6 +69,12 @@ class Record:
     environment: dict[str, Any]
     attempt: int = 0
     error: str | None = None
+    trains: str | None = None
+    drawn: float | None = None
+    ended: str | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    fold: int | None = None
+    near_copies: str | None = None
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> Path:

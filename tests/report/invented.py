@@ -23,8 +23,16 @@ def content_of(images: int, classes: Sequence[str] = CLASSES) -> str:
 
 
 def kept_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that decide numbers, and are no seed."""
-    others = ("seed", "source.split_seed", "target.split_seed", "threads", "checkpoint_seconds")
+    """Those that decide numbers, and are no seed, no weights, and not where the images are divided."""
+    others = (
+        "seed",
+        "source.split_seed",
+        "target.split_seed",
+        "threads",
+        "checkpoint_seconds",
+        "backbone.weights",
+        "fold",
+    )
     return {n: v for n, v in flat(whole).items() if not n.startswith(UNKEYED) and n not in others}
 
 
@@ -49,10 +57,12 @@ def run(
     *,
     val: float | None = None,
     labelled: int | None = 10,
+    draw: int = 0,
     lr: float = 0.001,
     backbone: str = "resnet18",
     settings: Mapping[str, Any] | None = None,
     classes: Sequence[str] = CLASSES,
+    groups: Sequence[str] | None = None,
     sweep: str = "invented",
     **changes: Any,
 ) -> Record:
@@ -60,10 +70,13 @@ def run(
 
     Args:
         val: validation accuracy; None: the test's.
+        draw: which images are labelled.
         changes: fields of the record that are others.
     """
     labels_N = labels_of(len(correct_N), len(classes))
-    prediction_N = np.where(correct_N, labels_N, (labels_N + 1 + (np.arange(len(labels_N)) % 3)) % len(classes))
+    prediction_N = np.where(
+        correct_N, labels_N, (labels_N + 1 + np.arange(len(labels_N)) % min(3, max(len(classes) - 1, 1))) % len(classes)
+    )
     accuracy = float(correct_N.mean())
     steps = {"pretrain": 500, "adapt": 150}
     names = ["pretrain", "adapt"] if data_mix.startswith("pretrain") else ["adapt"]
@@ -75,8 +88,8 @@ def run(
         "seed": seed,
         "backbone": {"name": backbone, "weights": None},
         "source": {"split_seed": 0},
-        "target": {"train_per_class": labelled, "split_seed": 0},
-        "freeze_policy": {"lr_head": lr},
+        "target": {"train_per_class": labelled, "split_seed": draw},
+        "freeze_policy": {"lr_head": lr, "n": {"last_layer": 0, "full": "all"}.get(freeze_policy, 1)},
         **(settings or {}),
     }
     kept = None if data_mix == "target_only" else round(0.9 - 0.3 * (freeze_policy == "full") + 0.01 * seed, 3)
@@ -124,11 +137,15 @@ def run(
             "target": "mine",
             "labels": ["random_features"] if data_mix == "joint" and freeze_policy != "full" else [],
             "images": {"target": {"train": 40, "val": 10, "test": len(correct_N)}},
-            "content": {"target": {"train": "a", "val": "b", "test": content_of(len(correct_N), classes)}},
+            "content": {
+                "target": {"train": f"a{draw}", "val": f"b{draw}", "test": content_of(len(correct_N), classes)}
+            },
             "settings": whole,
             "metrics": {
                 "target/val/acc": accuracy if val is None else val,
                 "target/val/loss": 1.0,
+                "target/val/balanced_acc": accuracy if val is None else val,
+                "target/val/macro_f1": accuracy if val is None else val,
                 "source/val/acc": kept,
                 "source/val/loss": None if kept is None else 0.5,
                 "target/test/acc": accuracy,
@@ -148,11 +165,16 @@ def run(
                 "peak_memory_bytes": 10**9,
             },
             "environment": {"device": "cpu", "numerics": {"device": "cpu", "threads": 1}},
+            "trains": {"last_layer": "head", "full": "all"}.get(freeze_policy, "blocks"),
+            "drawn": None if labelled is None else labelled / 200,
             **changes,
         }
     )
     folder = outputs / "runs" / f"{data_mix}-{freeze_policy}-{backbone}-s{seed}-{record.run_id[:12]}"
     folder.mkdir(parents=True)
+    if record.status != "done":
+        record.write(folder)
+        return record
     np.savez_compressed(
         folder / "predictions.npz",
         index=np.arange(len(labels_N)),
@@ -162,6 +184,7 @@ def run(
         confidence=(0.4 + 0.55 * correct_N * ((labels_N + 3) % 7) / 7 + 0.04 * (seed % 3)).astype(np.float32),
         name=np.asarray([f"mine/test/{classes[label]}/{i}.png" for i, label in enumerate(labels_N)]),
         classes=np.asarray(classes),
+        **({} if groups is None else {"group": np.asarray(groups)}),
     )
     record.write(folder)
     return record
@@ -180,11 +203,15 @@ def sweep(
     backbones: Sequence[str] = ("resnet18",),
     best: Mapping[tuple[str, str], float] | None = None,
     random: int = 0,
+    by: str = "both",
+    planned: int | None = None,
     **changes: Any,
 ) -> Path:
     """A whole grid, with its plan: -> the sweep's folder.
 
     Args:
+        seeds: how many repetitions. by: `both`: each has a draw of its own; `seed`: all have the same.
+        planned: the repetitions that were first asked for; None: as many.
         best: (data mix, freeze policy) -> what is added to the latent mean; others are all alike.
     """
     generator = np.random.default_rng(random)
@@ -196,14 +223,37 @@ def sweep(
                 for seed in range(seeds):
                     mean = 0.8 + 0.2 * np.log10((count or 500) / 10) + (best or {}).get((mix, policy), 0.0)
                     right = correct(generator, mean, hard_N=hard_N)
-                    record = run(outputs, mix, policy, seed, right, labelled=count, backbone=backbone, **changes)
-                    ids.append(record.run_id)
-    return plan(outputs, ids)
+                    given = {"labelled": count, "backbone": backbone, "draw": seed if by == "both" else 0}
+                    ids.append(run(outputs, mix, policy, seed, right, **{**given, **changes}).run_id)
+    return plan(outputs, ids, repetitions=planned or seeds)
 
 
-def plan(outputs: Path, ids: Sequence[str], name: str = "invented") -> Path:
-    """The folder of a sweep of these runs."""
+def plan(
+    outputs: Path,
+    ids: Sequence[str],
+    name: str = "invented",
+    *,
+    repetitions: int = 1,
+    names: Mapping[str, Mapping[str, str]] | None = None,
+    **ask: Any,
+) -> Path:
+    """The folder of a sweep of these runs.
+
+    Args:
+        repetitions: that it was asked for.
+        names: run id -> the names of the options that it was asked for with, if they are not the record's.
+        ask: more of what it was asked for.
+    """
     folder = outputs / "sweeps" / name
     folder.mkdir(parents=True)
-    (folder / "plan.json").write_text(json.dumps({"records": "../../runs", "runs": [{"run_id": id} for id in ids]}))
+    facts = {
+        "schema": 2,
+        "sweep": name,
+        "records": "../../runs",
+        "asked": [
+            {"repetitions": repetitions, "metric": "accuracy", "margin": None, "compare": [], "note": None} | ask
+        ],
+        "runs": [{"run_id": id, "asked": [0], **(names or {}).get(id, {})} for id in ids],
+    }
+    (folder / "plan.json").write_text(json.dumps(facts))
     return folder

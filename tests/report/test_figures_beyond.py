@@ -71,7 +71,7 @@ def test_figures_have_an_arrow_for_them_and_all_else_on_their_axes(low: Findings
                 inside = axes.transAxes.inverted().transform(axes.transData.transform(data))
                 assert (inside > -1e-9).all(), name
                 assert (inside < 1 + 1e-9).all(), name
-    low_end = min(task.accuracies[i].low for i in real)
+    low_end = min(task.means[i].low for i in real)
     assert 100 * low_end - 5 < drawn(low, "accuracy").axes[0].get_xlim()[0] <= 100 * low_end
     for each in pictures(low):
         assert faults(drawn(low, each.name)) == [], each.name
@@ -83,7 +83,7 @@ def test_colours_are_ruled_by_the_others(low: Findings) -> None:
         grey = np.array(to_rgba(faint()))
     faces = [patch.get_facecolor() for axes in figure.axes[:2] for patch in axes.patches if patch.get_fill()]
     assert sum(bool(np.allclose(face, grey)) for face in faces) == 4
-    real = [one.mean for t in low.tasks for c, one in zip(t.cells, t.accuracies, strict=True) if not c.random_features]
+    real = [mean.value for t in low.tasks for c, mean in zip(t.cells, t.means, strict=True) if not c.random_features]
     assert figure.axes[-1].get_ylim()[0] == pytest.approx(100 * min(real))
     assert "Grey: random features" in picture(low, "paradigms").caption
     assert "Colours end at " in picture(low, "comparisons").caption

@@ -66,7 +66,7 @@ def test_one_cell_with_one_seed(tmp_path: Path) -> None:
     findings = one_run(tmp_path)
     names = [each.name for each in pictures(findings)]
     assert names == ["accuracy", "curves", "forgetting", "confusion", "classes", "calibration"]
-    assert "1 seed a cell, 40 test images" in picture(findings, "accuracy").caption
+    assert "1 repetition a cell, 40 test images" in picture(findings, "accuracy").caption
     for name in names:
         assert faults(drawn(findings, name)) == [], name
 
@@ -92,16 +92,11 @@ def many(findings: Findings, cells: int) -> Findings:
     """The same cells again and again."""
     task = findings.tasks[0]
     places = sorted(i % len(task.cells) for i in range(cells))
-    block = np.ix_(places, places)
-    found = task.differences
-    matrices = {name: getattr(found, name)[block] for name in ("mean", "low", "high", "p", "seeds")}
     several = dataclasses.replace(
         task,
         cells=tuple(task.cells[i] for i in places),
-        accuracies=tuple(task.accuracies[i] for i in places),
-        correct=tuple(task.correct[i] for i in places),
-        differences=dataclasses.replace(found, **matrices),
-        adjusted=task.adjusted[block],
+        estimate=task.estimate.ordered(places),
+        adjusted=task.adjusted[np.ix_(places, places)],
         group=tuple(k for k, i in enumerate(places) if i in task.group),
     )
     return dataclasses.replace(

@@ -18,21 +18,21 @@ def test_a_grid_becomes_one_task_with_everything_about_each_cell(tmp_path: Path)
     found = find_out([invented.sweep(tmp_path, seeds=5, images=900, best={("pretrain_finetune", "full"): 1.5})])
     (task,) = found.tasks
     assert (found.title, found.target, found.test_images, found.classes) == ("invented", "mine", 900, invented.CLASSES)
-    assert task.kind == "winner"
+    assert task.kind == "best"
     assert task.cells[0].name == "pretrain_finetune / full"
     assert len(task.cells) == len(found.costs[0]) == len(found.mistakes[0]) == 10
     assert found.comparisons == 28  # of the eight that are no controls on random features
     assert set(found.confusions[0]) == {0, rival(task)}
     assert task.cells[rival(task) or 0].data_mix == "target_only"
-    means = [one.mean for one in task.accuracies]
-    assert means == sorted(means, reverse=True)
-    for cell, one in zip(task.cells, task.accuracies, strict=True):
-        assert one.mean == pytest.approx(cell.mean("target/test/acc"))
-        assert one.low < one.mean < one.high
+    values = [mean.value for mean in task.means]
+    assert values == sorted(values, reverse=True)
+    for cell, mean in zip(task.cells, task.means, strict=True):
+        assert mean.value == pytest.approx(cell.mean("target/test/acc"))
+        assert mean.low < mean.value < mean.high
 
 
 def test_labelled_images_make_tasks_fewest_first(tmp_path: Path) -> None:
-    found = find_out([invented.sweep(tmp_path, labelled=(50, None, 10), seeds=2)])
+    found = find_out([invented.sweep(tmp_path, labelled=(50, None, 10))])
     assert [task.labelled for task in found.tasks] == [10, 50, None]
     assert found.comparisons == 3 * 28
 
@@ -63,8 +63,8 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     folder = invented.sweep(tmp_path, seeds=2)
     next(tmp_path.glob("runs/joint-full-*-s1-*/record.json")).unlink()
     found = find_out([folder])
-    assert found.notes[0].startswith("19 of 20 runs are done (1 not there yet)")
-    assert any("as many seeds" in said for said in found.unequal)
+    assert found.notes[0] == "19 of 20 runs are done (1 not there yet): what follows may change."
+    assert any(said.startswith("joint / full lacks some of the 2 repetitions") for said in found.tasks[0].remarks)
 
 
 def test_a_report_needs_no_torch() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.report import invented
 from tlfw.errors import ConfigError
-from tlfw.report.gather import gather
+from tlfw.report.gather import Wanted, gather
 
 RIGHT = np.arange(20) % 3 > 0
 
@@ -121,3 +121,98 @@ def test_records_that_someone_edited_are_left_out(tmp_path: Path, field: str, va
     found = gather([tmp_path])
     assert len(found.runs) == 1
     assert f"has no usable {field}" in found.notes[0]
+
+
+def test_a_diverged_run_is_a_result_and_not_missing(tmp_path: Path) -> None:
+    ids = [made(tmp_path, 0), made(tmp_path, 1, status="diverged")]
+    found = gather([invented.plan(tmp_path, ids)])
+    assert [run.record.seed for run in found.diverged] == [1]
+    assert (len(found.runs), found.missing, found.whole) == (1, {}, True)
+
+
+def test_a_sweep_is_whole_when_nothing_is_to_come(tmp_path: Path) -> None:
+    ids = [made(tmp_path, 0), made(tmp_path, 1, status="failed", error="e")]
+    assert gather([invented.plan(tmp_path, ids)]).whole
+    assert not gather([invented.plan(tmp_path, [*ids, "f" * 32], name="more")]).whole
+    ids.append(made(tmp_path, 2, status="interrupted"))
+    assert not gather([invented.plan(tmp_path, ids, name="cut")]).whole
+
+
+def test_what_was_planned_is_what_was_first_asked_for_that_can_answer(tmp_path: Path) -> None:
+    folder = invented.plan(tmp_path, [made(tmp_path)])
+    plan = json.loads((folder / "plan.json").read_text())
+
+    def planned(*counts: int) -> int | None:
+        plan["asked"] = [{"repetitions": count} for count in counts]
+        plan["runs"][0]["asked"] = [len(counts) - 1]
+        (folder / "plan.json").write_text(json.dumps(plan))
+        return gather([folder]).planned
+
+    assert planned(5) == planned(5, 8) == planned(1, 2, 5, 3) == 5
+    assert planned(1) is planned(1, 2) is None
+
+
+def test_several_sweeps_with_several_plans_have_none(tmp_path: Path) -> None:
+    id = made(tmp_path)
+    folders = [
+        invented.plan(tmp_path, [id], name=name, repetitions=count) for name, count in (("a", 3), ("b", 5), ("c", 5))
+    ]
+    assert gather(folders[1:]).planned == 5
+    assert gather(folders).planned is None
+    assert gather([tmp_path]).planned is None
+
+
+def test_a_plan_of_before_names_was_written_down_is_read(tmp_path: Path) -> None:
+    folder = invented.plan(tmp_path, [made(tmp_path)])
+    plan = {"schema": 1, "records": "../../runs", "runs": [{"run_id": made(tmp_path, 1)}], "note": "so it was"}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    found = gather([folder])
+    assert [run.data_mix for run in found.runs] == ["joint"]
+    assert found.notes == ("so it was",)
+
+
+def test_runs_on_images_that_have_changed_since_are_left_out(tmp_path: Path) -> None:
+    old = made(tmp_path, 0)
+    new = invented.run(tmp_path, "joint", "full", 1, RIGHT[:15]).run_id
+    folder = invented.plan(tmp_path, [old, new])
+    plan = json.loads((folder / "plan.json").read_text())
+    plan["asked"] *= 2
+    plan["runs"][1]["asked"] = [1]
+    (folder / "plan.json").write_text(json.dumps(plan))
+    found = gather([folder])
+    assert [run.record.run_id for run in found.runs] == [new]
+    assert found.notes == ("1 runs were tested on other images than the latest of their sweep, and are left out.",)
+
+
+def test_what_is_judged_by_is_asked_for_wanted_or_the_runs_own(tmp_path: Path) -> None:
+    id = made(tmp_path, settings={"metric": "macro_f1", "compare": ["freeze_policy.n"], "margin": None})
+    alone = gather([tmp_path])
+    assert (alone.metric.name, alone.margin, alone.compare) == ("macro_f1", None, ("freeze_policy.n",))
+    folder = invented.plan(tmp_path, [id], metric="log_loss", margin=0.02)
+    asked = gather([folder])
+    assert (asked.metric.name, asked.margin, asked.compare) == ("log_loss", 0.02, ())
+    wanted = gather([folder], Wanted(metric="accuracy", margin=0.01, compare=("seed",)))
+    assert (wanted.metric.name, wanted.margin, wanted.compare) == ("accuracy", 0.01, ("seed",))
+
+
+def test_sweeps_that_were_judged_differently_need_a_word(tmp_path: Path) -> None:
+    id = made(tmp_path)
+    folders = [invented.plan(tmp_path, [id], name=name, metric=name) for name in ("accuracy", "macro_f1")]
+    with pytest.raises(ConfigError, match=r"--metric: .*accuracy.*macro_f1"):
+        gather(folders)
+    assert gather(folders, Wanted(metric="macro_f1")).metric.name == "macro_f1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"), [({"metric": "f1"}, "metric"), ({"compare": ("lr",)}, "compare: no run has")]
+)
+def test_what_nobody_knows_is_refused(tmp_path: Path, wanted: dict, said: str) -> None:
+    made(tmp_path)
+    with pytest.raises(ConfigError, match=said):
+        gather([tmp_path], Wanted(**wanted))
+
+
+def test_a_metric_that_the_runs_do_not_have_is_refused(tmp_path: Path) -> None:
+    made(tmp_path, metrics={"target/val/acc": 0.5})
+    with pytest.raises(ConfigError, match=r"metric: 1 runs have no macro F1 .*joint-full-"):
+        gather([tmp_path], Wanted(metric="macro_f1"))

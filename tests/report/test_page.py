@@ -17,6 +17,7 @@ from tlfw.report import page as room
 from tlfw.report.digits import chance, percent, percents, points
 from tlfw.report.findings import Findings, find_out
 from tlfw.report.page import _lead, html
+from tlfw.report.sentences import shipped
 
 VOID = {"meta", "link", "img", "source", "wbr"}
 
@@ -79,8 +80,8 @@ def spaced(text: str) -> str:
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Findings, str]:
     """Two tasks, a lead, and odd class names."""
-    best = {("pretrain_finetune", "full"): 2.0, ("joint", "full"): 2.0}
-    folder = invented.sweep(tmp_path, labelled=(10, None), images=400, classes=ODD, best=best)
+    best = {("pretrain_finetune", "full"): 1.1, ("joint", "full"): 1.1}
+    folder = invented.sweep(tmp_path, seeds=4, labelled=(10, None), images=400, classes=ODD, best=best)
     return made(folder, monkeypatch)
 
 
@@ -91,23 +92,24 @@ def test_the_verdict_comes_first_but_for_budgets_that_differ(written: tuple[Find
     assert order == sorted(order)
     assert order[-1] < said.index("Leaderboard with 10 labelled images a class")
     for task in findings.tasks:
-        assert spaced(task.advice) in said
+        for text in (task.advice, *task.remarks, shipped(task, task.shipped)):
+            assert spaced(text) in said
 
 
 def test_its_numbers_are_the_findings(written: tuple[Findings, str]) -> None:
     findings, text = written
     tables = Page(text).tables
     for t, task in enumerate(findings.tasks):
-        shown = tables[2 * t]
+        shown = tables[3 * t]
         assert len(shown) == 1 + len(task.cells)
         for i, (cell, row) in enumerate(zip(task.cells, shown[1:], strict=True)):
-            accuracy = task.accuracies[i]
+            mean = task.means[i]
             assert row[0].startswith(cell.name + ("*" if cell.random_features else " "))
-            assert row[1] == percent(accuracy.mean) + percents(accuracy.low, accuracy.high)
+            assert row[1] == percent(mean.value) + percents(mean.low, mean.high)
             if i:
-                assert row[3].startswith(points(task.differences.mean[i, 0]))
+                assert row[3].startswith(points(task.estimate.difference[i, 0]))
                 assert row[4] == chance(task.adjusted[i, 0])
-            assert ("worse" in row[0]) == (i not in task.group)
+            assert ("worse" in row[0]) == task.worse(i, 0)
 
 
 def test_names_are_shown_and_are_no_markup(written: tuple[Findings, str]) -> None:
@@ -172,7 +174,7 @@ def test_one_cell_one_seed_and_no_mistake(tmp_path: Path, monkeypatch: pytest.Mo
     _, text = made(invented.plan(tmp_path, [record.run_id], name="<b>&"), monkeypatch)
     said = spaced(Page(text).text)
     assert "there is nothing to compare it with" in said
-    assert "Training on “mine” alone, with 10 labelled images a class, 1 seed each" in said
+    assert "Training on “mine” alone, with 10 labelled images a class, 1 repetition each" in said
     assert "the same 50 images" in said
     for nothing in ("No two cells were given", "No cell was trained on a source", "No class is taken", "there is none"):
         assert nothing in said
@@ -184,13 +186,13 @@ def test_the_lead_counts_what_was_compared(tmp_path: Path) -> None:
     folder = invented.sweep(tmp_path, seeds=2, images=40, labelled=(10, 50, None), backbones=("a", "b"))
     assert _lead(find_out([folder])) == (
         "9 ways of transferring to “mine”, and training on it alone, on 2 backbones, "
-        "with 10, 50 or all labelled images a class, 2 seeds each, tested on the same 40 images of 5 classes."
+        "with 10, 50 or all labelled images a class, 2 repetitions each, tested on the same 40 images of 5 classes."
     )
     right = np.ones(1, dtype=bool)
     for number, source in enumerate(("this", "that")):
         invented.run(tmp_path / "two", "joint", "full", number, right, source=source, classes=("x", "y"))
     assert _lead(find_out([tmp_path / "two"])) == (
-        "1 way of transferring to “mine”, from 2 sources, with 10 labelled images a class, 1 seed each, "
+        "1 way of transferring to “mine”, from 2 sources, with 10 labelled images a class, 1 repetition each, "
         "tested on 1 image of 2 classes."
     )
 

@@ -17,7 +17,9 @@ from tests.report.sketched import instead
 from tlfw.report import folder_for, report
 from tlfw.report.__main__ import main
 
-FILES = {"report.html", "report.json", "leaderboard.csv", "leaderboard.md", "leaderboard.tex"}
+FILES = {
+    "report.html", "report.json", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "runs.csv", "classes.csv",
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -31,9 +31,10 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
         invented.sweep(
             tmp_path_factory.mktemp("tables"),
             labelled=(10, None),
+            seeds=4,
             images=400,
             classes=ODD,
-            best={("pretrain_finetune", "full"): 2.0, ("joint", "full"): 2.0},
+            best={("pretrain_finetune", "full"): 1.1, ("joint", "full"): 1.1},
         )
     )
 
@@ -46,45 +47,57 @@ def test_csv_holds_the_findings_numbers(findings: Findings) -> None:
         for i, cell in enumerate(task.cells):
             row = next(at)
             assert (int(row["rank"]), row["cell"]) == (i + 1, cell.name)
-            assert float(row["test_accuracy"]) == task.accuracies[i].mean
-            assert float(row["low"]) == task.accuracies[i].low
-            assert float(row["seed_sd"]) == task.accuracies[i].seed_sd
+            assert (row["metric"], float(row["value"])) == ("accuracy", task.means[i].value)
+            assert float(row["low"]) == task.means[i].low
+            assert float(row["sd"]) == task.means[i].sd
+            shares = [float(row[f"from_{part}"]) for part in ("repetitions", "images", "rest")]
+            assert shares == pytest.approx(task.means[i].shares)
+            assert float(row["chance"]) == 1 / 5
             assert float(row["shared_flops"]) == findings.costs[t][i].shared_flops
             assert float(row["ece"]) == findings.mistakes[t][i].ece
             assert float(row["macro_f1"]) == cell.mean("target/test/macro_f1")
-            assert (row["in_best_group"] == "True") == (i in task.group)
-            assert (row["source_kept"] == "") == (cell.data_mix == "target_only")
+            assert row["verdict"] == standing(task, i)
+            assert (row["source_kept"] == "") == (cell.data_mix == "target_only") == (row["control"] == "True")
             assert (row["random_features"] == "True") == cell.random_features
             if i:
-                assert float(row["p_against_best"]) == task.adjusted[i, 0]
-                assert float(row["difference"]) == task.differences.mean[i, 0] <= 0
+                assert float(row["p_to_first"]) == task.adjusted[i, 0]
+                assert float(row["difference"]) == task.estimate.difference[i, 0] <= 0
             else:
-                assert row["p_against_best"] == row["difference"] == ""
+                assert row["p_to_first"] == row["difference"] == ""
 
 
 def test_json_holds_everything(findings: Findings) -> None:
     read = json.loads(json_text(findings))
-    assert read["schema"] == 1
+    assert (read["schema"], read["metric"], read["planned_repetitions"], read["whole"]) == (2, "accuracy", 4, True)
     assert read["classes"] == list(ODD)
     assert read["unequal"] == list(findings.unequal)
     assert read["comparisons"] == findings.comparisons == 56
     for t, (task, told) in enumerate(zip(findings.tasks, read["tasks"], strict=True)):
         names = [cell.name for cell in task.cells]
         assert (told["kind"], told["sentence"], told["advice"]) == (task.kind, task.sentence, task.advice)
-        assert told["best_group"] == [names[i] for i in task.group]
+        assert told["group"] == [names[i] for i in task.group]
+        assert told["best"] is (names[0] if task.kind == "best" else None)
+        assert (told["level"], told["scope"], told["remarks"]) == (0.04, task.scope, list(task.remarks))
+        assert [names.index(worse) for worse, _ in told["worse"]] == [
+            i for i in range(10) for j in range(i) if task.worse(i, j)
+        ]
+        assert told["ship"]["cell"] == names[task.shipped.cell]
+        assert told["ship"]["tested"]["low"] == task.shipped.tested.low
         assert len(told["comparisons"]) == 45
         for each in told["comparisons"]:
             i, j = names.index(each["one"]), names.index(each["other"])
             assert i < j
-            assert each["difference"] == task.differences.mean[i, j]
+            assert each["difference"] == task.estimate.difference[i, j]
             assert each["adjusted"] == task.adjusted[i, j]
-            assert each["ahead"] == round(task.differences.ahead[i, j])
+            assert each["high"] - each["difference"] == pytest.approx(float(task.estimate.reach(i, j)))
+            assert each["apart"] == task.apart(i, j)
         for i, cell in enumerate(told["cells"]):
             looked = findings.mistakes[t][i]
             assert list(cell["accuracy_by_class"].values()) == looked.accuracy_K.tolist()
             assert cell["confused"][0]["class"] == ODD[looked.confused[0][0]]
             assert [v is None for v in cell["calibration"]["right"]] == np.isnan(looked.right_B).tolist()
-            assert len(cell["runs"]) == 3
+            assert [run["seed"] for run in cell["runs"]] == [0, 1, 2, 3]
+            assert [run["value"] for run in cell["runs"]] == list(task.means[i].values)
         for each in told["equal_budgets"]:
             assert each["best"][0] == each["cells"][0]
             assert each["most"] - each["least"] <= 0.05 * each["most"]
@@ -96,7 +109,7 @@ def test_json_says_how_many_comparisons_it_leaves_out(findings: Findings, monkey
     monkeypatch.setattr(tables, "MOST_COMPARISONS", 89)
     read = json.loads(json_text(findings))
     assert read["comparisons_left_out"] == 90 - 18
-    assert all(each["one"] == task["best_group"][0] for task in read["tasks"] for each in task["comparisons"])
+    assert all(each["one"] == task["group"][0] for task in read["tasks"] for each in task["comparisons"])
 
 
 def test_the_same_findings_give_the_same_bytes(findings: Findings) -> None:
@@ -138,14 +151,21 @@ def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> Non
         assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") == 1
     assert [text.count(rf"\{rule}") for rule in ("toprule", "midrule", "bottomrule")] == [1, 2, 1]
     caption = next(line for line in text.splitlines() if line.startswith(r"\caption"))
-    for said in ("3 seeds", "400 test images", r"95 \% intervals", "56 comparisons (Holm)", "random features", "Bold"):
+    for said in (
+        "4 repetitions",
+        "400 test images",
+        r"95 \% intervals",
+        "56 comparisons (Holm)",
+        "random features",
+        "Bold",
+    ):
         assert said in caption
     for task, members in zip(findings.tasks, rows(findings), strict=True):
         bold = [latex(row.cell) for i, row in enumerate(members) if i in task.group]
-        assert task.kind in ("winner", "group")
+        assert task.kind in ("best", "group")
         for name in bold:
             assert rf"\textbf{{{name}}}" in text
-    best = findings.tasks[0].accuracies[0].mean
+    best = findings.tasks[0].means[0].value
     assert rf"\textbf{{{100 * best:.1f}}}" in text
 
 
@@ -154,13 +174,13 @@ def test_markdown_is_a_table_with_the_verdict_before_it(findings: Findings) -> N
     lines = text.splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 * (10 + 2)
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {10}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {11}
     assert text.index(md(findings.unequal[0])) < text.index(md(findings.tasks[0].sentence)) < text.index(table[0])
-    assert f"**{100 * findings.tasks[0].accuracies[0].mean:.1f} %**" in text
+    assert f"**{100 * findings.tasks[0].means[0].value:.1f}**" in text
 
 
 def test_where_nothing_is_known_to_be_worse_nothing_is_bold(tmp_path: Path) -> None:
-    findings = found(invented.sweep(tmp_path, images=40))
+    findings = found(invented.sweep(tmp_path, images=120))
     assert findings.tasks[0].kind == "undecided"
     assert "\\textbf" not in tex_text(findings)
     assert "**" not in md_text(findings)
@@ -173,13 +193,13 @@ def test_one_cell_and_one_seed(tmp_path: Path) -> None:
     findings = found(invented.plan(tmp_path, [record.run_id], name="a | <b>_%"))
     read = json.loads(json_text(findings))
     (cell,) = read["tasks"][0]["cells"]
-    assert (cell["seed_sd"], cell["p_against_best"], read["comparisons"]) == (None, None, 0)
+    assert (cell["sd"], cell["p_to_first"], read["comparisons"]) == (None, None, 0)
     assert "# a \\| &lt;b&gt;\\_%" in md_text(findings)
-    assert "test images only, for there is one seed" in tex_text(findings)
+    assert "test images only, for there is one repetition" in tex_text(findings)
     assert len(csv_text(findings).splitlines()) == 2
 
 
-def test_cells_that_share_no_seed_have_no_comparison(tmp_path: Path) -> None:
+def test_cells_that_share_no_repetition_have_no_comparison(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     ids = [
         invented.run(tmp_path, mix, "full", seed, random.random(60) < 0.7).run_id
@@ -187,5 +207,5 @@ def test_cells_that_share_no_seed_have_no_comparison(tmp_path: Path) -> None:
     ]
     findings = found(invented.plan(tmp_path, ids))
     (each,) = json.loads(json_text(findings))["tasks"][0]["comparisons"]
-    assert (each["seeds"], each["difference"], each["p"], each["ahead"]) == (0, None, None, None)
+    assert (each["repetitions"], each["difference"], each["p"], each["apart"]) == (0, None, None, False)
     assert "| – |" in md_text(findings)

@@ -45,7 +45,7 @@ def test_rows_hold_the_findings_numbers(findings: Findings) -> None:
     for i, cell in enumerate(task.cells[:ROWS]):
         (row,) = [line for line in lines if line.startswith(f"{i + 1} ") and " to " in line]
         assert cell.name + ("*" if cell.random_features else "") in row
-        assert percent(task.accuracies[i].mean) in row
+        assert percent(task.means[i].value) in row
         assert standing(task, i) in row
         assert row.rstrip().endswith(duration(costs[i].shared_seconds))
     assert f"and {20 - ROWS} more" in told(findings)
@@ -59,7 +59,7 @@ def test_it_is_plain_where_that_is_no_terminal(findings: Findings) -> None:
 
 def test_a_narrow_terminal_loses_no_number(findings: Findings) -> None:
     said = told(findings, force_terminal=True, no_color=True, width=80)
-    assert percent(findings.tasks[0].accuracies[0].mean) in said
+    assert percent(findings.tasks[0].means[0].value) in said
     assert "…" not in said
 
 

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tlfw.report.findings import Findings
+    from tlfw.report.gather import Wanted
 
 PAGE = "report.html"
 FIGURES = "figures"
 
 
-def report(places: Sequence[Path], out: Path | None = None) -> Findings:
+def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | None = None) -> Findings:
     """Find out what the runs of `places` say, and write it: report.html, report.json, leaderboard.csv, .md and .tex,
-    and figures/. Each file appears whole, the page last; nothing is written before all of it is known.
+    runs.csv, classes.csv and figures/. Each file appears whole, the page last; nothing is written before all is known.
 
     Args:
         places: sweeps' folders, runs' folders, or folders of runs.
         out: the folder to write to, made if it is not there; None: see `folder_for`.
+        wanted: what to judge by, and what to compare; None: as the sweeps were asked.
 
     Raises:
         ConfigError: there is nothing to report, it cannot be compared, or `out` is a file.
@@ -29,17 +31,21 @@ def report(places: Sequence[Path], out: Path | None = None) -> Findings:
     from tlfw.record import replace_text
     from tlfw.report.figures import leave, pictures
     from tlfw.report.findings import find_out
+    from tlfw.report.gather import AS_ASKED
     from tlfw.report.page import html
+    from tlfw.report.runs_table import classes_csv, runs_csv
     from tlfw.report.tables import csv_text, json_text, md_text, tex_text
 
     folder = folder_for(places) if out is None else out
     _check(folder)
-    findings = find_out(places)
+    findings = find_out(places, wanted or AS_ASKED)
     drawn = pictures(findings)
     texts = {
         "leaderboard.csv": csv_text(findings),
         "leaderboard.md": md_text(findings),
         "leaderboard.tex": tex_text(findings),
+        "runs.csv": runs_csv(findings),
+        "classes.csv": classes_csv(findings),
         "report.json": json_text(findings),
         PAGE: html(findings, drawn),
     }

@@ -23,6 +23,13 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, help="where the report goes (the first sweep's folder, else ./report)"
     )
+    parser.add_argument(
+        "--metric", metavar="NAME", help="what is judged by (as the sweeps were asked for, else accuracy)"
+    )
+    parser.add_argument("--margin", metavar="SIZE", help="the smallest difference that matters, such as 1%%")
+    parser.add_argument(
+        "--compare", metavar="FIELD,…", help="fields whose values make rows of their own, such as freeze_policy.n"
+    )
     return parser.parse_args(given)
 
 
@@ -32,7 +39,14 @@ def main(given: Sequence[str] | None = None) -> None:
     places = [place.expanduser() for place in chosen.places]
     out = folder_for(places) if chosen.out is None else chosen.out.expanduser()
     try:
-        findings = report(places, out)
+        from tlfw.report.gather import Wanted
+
+        wanted = Wanted(
+            metric=chosen.metric,
+            margin=chosen.margin,
+            compare=None if chosen.compare is None else tuple(chosen.compare.split(",")),
+        )
+        findings = report(places, out, wanted)
         from tlfw.report.terminal import show
 
         show(findings, [out / PAGE, out / "report.json", out / "leaderboard.csv"])

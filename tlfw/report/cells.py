@@ -5,29 +5,41 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlfw.identity import digest
-from tlfw.metric import METRICS
-from tlfw.record import FILE
+from tlfw.metric import Metric
+from tlfw.report.estimate import Repetition
 from tlfw.report.gather import Run
-from tlfw.settings import UNKEYED, flat
+from tlfw.settings import UNKEYED
 
-SELECTED_BY = METRICS["accuracy"].at("target/val")
+REPEATED = ("seed", "source.split_seed", "target.split_seed", "fold", "source.fold", "target.fold")
+"""Fields in which repetitions of one and the same thing differ."""
 
-REPLICATE = ("seed", "source.split_seed", "target.split_seed")
-"""What differs between repetitions of one and the same thing."""
-
-Replicate = tuple[Any, ...]
-
-Place = tuple[str, str, str, str | None, int | None]
-"""What a cell is known by: data mix, freeze policy, backbone, source, labelled images a class."""
-
-NOT_NAMED = (*UNKEYED, *REPLICATE, "target.train_per_class", "threads", "checkpoint_seconds", "match_budget")
+NOT_NAMED = (*UNKEYED, *REPEATED, "target.train_per_class", "threads", "checkpoint_seconds", "match_budget", "metric")
 """Fields in which settings are not said to differ."""
+
+COMPARED = ("data mix", "freeze policy", "backbone and its weights", "source", "labelled images")
+"""What always makes cells of their own."""
+
+
+EACH_ITS_OWN = "a file for each seed"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a cell is known by: `compared` are the values of the fields that a person compares."""
+
+    data_mix: str
+    freeze_policy: str
+    backbone: str
+    weights: str | None
+    source: str | None
+    labelled: int | None
+    compared: tuple[tuple[str, str], ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,86 +48,113 @@ class Cell:
 
     Attributes:
         name: what tells it from the other cells of the report.
+        weights: that all repetitions begin with, as they were given; None: there are none, or each has its own.
         labelled: labelled target images a class, validation included; None: all there are.
+        compared: the fields that a person compares -> this cell's values.
         runs: of the chosen settings, by repetition, which are in a fixed order.
         settings: of its hyper-parameters that were varied, those chosen.
-        tried: from how many settings they were chosen.
+        tried: from how many settings they were chosen; tied: how many of these validate equally well, itself included.
         incomplete: how many more were not considered, for they have fewer repetitions.
-        val_accuracy: the mean over the runs, [0, 1].
+        diverged: repetitions of the chosen settings whose loss became NaN or infinite.
+        validation: the mean over the runs of the metric on validation images.
+        trains: what the last stage trains, `head`, `blocks` or `all`; None: unknown.
         random_features: whether nothing below the trained layers ever learnt.
+        control: whether nothing was transferred: no source, and no weights of before.
     """
 
     name: str
     data_mix: str
     freeze_policy: str
     backbone: str
+    weights: str | None
     source: str | None
     labelled: int | None
-    runs: Mapping[Replicate, Run]
+    compared: Mapping[str, str]
+    runs: Mapping[Repetition, Run]
     settings: Mapping[str, Any]
     tried: int
+    tied: int
     incomplete: int
-    val_accuracy: float
+    diverged: int
+    validation: float
+    trains: str | None
     random_features: bool
+    control: bool
 
-    def mean(self, metric: str) -> float | None:
+    @property
+    def kin(self) -> Hashable:
+        """Cells that are equal in it lend each other the variance of repetitions; None: this one is alone. It is known
+        before any number is: what trains, and random features are a kind of their own each."""
+        return None if self.random_features else self.trains
+
+    def mean(self, name: str) -> float | None:
         """Of a record's metric over the runs; None where it does not apply."""
-        values = [run.record.metrics.get(metric) for run in self.runs.values()]
+        values = [run.record.metrics.get(name) for run in self.runs.values()]
         return float(np.mean([v for v in values if v is not None])) if None not in values else None
 
 
-def cells_of(runs: Sequence[Run]) -> tuple[list[Cell], list[str]]:
-    """Group runs, and choose the settings of each group by mean validation accuracy over its repetitions.
+def cells_of(
+    runs: Sequence[Run], metric: Metric, *, compare: Sequence[str] = (), diverged: Sequence[Run] = ()
+) -> tuple[list[Cell], list[str]]:
+    """Group runs, and choose the settings of each group by the metric's mean on validation data over its repetitions.
 
-    Settings with fewer repetitions than others of their cell are not considered. Of equals the first by name wins.
+    Settings with fewer repetitions than others of their cell are not considered. Of equals the first by name is shown.
+
+    Args:
+        compare: fields whose values make cells of their own.
+        diverged: runs that ended so, of any cell.
 
     Returns:
         The cells, and what a reader has to know of how they were chosen.
     """
     grouped: defaultdict[Place, defaultdict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        grouped[_place(run)][run.record.setting].append(run)
+        grouped[_place(run, compare)][run.record.setting].append(run)
+    notes = _weights_by_seed(grouped)
     left_out: Counter[str] = Counter()
-    found: dict[Place, dict[str, dict[Replicate, Run]]] = {
+    found: dict[Place, dict[str, dict[Repetition, Run]]] = {
         place: {setting: _repetitions(same, left_out) for setting, same in tried.items()}
         for place, tried in grouped.items()
     }
+    lost = Counter((_place(run, compare), run.record.setting) for run in diverged)
     names = _names(list(found))
-    cells = [_cell(place, names[place], tried) for place, tried in found.items()]
-    return cells, [f"{count} {LEFT_OUT[why]}" for why, count in left_out.items()]
+    cells = [_cell(place, names[place], tried, lost, metric) for place, tried in found.items()]
+    notes += [f"{count} {LEFT_OUT[why]}" for why, count in left_out.items()]
+    if gone := sorted({_name(place) for place, _ in lost if place not in found}):
+        notes.append(f"{', '.join(gone)} diverged in every repetition, and {'is' if len(gone) == 1 else 'are'} last.")
+    return cells, notes
 
 
 LEFT_OUT = {
     "again": "runs repeat another with the same settings and seed, on another device or with other threads, and are "
     "left out.",
     "images": "runs learnt from other images than later ones with the same settings, and are left out.",
-    "split": "runs repeat a seed with another split_seed, and are left out: one seed's runs do not vary as several "
-    "seeds do. Tie split_seed to seed, or report each split apart.",
 }
 
 
-def _repetitions(runs: Sequence[Run], left_out: Counter[str]) -> dict[Replicate, Run]:
-    """Those of one setting that repeat each other, by what differs, in a fixed order."""
-    latest: dict[Replicate, str] = {}
-    for run in sorted(runs, key=lambda run: (run.folder / FILE).stat().st_mtime):
-        latest[_replicate(run)[1:]] = _learnt_from(run)
-    found: dict[Replicate, Run] = {}
-    for run in sorted(runs, key=lambda run: (str(_replicate(run)), run.folder.name)):
-        replicate = _replicate(run)
-        if _learnt_from(run) != latest[replicate[1:]]:
+def repetition(run: Run) -> Repetition:
+    """Which repetition a run is."""
+    settings = run.settings
+    draw = tuple(settings.get(name) for name in ("source.split_seed", "target.split_seed"))
+    return Repetition(seed=run.record.seed, draw=draw, fold=run.record.fold)
+
+
+def _repetitions(runs: Sequence[Run], left_out: Counter[str]) -> dict[Repetition, Run]:
+    """Those of one setting that repeat each other, in a fixed order."""
+    latest: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for run in runs:
+        own = repetition(run)
+        latest[own.draw, own.fold] = max(latest.get((own.draw, own.fold), ((-1, ""),)), (run.age, _learnt_from(run)))
+    found: dict[Repetition, Run] = {}
+    for run in sorted(runs, key=lambda run: (run.record.seed, str(repetition(run)), [-run.asked], run.folder.name)):
+        own = repetition(run)
+        if _learnt_from(run) != latest[own.draw, own.fold][1]:
             left_out["images"] += 1
-        elif replicate in found:
+        elif own in found:
             left_out["again"] += 1
-        elif replicate[0] in {seed for seed, *_ in found}:
-            left_out["split"] += 1
         else:
-            found[replicate] = run
+            found[own] = run
     return found
-
-
-def _replicate(run: Run) -> Replicate:
-    settings = flat(run.record.settings)
-    return tuple(settings.get(name) for name in REPLICATE)
 
 
 def _learnt_from(run: Run) -> str:
@@ -124,56 +163,115 @@ def _learnt_from(run: Run) -> str:
     return json.dumps(parts)
 
 
+def _weights_by_seed(grouped: defaultdict[Place, defaultdict[str, list[Run]]]) -> list[str]:
+    """Weights that differ with the seed, each for one, are repetitions of one cell and not cells of one repetition:
+    put them together, and say so."""
+    alike: defaultdict[tuple[Place, str], list[Place]] = defaultdict(list)
+    for place, tried in grouped.items():
+        if place.weights is not None:
+            for setting in tried:
+                alike[dataclasses.replace(place, weights=None), setting].append(place)
+    notes = []
+    for (rest, setting), places in alike.items():
+        seeds = {place: {run.record.seed for run in grouped[place][setting]} for place in places}
+        single = [place for place in places if len(seeds[place]) == 1]
+        if len(single) < 2 or len(set.union(*(seeds[place] for place in single))) < len(single):
+            continue
+        together = dataclasses.replace(rest, weights=EACH_ITS_OWN)
+        for place in single:
+            grouped[together][setting] += grouped[place].pop(setting)
+            if not grouped[place]:
+                del grouped[place]
+        notes.append(f"{_name(together)}: {len(single)} given weights, one for each seed, count as repetitions.")
+    return notes
+
+
 def _names(places: Sequence[Place]) -> dict[Place, str]:
     """What tells cells apart: as little as does."""
-    backbones = {place[2] for place in places}
-    names = {place: f"{place[0]} / {place[1]}" + f", {place[2]}" * (len(backbones) > 1) for place in places}
-    several = Counter((name, place[4]) for place, name in names.items())
+    several = len({(place.backbone, place.weights) for place in places}) > 1
+    names = {place: _name(place, backbone=several) for place in places}
+    equal = Counter((name, place.labelled) for place, name in names.items())
     return {
-        place: f"{name}, {f'from {place[3]}' if place[3] else 'without source'}"
-        if several[name, place[4]] > 1
+        place: f"{name}, {f'from {place.source}' if place.source else 'without source'}"
+        if equal[name, place.labelled] > 1
         else name
         for place, name in names.items()
     }
 
 
-def _cell(place: Place, name: str, tried: Mapping[str, Mapping[Replicate, Run]]) -> Cell:
+def _name(place: Place, *, backbone: bool = False) -> str:
+    parts = [f"{place.data_mix} / {place.freeze_policy}"]
+    if backbone:
+        parts.append(place.backbone + (f" ({place.weights})" if place.weights else ""))
+    return ", ".join([*parts, *(f"{_short(field)} = {value}" for field, value in place.compared)])
+
+
+def _short(field: str) -> str:
+    """`n` for `freeze_policy.n`."""
+    return field.rpartition(".")[2]
+
+
+def _cell(
+    place: Place,
+    name: str,
+    tried: Mapping[str, Mapping[Repetition, Run]],
+    lost: Mapping[tuple[Place, str], int],
+    metric: Metric,
+) -> Cell:
     most = max(map(len, tried.values()))
     complete = {setting: runs for setting, runs in tried.items() if len(runs) == most}
     settings = _differing({setting: next(iter(runs.values())) for setting, runs in tried.items()})
-    chosen = min(complete, key=lambda each: (-_val_accuracy(complete[each]), json.dumps(settings[each], default=str)))
+    worth = {setting: _validation(runs, metric) for setting, runs in complete.items()}
+    sign = 1 if metric.higher_is_better else -1
+    chosen = min(complete, key=lambda each: (-sign * worth[each], json.dumps(settings[each], default=str)))
     runs = complete[chosen]
-    data_mix, freeze_policy, backbone, source, labelled = place
+    first = next(iter(runs.values()))
     return Cell(
         name=name,
-        data_mix=data_mix,
-        freeze_policy=freeze_policy,
-        backbone=backbone,
-        source=source,
-        labelled=labelled,
+        data_mix=place.data_mix,
+        freeze_policy=place.freeze_policy,
+        backbone=place.backbone + (f" ({place.weights})" if place.weights else ""),
+        weights=None if place.weights == EACH_ITS_OWN else place.weights,
+        source=place.source,
+        labelled=place.labelled,
+        compared=dict(place.compared),
         runs=runs,
         settings=settings[chosen],
         tried=len(complete),
+        tied=sum(bool(np.isclose(each, worth[chosen], rtol=0, atol=1e-9)) for each in worth.values()),
         incomplete=len(tried) - len(complete),
-        val_accuracy=_val_accuracy(runs),
-        random_features="random_features" in next(iter(runs.values())).record.labels,
+        diverged=lost.get((place, chosen), 0),
+        validation=worth[chosen],
+        trains=_trains(first),
+        random_features="random_features" in first.record.labels,
+        control=place.source is None and place.weights is None,
     )
 
 
-def _place(run: Run) -> Place:
-    record = run.record
-    weights = record.settings.get("backbone", {}).get("weights")
-    return (
-        record.paradigm["data_mix"],
-        record.paradigm["freeze_policy"],
-        record.backbone + (f" ({weights})" if weights else ""),
-        record.source,
-        record.settings.get("target", {}).get("train_per_class"),
+def _trains(run: Run) -> str | None:
+    """What the last stage trains; records of before say it by how many blocks their policy named."""
+    if run.record.trains is not None:
+        return run.record.trains
+    count = run.settings.get("freeze_policy.n")
+    return {0: "head", "all": "all", None: None}.get(count, "blocks")
+
+
+def _place(run: Run, compare: Sequence[str]) -> Place:
+    settings = run.settings
+    weights = settings.get("backbone.weights")
+    return Place(
+        data_mix=run.data_mix,
+        freeze_policy=run.freeze_policy,
+        backbone=run.record.backbone,
+        weights=None if weights is None else str(weights),
+        source=run.record.source,
+        labelled=settings.get("target.train_per_class"),
+        compared=tuple((field, str(settings.get(field))) for field in compare),
     )
 
 
-def _val_accuracy(runs: Mapping[Replicate, Run]) -> float:
-    return float(np.mean([run.record.metrics[SELECTED_BY] for run in runs.values()]))
+def _validation(runs: Mapping[Repetition, Run], metric: Metric) -> float:
+    return float(np.mean([run.record.metrics[metric.at("target/val")] for run in runs.values()]))
 
 
 def _differing(tried: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
@@ -181,7 +279,7 @@ def _differing(tried: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
 
     Fields that decide no number may differ too, and are not named; a run has those of whoever made it first.
     """
-    flats = {setting: flat(run.record.settings) for setting, run in tried.items()}
+    flats = {setting: dict(run.settings) for setting, run in tried.items()}
     for setting, run in tried.items():
         for stage in run.record.stages:
             flats[setting][f"stages.{stage['name']}.steps"] = stage["steps"]

@@ -55,7 +55,9 @@ def costs(cells: Sequence[Cell], runs: Sequence[Run]) -> list[Cost]:
     Args:
         runs: all that share stages, also those that were not chosen.
     """
-    users = Counter(stage["key"] for run in runs for stage in run.record.stages)
+    # A run that was asked for under two names was made once.
+    once = {run.folder: run.record for run in runs}
+    users = Counter(stage["key"] for record in once.values() for stage in record.stages)
     return [
         Cost(
             **{
@@ -88,12 +90,16 @@ def _of(run: Run, users: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def pareto(prices: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """Positions of those that nothing at most as dear beats, cheapest first."""
-    order = sorted(range(len(prices)), key=lambda i: (prices[i], -accuracies[i]))
+def pareto(prices: Sequence[float], merits: Sequence[float]) -> list[int]:
+    """Positions of the Pareto-optimal: those that none of the same or a lower price beats, cheapest first.
+
+    Args:
+        merits: the higher the better.
+    """
+    order = sorted(range(len(prices)), key=lambda i: (prices[i], -merits[i]))
     kept: list[int] = []
     for i in order:
-        if not kept or accuracies[i] > accuracies[kept[-1]]:
+        if not kept or merits[i] > merits[kept[-1]]:
             kept.append(i)
     return kept
 
@@ -117,12 +123,6 @@ def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> dict[str, str]:
         most, least = (_named(cells, tried, value) for value in (max(tried), min(tried)))
         said["settings"] = (
             f"Not all cells were tuned alike: {most} was chosen from {max(tried)} settings, {least} from {min(tried)}."
-        )
-    repeated = [len(cell.runs) for cell in cells]
-    if len(set(repeated)) > 1:
-        said["seeds"] = (
-            f"Not all cells have as many seeds: {_named(cells, repeated, min(repeated))} has {min(repeated)}, "
-            f"{_named(cells, repeated, max(repeated))} {max(repeated)}."
         )
     for measure in ("images", "direct_flops"):
         amounts = [getattr(price, measure) for price in prices]

@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 
 from tlfw.errors import ConfigError
-from tlfw.report.cells import Cell, cells_of
+from tlfw.metric import Metric, Predictions
+from tlfw.report.cells import COMPARED, Cell, cells_of
 from tlfw.report.costs import Cost, costs, pareto, unequal
 from tlfw.report.digits import labelled
-from tlfw.report.gather import Gathered, Run, gather
+from tlfw.report.estimate import Estimate, Repetition, estimate
+from tlfw.report.gather import AS_ASKED, GROUP, Gathered, Run, Wanted, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
-from tlfw.report.verdict import Task, judge
+from tlfw.report.sentences import advice, remarks, scope, sentence
+from tlfw.report.verdict import Floor, Shipped, Task, claims_of, corrected, judge, level_of
 
 MOST_CHOSEN = 12
 """Cells whose chosen settings are said among the notes."""
+
+UNEQUAL_CLASSES = 3
+"""Times as many test images as another class has: then accuracy is ruled by the large ones."""
+
+SAMENESS = ("index", "label", "classes")
+"""What the predictions of all runs that were tested on the same images have in common."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,6 +62,11 @@ class Findings:
     notes: tuple[str, ...]
 
     @property
+    def metric(self) -> Metric:
+        """What is judged by."""
+        return self.gathered.metric
+
+    @property
     def comparisons(self) -> int:
         """How many pairs of cells were compared, without those of controls on random features."""
         found = 0
@@ -62,69 +76,225 @@ class Findings:
         return found
 
 
-def find_out(places: Sequence[Path]) -> Findings:
+Tested = Mapping[Repetition, Mapping[str, np.ndarray]]
+"""Of one cell: repetition -> predictions."""
+
+
+def find_out(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Findings:
     """Gather the runs of `places`, choose the settings of each cell on validation data, read the test predictions of
     the chosen runs alone, and compare.
 
     Raises:
         ConfigError: there is nothing to report, or it cannot be compared.
     """
-    gathered = gather(places)
-    cells, notes = cells_of(gathered.runs)
-    said: dict[str, Any] = {}
-    read: dict[int, dict[Any, dict[str, np.ndarray]]] = {}
-    by_labels: defaultdict[int | None, list[tuple[Cell, dict[object, np.ndarray]]]] = defaultdict(list)
+    gathered = gather(places, wanted)
+    metric = gathered.metric
+    cells, notes = cells_of(gathered.runs, metric, compare=gathered.compare, diverged=gathered.diverged)
+    shared: dict[tuple[int | None, str], Any] = {}
+    tested: dict[int, Tested] = {}
+    scores: dict[int, dict[Repetition, np.ndarray]] = {}
     looked: dict[int, Mistakes] = {}
-    for cell in cells:
-        predictions = {replicate: dict(_same(run, said)) for replicate, run in cell.runs.items()}
-        looked[id(cell)] = mistakes(list(predictions.values()))
-        correct: dict[object, np.ndarray] = {r: each["prediction"] == each["label"] for r, each in predictions.items()}
-        by_labels[cell.labelled].append((cell, correct))
+    by_labels: defaultdict[int | None, list[int]] = defaultdict(list)
+    for c, cell in enumerate(cells):
+        predictions = {r: dict(_same(run, r.fold, shared)) for r, run in cell.runs.items()}
+        looked[c] = mistakes(list(predictions.values()))
+        scores[c] = {r: metric.influence(_predictions(each)) for r, each in predictions.items()}
         for each in predictions.values():  # what is not needed of many runs is not kept
-            del each["confidence"]
+            del each["confidence"], each["log_prob"]
             each["prediction"] = each["prediction"].astype(np.int32)
-        read[id(cell)] = predictions
-    order = sorted(by_labels, key=lambda labelled: np.inf if labelled is None else labelled)
-    tasks = judge([(labelled, by_labels[labelled]) for labelled in order])
-    prices = {id(cell): price for cell, price in zip(cells, costs(cells, gathered.runs), strict=True)}
-    first = next(iter(next(iter(read.values())).values()))
-    names = gathered.runs[0].names()
-    predicted = [[list(read[id(cell)].values()) for cell in task.cells] for task in tasks]
+        tested[c] = predictions
+        by_labels[cell.labelled].append(c)
+    order = sorted(by_labels, key=lambda count: np.inf if count is None else count)
+    data = _TestData.of(shared, metric)
+    tasks, places_of = _tasks([[(cells[c], scores[c]) for c in by_labels[count]] for count in order], gathered, data)
+    members = [[by_labels[count][i] for i in own] for count, own in zip(order, places_of, strict=True)]
+    prices = dict(enumerate(costs(cells, gathered.runs)))
+    predicted = [[list(tested[c].values()) for c in own] for own in members]
+    names = {run.record.fold: run.names() for run in reversed(gathered.runs)}
     return Findings(
         title=" + ".join(gathered.sweeps) or "runs",
         target=gathered.runs[0].record.target,
-        test_images=len(first["label"]),
-        classes=tuple(map(str, first["classes"])),
+        test_images=len(data.label),
+        classes=data.classes,
         gathered=gathered,
         tasks=tuple(tasks),
-        costs=tuple(tuple(prices[id(cell)] for cell in task.cells) for task in tasks),
-        mistakes=tuple(tuple(looked[id(cell)] for cell in task.cells) for task in tasks),
+        costs=tuple(tuple(prices[c] for c in own) for own in members),
+        mistakes=tuple(tuple(looked[c] for c in own) for own in members),
         confusions=tuple(
             {i: confusion(cells_[i]) for i in (0, rival(task)) if i is not None}
             for task, cells_ in zip(tasks, predicted, strict=True)
         ),
-        hard=tuple(hardest([each for found in cells_ for each in found], names) for cells_ in predicted),
-        unequal=_unequal(tasks, [unequal(task.cells, [prices[id(cell)] for cell in task.cells]) for task in tasks]),
-        notes=(*gathered.notes, *notes, *_missing(gathered), *_left_out(cells), *_chosen(tasks)),
+        hard=tuple(_hardest([tested[c] for c in own], names) for own in members),
+        unequal=_unequal(
+            tasks, [unequal(task.cells, [prices[c] for c in own]) for task, own in zip(tasks, members, strict=True)]
+        ),
+        notes=(
+            *gathered.notes,
+            *notes,
+            *_missing(gathered),
+            *_left_out(cells),
+            *_classes(data, metric),
+            *_remarks(gathered),
+            *_compared(tasks, gathered),
+            *_chosen(tasks),
+        ),
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _TestData:
+    """The test images, those of all folds after each other.
+
+    Attributes:
+        label: int64 `[N]`; classes: their names.
+        clusters: the cluster of each image, int `[N]`; None: there are none, or there are folds.
+        enough: whether they are enough for intervals to carry claims.
+    """
+
+    label: np.ndarray
+    classes: tuple[str, ...]
+    clusters: np.ndarray | None
+    floor: Floor
+    enough: bool
+
+    @classmethod
+    def of(cls, shared: Mapping[tuple[int | None, str], Any], metric: Metric) -> _TestData:
+        folds = list(dict.fromkeys(fold for fold, _ in shared))
+        label = np.concatenate([shared[fold, "label"] for fold in folds])
+        classes = tuple(map(str, shared[folds[0], "classes"]))
+        groups = shared.get((folds[0], GROUP)) if len(folds) == 1 else None
+        clusters = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        enough = metric.enough(label) and (clusters is None or len(np.unique(clusters)) > 1)
+        floor = Floor(chance=metric.chance(label, len(classes)), majority=metric.majority(label, len(classes)))
+        return cls(label=label, classes=classes, clusters=clusters, floor=floor, enough=enough)
+
+
+def _predictions(arrays: Mapping[str, np.ndarray]) -> Predictions:
+    return Predictions(
+        label=arrays["label"],
+        prediction=arrays["prediction"],
+        log_prob=arrays["log_prob"],
+        classes=len(arrays["classes"]),
+    )
+
+
+def _tasks(
+    groups: Sequence[Sequence[tuple[Cell, dict[Repetition, np.ndarray]]]], gathered: Gathered, data: _TestData
+) -> tuple[list[Task], list[list[int]]]:
+    """The tasks, judged, and of each the positions of its cells in its group, best first."""
+    metric = gathered.metric
+    orders, cells, estimates, drawn = [], [], [], []
+    for group in groups:
+        share = _drawn([cell for cell, _ in group])
+        found = estimate(
+            [scores for _, scores in group],
+            [cell.kin for cell, _ in group],
+            clusters_N=data.clusters,
+            drawn=share,
+            folds=_folds([cell for cell, _ in group]),
+            bounds=(metric.low, metric.high),
+        )
+        order = _order(found, [cell for cell, _ in group], metric)
+        orders.append(order)
+        cells.append([group[i][0] for i in order])
+        estimates.append(found.ordered(order))
+        drawn.append(share)
+    claims = [claims_of(each, metric, data.enough) for each in estimates]
+    tasks = []
+    adjusted = corrected(estimates, claims, cells)
+    for k, (group, order) in enumerate(zip(groups, orders, strict=True)):
+        task = Task(
+            labelled=cells[k][0].labelled,
+            metric=metric,
+            cells=tuple(cells[k]),
+            estimate=estimates[k],
+            floor=data.floor,
+            level=level_of(estimates[k], gathered.planned, gathered.whole),
+            adjusted=adjusted[k],
+            kind="undecided",
+            group=(),
+            scope=scope(cells[k], estimates[k], drawn[k]),
+            shipped=_shipped([group[i] for i in order], metric, data),
+        )
+        judged = judge(task, claims[k], gathered.margin)
+        tasks.append(
+            dataclasses.replace(
+                judged,
+                sentence=sentence(judged, gathered.margin),
+                advice=advice(judged),
+                remarks=remarks(judged, data.enough),
+            )
+        )
+    return tasks, orders
+
+
+def _order(found: Estimate, cells: Sequence[Cell], metric: Metric) -> list[int]:
+    """Positions of cells, best first; of equals the first by name."""
+    sign = -1 if metric.higher_is_better else 1
+    return sorted(range(len(cells)), key=lambda i: (sign * found.means[i].value, cells[i].name))
+
+
+def _drawn(cells: Sequence[Cell]) -> float | None:
+    """The share of the pool that repetitions drew; None: they all learnt from the same images. Where no record says how
+    large the pool was, all of it."""
+    contents = [{run.record.content["target"]["train"] for run in cell.runs.values()} for cell in cells]
+    if max(map(len, contents)) < 2 or _folds(cells) is not None:
+        return None
+    shares = [run.record.drawn for cell in cells for run in cell.runs.values()]
+    return max(1.0 if share is None else share for share in shares)
+
+
+def _folds(cells: Sequence[Cell]) -> int | None:
+    """Into how many folds the images were divided; None: they were not."""
+    runs = [run for cell in cells for run in cell.runs.values()]
+    if all(run.record.fold is None for run in runs):
+        return None
+    return max(int(run.settings.get("folds") or 2) for run in runs)
+
+
+def _shipped(
+    members: Sequence[tuple[Cell, Mapping[Repetition, np.ndarray]]], metric: Metric, data: _TestData
+) -> Shipped | None:
+    """The trained model that validates best, and how good it is on test images; none of folds, of which each lacks a
+    part of the images."""
+    if _folds([cell for cell, _ in members]) is not None:
+        return None
+    name, loss = metric.at("target/val"), "target/val/loss"
+    trained = [(i, r, run) for i, (cell, _) in enumerate(members) for r, run in cell.runs.items()]
+    sign = -1 if metric.higher_is_better else 1
+
+    def worth(each: tuple[int, Repetition, Run]) -> float:
+        return float(each[2].record.metrics[name])  # type: ignore[arg-type]
+
+    top = min(sign * worth(each) for each in trained)
+    tied = [each for each in trained if np.isclose(sign * worth(each), top, rtol=0, atol=1e-9)]
+    chosen = min(tied, key=lambda each: (each[2].record.metrics.get(loss) or 0.0, each[2].folder.name))
+    alone = estimate(
+        [{chosen[1]: members[chosen[0]][1][chosen[1]]}],
+        [None],
+        clusters_N=data.clusters,
+        bounds=(metric.low, metric.high),
+    )
+    return Shipped(cell=chosen[0], run=chosen[2], validation=worth(chosen), tied=len(tied), tested=alone.means[0])
 
 
 def rival(task: Task) -> int | None:
     """Whom the first cell of a task is looked at beside: the best control, else the second; None: there is no other."""
-    controls = [i for i, cell in enumerate(task.cells) if i and cell.data_mix == "target_only"]
+    controls = [i for i, cell in enumerate(task.cells) if i and cell.control]
     return next(iter(controls), 1 if len(task.cells) > 1 else None)
 
 
 def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
-    """Positions of the cells that none at most as dear beats, cheapest first; controls on random features are none,
-    unless there is nothing else.
+    """Positions of the Pareto-optimal cells, cheapest first. Random-feature controls are excluded unless there are no
+    others.
 
     Args:
         measure: a field of `Cost`.
     """
     every = range(len(task.cells))
     candidates = [i for i in every if not task.cells[i].random_features] or every
-    kept = pareto([getattr(prices[i], measure) for i in candidates], [task.accuracies[i].mean for i in candidates])
+    sign = 1 if task.metric.higher_is_better else -1
+    kept = pareto([getattr(prices[i], measure) for i in candidates], [sign * task.means[i].value for i in candidates])
     return [candidates[i] for i in kept]
 
 
@@ -142,32 +312,82 @@ def _unequal(tasks: Sequence[Task], found: Sequence[Mapping[str, str]]) -> tuple
     return tuple(said)
 
 
-def _same(run: Run, said: dict[str, Any]) -> dict[str, np.ndarray]:
-    """A run's predictions, of the same images as all others'; what is equal is kept once.
+def _same(run: Run, fold: int | None, shared: dict[tuple[int | None, str], Any]) -> dict[str, np.ndarray]:
+    """A run's predictions, of the same images as all others' of its fold; what is equal is kept once.
 
     Raises:
         ConfigError: they are of other images than the record says.
     """
     found = dict(run.predictions())
-    for name in ("index", "label", "classes"):
-        said.setdefault(name, found[name])
-        if not np.array_equal(said[name], found[name]):
+    for name in (*SAMENESS, GROUP):
+        if name not in found:
+            continue
+        shared.setdefault((fold, name), found[name])
+        if not np.array_equal(shared[fold, name], found[name]):
             raise ConfigError(
                 str(run.folder),
                 f"its predictions have another {name} than those of the other runs, though its record says that it was "
                 "tested on the same images.",
                 "Remove the run's folder; the command that made it makes it again.",
             )
-        found[name] = said[name]
+        found[name] = shared[fold, name]
     return found
 
 
+def _hardest(tested: Sequence[Tested], names: Mapping[int | None, Sequence[str]]) -> tuple[int, list[HardImage]]:
+    """The images that every cell gets wrong, fold by fold."""
+    count, some = 0, list[HardImage]()
+    for fold in dict.fromkeys(r.fold for cell in tested for r in cell):
+        own = [each for cell in tested for r, each in cell.items() if r.fold == fold]
+        more, found = hardest(own, names[fold])
+        count, some = count + more, some + found
+    return count, some
+
+
 def _missing(gathered: Gathered) -> list[str]:
-    if not gathered.missing:
+    found = []
+    if gathered.missing:
+        parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
+        done = len({run.folder for run in gathered.runs})
+        are = "is" if done == 1 else "are"
+        change = ": what follows may change" if not gathered.whole else ""
+        found.append(f"{done} of {gathered.asked} runs {are} done ({parts}){change}.")
+    return found
+
+
+def _classes(data: _TestData, metric: Metric) -> list[str]:
+    """Where classes are so unequal that accuracy is ruled by the large ones."""
+    _, count_C = np.unique(data.label, return_counts=True)
+    if metric.name != "accuracy" or count_C.max() <= UNEQUAL_CLASSES * count_C.min():
         return []
-    parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
-    are = "is" if len(gathered.runs) == 1 else "are"
-    return [f"{len(gathered.runs)} of {gathered.asked} runs {are} done ({parts}): what follows may change."]
+    return [
+        f"Test classes are unequal ({count_C.min():,} to {count_C.max():,} images): accuracy counts the large ones "
+        "most. metric=balanced_accuracy counts each class the same."
+    ]
+
+
+def _remarks(gathered: Gathered) -> list[str]:
+    """What the runs said at their start, each once; what only some of them said names how many."""
+    counted: dict[str, set[Path]] = {}
+    for run in gathered.runs:
+        for remark in run.record.remarks:
+            counted.setdefault(remark, set()).add(run.folder)
+    every = len({run.folder for run in gathered.runs})
+    return [
+        remark + (f" ({len(own)} of {every} runs)" if len(own) < every else "") + "." * (not remark.endswith("."))
+        for remark, own in counted.items()
+    ]
+
+
+def _compared(tasks: Sequence[Task], gathered: Gathered) -> list[str]:
+    """What makes cells, and what was tuned within them."""
+    tuned = list(
+        dict.fromkeys(name for task in tasks for cell in task.cells if cell.tried > 1 for name in cell.settings)
+    )
+    if not tuned and not gathered.compare:
+        return []
+    within = f"; tuned on validation data within each: {', '.join(tuned)}" if tuned else ""
+    return [f"Compared: {', '.join([*COMPARED, *gathered.compare])}{within}."]
 
 
 def _chosen(tasks: Sequence[Task]) -> list[str]:
@@ -177,7 +397,13 @@ def _chosen(tasks: Sequence[Task]) -> list[str]:
         where = f"With {labelled(task.labelled)}: " if len(tasks) > 1 else ""
         for cell in (cell for cell in task.cells if cell.tried > 1):
             settings = ", ".join(f"{name} = {value}" for name, value in cell.settings.items())
-            said.append(f"{where}{cell.name} has the best of {cell.tried} settings on validation data: {settings}.")
+            if cell.tied > 1:
+                said.append(
+                    f"{where}{cell.tied} of {cell.tried} settings of {cell.name} tie on validation data; shown is "
+                    f"{settings}."
+                )
+            else:
+                said.append(f"{where}{cell.name} has the best of {cell.tried} settings on validation data: {settings}.")
     rest = [f"The settings chosen for {len(said) - MOST_CHOSEN} more are in leaderboard.csv."]
     return said[:MOST_CHOSEN] + rest * (len(said) > MOST_CHOSEN)
 
@@ -185,5 +411,7 @@ def _chosen(tasks: Sequence[Task]) -> list[str]:
 def _left_out(cells: Sequence[Cell]) -> list[str]:
     count = sum(cell.incomplete for cell in cells)
     return (
-        [f"{count} settings were not considered, for they have fewer seeds than others of their cell."] if count else []
+        [f"{count} settings were not considered, for they have fewer repetitions than others of their cell."]
+        if count
+        else []
     )

@@ -10,35 +10,71 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, nearest
+from tlfw.metric import METRICS, Metric, metric_of
 from tlfw.record import FILE, Record
+from tlfw.settings import flat
 
 PLAN = "plan.json"
 PREDICTIONS = "predictions.npz"
-NEEDED = ("index", "label", "prediction", "confidence", "classes")
+NEEDED = ("index", "label", "prediction", "log_prob", "confidence", "classes")
+GROUP = "group"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run: its record, and the folder where that lies."""
+    """A run with a record, under the names of the options that it was asked for with.
+
+    A sweep may ask for a run that another made, under other names: the record has those of who made it.
+
+    Attributes:
+        folder: where the record lies.
+        asked: the place of the command that asked for it last, among all of its sweep; -1: no sweep says.
+        latest: whether the latest command of its sweep asked for it.
+        settings: the whole config, flat: a field's full name -> value, as it was asked for.
+    """
 
     record: Record
     folder: Path
+    data_mix: str
+    freeze_policy: str
+    settings: Mapping[str, Any]
+    asked: int = -1
+    latest: bool = True
+
+    @classmethod
+    def of(cls, record: Record, folder: Path) -> Run:
+        """A run under its record's own names."""
+        names = record.paradigm
+        return cls(
+            record=record,
+            folder=folder,
+            data_mix=names["data_mix"],
+            freeze_policy=names["freeze_policy"],
+            settings=flat(record.settings),
+        )
+
+    @property
+    def age(self) -> tuple[int, str]:
+        """What orders runs in time: the later is the larger. File times have no part in it: a copy has others."""
+        return self.asked, self.record.ended or ""
 
     def predictions(self) -> Mapping[str, np.ndarray]:
-        """What the run said of the test images, all of `NEEDED`: see `tlfw.evaluate`. Read anew each time.
+        """What the run said of the test images: all of `NEEDED`, and `group` if there are any; see `tlfw.evaluate`.
+        Read anew each time.
 
         Raises:
             ConfigError: they are missing, damaged, or not of as many images as the record says.
         """
         path = self.folder / PREDICTIONS
-        found = self._arrays(NEEDED)
+        found = self._arrays((*NEEDED, GROUP))
         counted = self.record.images["target"]["test"]
         wrong = [name for name in NEEDED if name not in found]
-        wrong += [name for name in NEEDED[:-1] if name in found and found[name].shape != (counted,)]
+        wrong += [name for name in (*NEEDED[:-1], GROUP) if name in found and found[name].shape != (counted,)]
         if wrong:
             raise ConfigError(
                 str(path),
@@ -69,42 +105,72 @@ class Gathered:
 
     Attributes:
         runs: the finished ones, in a fixed order.
+        diverged: those whose loss became NaN or infinite: a result too.
         sweeps: the names of the sweeps that were asked for.
         asked: how many runs there should be, where sweeps say so, else how many were found.
-        missing: how those ended that are not done, and how often: `failed`, `not yet made`, …
+        missing: how those ended that are neither, and how often: `failed`, `not there yet`, …
+        planned: the repetitions that a sweep first asked for, of three or more; None: no sweep says, or several differ.
+        whole: whether no run is still to come.
+        metric: what the report judges by; margin: the smallest difference that matters, if one was given.
+        compare: fields whose values make cells of their own.
         notes: what a reader has to know of the above.
     """
 
     runs: tuple[Run, ...]
+    diverged: tuple[Run, ...]
     sweeps: tuple[str, ...]
     asked: int
     missing: Mapping[str, int]
+    planned: int | None
+    whole: bool
+    metric: Metric
+    margin: float | None
+    compare: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def gather(places: Sequence[Path]) -> Gathered:
-    """Read the runs of sweeps' folders, of runs' folders, and of folders of runs; each run once.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a person asks of a report; None: as the sweeps were asked, else as the runs were."""
+
+    metric: str | None = None
+    margin: float | None = None
+    compare: tuple[str, ...] | None = None
+
+
+AS_ASKED = Wanted()
+
+RESULTS = ("done", "diverged")
+
+TO_COME = ("interrupted", "not there yet")
+"""What becomes a result yet, if the sweep is run again."""
+
+FEWEST_REPETITIONS = 3
+"""From which on ways can be told apart."""
+
+
+def gather(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Gathered:
+    """Read the runs of sweeps' folders, of runs' folders, and of folders of runs; each once under each name.
 
     Raises:
-        ConfigError: there is no finished run, or they were not tested on the same images.
+        ConfigError: there is no finished run, they were not tested on the same images, or what is wanted is unknown.
     """
+    plans: list[SweepPlan] = []
     found: dict[Path, None] = {}
-    wanted: dict[str, None] = {}
-    sweeps: list[str] = []
-    notes: list[str] = []
     for place in places:
         if (place / PLAN).is_file():
-            sweeps.append(place.resolve().name)
-            runs, ids, note = _planned(place)
-            notes += [note] if note else []
-            wanted |= dict.fromkeys(ids)
-            found |= dict.fromkeys(path for id in ids for path in sorted(runs.glob(f"*-{id[:12]}/{FILE}")))
+            plans.append(SweepPlan.read(place))
         elif place.name == FILE or (place / FILE).is_file():
             found[place if place.is_file() else place / FILE] = None
         elif place.is_dir():
             found |= dict.fromkeys(sorted([*place.glob(f"*/{FILE}"), *place.glob(f"runs/*/{FILE}")]))
         else:
             raise ConfigError("FOLDER", f"there is no folder {place}.", "Give a sweep's folder, or runs' folders.")
+    asked_for = {entry.run_id for plan in plans for entry in plan.entries}
+    for plan in plans:
+        found |= dict.fromkeys(
+            path for entry in plan.entries for path in sorted(plan.records.glob(f"*-{entry.run_id[:12]}/{FILE}"))
+        )
     records: dict[str, tuple[Record, Path]] = {}
     unreadable: list[str] = []
     for path in found:
@@ -115,33 +181,108 @@ def gather(places: Sequence[Path]) -> Gathered:
         except (OSError, ValueError) as problem:
             unreadable.append(str(problem))
             continue
-        if record.run_id not in records or records[record.run_id][0].status != "done":
+        if record.run_id not in records or records[record.run_id][0].status not in RESULTS:
             records[record.run_id] = record, path.parent
+    notes = [plan.note for plan in plans if plan.note]
     if unreadable:
         notes.append(f"{len(unreadable)} records are left out, for example: {unreadable[0]}.")
-    done = [Run(record, folder) for record, folder in records.values() if record.status == "done"]
-    missing: Counter[str] = Counter(record.status for record, _ in records.values() if record.status != "done")
-    asked = len(wanted.keys() | records.keys())
-    if later := asked - len(records) - (0 if wanted else len(unreadable)):
+    missing: Counter[str] = Counter(record.status for record, _ in records.values() if record.status not in RESULTS)
+    asked = len(asked_for | records.keys())
+    if later := asked - len(records) - (0 if asked_for else len(unreadable)):
         missing["not there yet"] = max(later, 0)
-    done.sort(key=lambda run: (run.folder.name, str(run.folder)))
+    runs = _named(records, plans)
+    done = [run for run in runs if run.record.status == "done"]
     if not done:
-        said = ", ".join(f"{count} {status}" for status, count in missing.items()) or "no record at all"
+        said = ", ".join(f"{count} {status}" for status, count in (missing + Counter(diverged=len(runs))).items())
         raise ConfigError(
             ", ".join(map(str, places)),
-            f"no finished run is there ({said}).",
+            f"no finished run is there ({said or 'no record at all'}).",
             "Give a sweep's folder (outputs/sweeps/NAME) or runs' folders (outputs/runs/NAME-KEY), "
             "when a run has ended." + (f" ({unreadable[0]})" if unreadable else ""),
         )
-    _check_same_test(done)
-    notes += _numerics(done)
+    done, changed = _tested_alike(done)
+    metric, margin, compare = _judged_by(done, plans, wanted)
+    planned = {plan.planned for plan in plans}
     return Gathered(
         runs=tuple(done),
-        sweeps=tuple(dict.fromkeys(sweeps)),
-        asked=max(asked, len(done)),
+        diverged=tuple(run for run in runs if run.record.status == "diverged"),
+        sweeps=tuple(dict.fromkeys(plan.name for plan in plans)),
+        asked=max(asked, len({run.folder for run in done})),
         missing={status: count for status, count in missing.items() if count},
-        notes=tuple(notes),
+        planned=planned.pop() if len(planned) == 1 else None,
+        whole=not any(missing[status] for status in TO_COME),
+        metric=metric,
+        margin=margin,
+        compare=compare,
+        notes=(*notes, *changed, *_numerics(done)),
     )
+
+
+def _named(records: Mapping[str, tuple[Record, Path]], plans: Sequence[SweepPlan]) -> list[Run]:
+    """The runs that are results, under each of the names that a sweep asked for them with; else under their own."""
+    found: dict[tuple[str, ...], Run] = {}
+    for plan in plans:
+        for entry in plan.entries:
+            if entry.run_id in records:
+                run = Run.of(*records[entry.run_id])
+                run = dataclasses.replace(
+                    run,
+                    data_mix=entry.data_mix or run.data_mix,
+                    freeze_policy=entry.freeze_policy or run.freeze_policy,
+                    settings={**run.settings, **entry.settings},
+                    asked=entry.asked,
+                    latest=entry.asked == plan.latest,
+                )
+                found[entry.run_id, run.data_mix, run.freeze_policy] = run
+    named = {key[0] for key in found}
+    found |= {(id,): Run.of(*each) for id, each in records.items() if id not in named}
+    results = [run for run in found.values() if run.record.status in RESULTS]
+    return sorted(results, key=lambda run: (run.folder.name, str(run.folder), run.data_mix, run.freeze_policy))
+
+
+def _judged_by(
+    runs: Sequence[Run], plans: Sequence[SweepPlan], wanted: Wanted
+) -> tuple[Metric, float | None, tuple[str, ...]]:
+    """The metric, the margin and the compared fields: as wanted, else of the latest commands, else of the runs.
+
+    Raises:
+        ConfigError: they differ, or are unknown.
+    """
+
+    def one(name: str, given: Any, fallback: Any) -> Any:
+        if given is not None:
+            return given
+        said = [getattr(plan, name) for plan in plans] or [run.settings.get(name) for run in runs]
+        values = {json.dumps(value): value for value in said}
+        if len(values) > 1:
+            raise ConfigError(
+                f"--{name}",
+                f"the runs were asked for with several ({', '.join(values)}).",
+                "Say which one is to judge.",
+            )
+        (value,) = values.values()
+        return fallback if value is None else value
+
+    metric = metric_of(one("metric", wanted.metric, "accuracy"))
+    if lacking := [run for run in runs if metric.at("target/val") not in run.record.metrics]:
+        raise ConfigError(
+            "metric",
+            f"{len(lacking)} runs have no {metric.title} of their validation images, for example "
+            f"{lacking[0].folder.name}.",
+            "Make them again with force=true, or judge by accuracy.",
+        )
+    margin = one("margin", wanted.margin, None)
+    if wanted.compare is not None:
+        compare = list(wanted.compare)
+    elif plans:
+        compare = [field for plan in plans for field in plan.compare]
+    else:
+        compare = [field for run in runs for field in run.settings.get("compare") or ()]
+    known = {name for run in runs for name in run.settings}
+    if unknown := [field for field in compare if field not in known]:
+        near = " or ".join(nearest(unknown[0], known))
+        raise ConfigError("compare", f"no run has a field {unknown[0]!r}.", f"Did you mean {near}?")
+    return metric, margin, tuple(dict.fromkeys(compare))
 
 
 STAGE_NUMBERS = ("seconds", "images_seen", "train_flops", "direct_flops", "steps")
@@ -161,7 +302,7 @@ def _lacks(record: Record) -> str:
         "images": lambda: all(type(record.images["target"][part]) is int for part in ("train", "val", "test")),
         "content": lambda: all(type(record.content["target"][part]) is str for part in ("train", "val", "test")),
         "metrics": lambda: (
-            0 <= record.metrics["target/val/acc"] <= 1  # type: ignore[operator]
+            0 <= record.metrics[METRICS["accuracy"].at("target/val")] <= 1  # type: ignore[operator]
             and all(value is None or is_number(value) for value in record.metrics.values())
         ),
         "stages": lambda: (
@@ -185,32 +326,112 @@ def _lacks(record: Record) -> str:
     return ""
 
 
-def _planned(folder: Path) -> tuple[Path, list[str], str | None]:
-    """Where the runs of a sweep are, their ids, and what is to be said of them."""
-    try:
-        plan = json.loads((folder / PLAN).read_text())
-        return (folder / plan["records"]).resolve(), [run["run_id"] for run in plan["runs"]], plan.get("note")
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise ConfigError(
-            str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's command with dry_run makes it again."
-        ) from problem
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A run that a sweep was asked for.
+
+    Attributes:
+        data_mix, freeze_policy: the options' names as they were asked for; None: nobody wrote them down.
+        settings: those of its fields that had a value of their own.
+        asked: the last command that asked for it.
+    """
+
+    run_id: str
+    data_mix: str | None
+    freeze_policy: str | None
+    settings: Mapping[str, Any]
+    asked: int
 
 
-def _check_same_test(runs: Iterable[Run]) -> None:
-    """Numbers on other test images say nothing about these."""
-    by_test: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """All that was asked for under a sweep's name: its `plan.json`.
+
+    Attributes:
+        records: the folder of the runs.
+        latest: the place of the latest command.
+        planned: the repetitions that were first asked for, of three or more; None: never so many.
+        metric, margin, compare: of the latest command.
+        note: what is to be said of how the runs were come by.
+    """
+
+    name: str
+    records: Path
+    entries: tuple[Entry, ...]
+    latest: int
+    planned: int | None
+    metric: str | None
+    margin: float | str | None
+    compare: tuple[str, ...]
+    note: str | None
+
+    @classmethod
+    def read(cls, folder: Path) -> SweepPlan:
+        """The plan in a sweep's folder.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        try:
+            plan = json.loads((folder / PLAN).read_text())
+            asked = plan.get("asked") or [{}]
+            last = asked[-1]
+            many = [each["repetitions"] for each in asked if each.get("repetitions", 0) >= FEWEST_REPETITIONS]
+            entries = tuple(
+                Entry(
+                    run["run_id"],
+                    run.get("data_mix"),
+                    run.get("freeze_policy"),
+                    dict(run.get("settings") or {}),
+                    max(run.get("asked") or [0]),
+                )
+                for run in plan["runs"]
+            )
+            return cls(
+                name=folder.resolve().name,
+                records=(folder / plan["records"]).resolve(),
+                entries=entries,
+                latest=max((entry.asked for entry in entries), default=0),
+                planned=many[0] if many else None,
+                metric=last.get("metric"),
+                margin=last.get("margin"),
+                compare=tuple(last.get("compare") or ()),
+                note=last.get("note", plan.get("note")),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise ConfigError(
+                str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's own command makes it again."
+            ) from problem
+
+
+def _tested_alike(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
+    """The runs that were tested on the images that the latest of a sweep were, and a note on the others.
+
+    Raises:
+        ConfigError: there are several sets, and none is the latest. Numbers on other images say nothing about these.
+    """
+    by_test: defaultdict[tuple[str, int | None, str], list[Run]] = defaultdict(list)
     for run in runs:
-        by_test[run.record.target, run.record.content["target"]["test"]].append(run.folder.name)
-    if len(by_test) == 1:
-        return
+        by_test[run.record.target, run.record.fold, run.record.content["target"]["test"]].append(run)
+    folds = {fold for _, fold, _ in by_test}
+    kept = {key: own for key, own in by_test.items() if any(run.latest for run in own)}
+    if len({target for target, _, _ in kept}) == 1 and len(kept) == len(folds):
+        chosen = [run for run in runs if any(run in own for own in kept.values())]
+        left = len({run.folder for run in runs}) - len({run.folder for run in chosen})
+        said = (
+            [f"{left} runs were tested on other images than the latest of their sweep, and are left out."]
+            if left
+            else []
+        )
+        return chosen, said
     sets = [
-        f"{target} ({content[:8]}): {', '.join(names[:2])}" + f" and {len(names) - 2} more" * (len(names) > 2)
-        for (target, content), names in by_test.items()
+        f"{target}{'' if fold is None else f', fold {fold}'} ({content[:8]}): "
+        f"{', '.join(run.folder.name for run in own[:2])}" + f" and {len(own) - 2} more" * (len(own) > 2)
+        for (target, fold, content), own in kept.items()
     ]
     raise ConfigError(
         "FOLDER",
-        f"the runs were tested on {len(by_test)} different sets of images, which cannot be compared: "
-        f"{'; '.join(sets)}.",
+        f"the runs were tested on {len(kept)} different sets of images, which cannot be compared: {'; '.join(sets)}.",
         "Report those of each set apart: give their sweeps' folders (outputs/sweeps/NAME), or the runs' own.",
     )
 

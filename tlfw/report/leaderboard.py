@@ -7,33 +7,51 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from tlfw.metric import METRICS
 from tlfw.report.cells import Cell
 from tlfw.report.costs import MEASURES, Cost, matched
 from tlfw.report.findings import Findings
-from tlfw.report.statistics import LEVEL
 from tlfw.report.verdict import Task
 
-SHOWN_BY_KIND = {"winner": "best", "group": "best group", "undecided": "undecided", "alone": "the only one"}
+SHOWN_BY_KIND = {
+    "best": "best",
+    "equal": "equally good",
+    "group": "best group",
+    "undecided": "undecided",
+    "unanswered": "not answered",
+    "abstained": "not answered",
+    "nothing": "not answered",
+    "alone": "the only one",
+}
 """What is said of a cell that cannot be told from the first, itself included, in a task of each kind."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One cell. Shares are in [0, 1], means over its seeds; what does not apply is None.
+    """One cell. Shares are in [0, 1], means over its repetitions; what does not apply is None.
 
     Attributes:
-        rank: by test accuracy, among cells with as many labelled images.
-        settings: of its hyper-parameters that were varied, those chosen; tried: from how many settings.
-        low, high: of a 95 % interval of the test accuracy; with one seed it covers test images only.
-        seed_sd: the standard deviation of the seeds' test accuracies.
-        log_loss: nats. ece: the expected calibration error, over all seeds together.
+        rank: by the metric's mean on the test, among cells with as many labelled images.
+        compared: the fields that a person compares, with this cell's values.
+        settings: of its hyper-parameters that were varied, those chosen; tried: from how many settings; tied: how many
+            of these validate equally well.
+        diverged: repetitions that did.
+        metric: what is judged by; value: its mean on the test; chance, majority: what guessing uniformly, and always
+            naming the most frequent class, give.
+        low, high: of a 95 % interval of the value; with one repetition it covers test images only.
+        sd: the standard deviation of the repetitions' values.
+        from_repetitions, from_images, from_rest: shares of the variance of the value.
+        validation: the metric's mean on validation images.
+        log_loss: nats. ece: the expected calibration error, over all repetitions together.
         source_kept: validation accuracy on the source after all.
         images, flops, seconds: as if the run had been alone; direct_flops: without stored features; shared_*: its part
             of what all runs took together.
-        in_best_group: it cannot be told from the first.
-        p_against_best: of the difference to the first, corrected for all comparisons of the report.
-        difference: to the first (negative: worse), with a 95 % interval.
-        random_features: nothing below its trained layers ever learnt.
+        verdict: what is known of it, in a word or two.
+        p_to_first: of the difference to the first, corrected for all pairs of the report.
+        difference: to the first, in the metric's units, with a 95 % interval.
+        random_features: nothing below its trained layers ever learnt. control: nothing was transferred.
     """
 
     rank: int
@@ -43,14 +61,24 @@ class Row:
     freeze_policy: str
     backbone: str
     source: str | None
+    compared: Mapping[str, str]
     settings: Mapping[str, Any]
     tried: int
-    seeds: int
-    test_accuracy: float
+    tied: int
+    repetitions: int
+    diverged: int
+    metric: str
+    value: float
     low: float
     high: float
-    seed_sd: float | None
-    val_accuracy: float
+    sd: float | None
+    from_repetitions: float | None
+    from_images: float | None
+    from_rest: float | None
+    chance: float
+    majority: float
+    validation: float
+    accuracy: float | None
     balanced_accuracy: float | None
     macro_f1: float | None
     log_loss: float | None
@@ -65,23 +93,26 @@ class Row:
     shared_images: float
     shared_flops: float
     shared_seconds: float
-    in_best_group: bool
-    p_against_best: float | None
+    verdict: str
+    p_to_first: float | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
     random_features: bool
+    control: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Of two cells of a task, by position: one minus other.
+    """Of two cells of a task, by position: one minus other, in the metric's units.
 
     Attributes:
-        low, high: a 95 % interval of the difference, for each alone; None where the two share no seed.
-        p: of the test that there is no difference; adjusted: corrected for all comparisons of the report.
-        seeds: that both have.
-        ahead, behind: how often, over seeds and images, only the one is right, and only the other.
+        low, high: a 95 % interval of the difference, for each alone; None where the two share fewer than two
+            repetitions.
+        p: of the test that there is no difference; adjusted: corrected for all pairs of the report. None where nothing
+            is claimed.
+        repetitions: that both have.
+        apart: whether the two are known to differ.
     """
 
     one: int
@@ -91,9 +122,8 @@ class Comparison:
     high: float | None
     p: float | None
     adjusted: float | None
-    seeds: int
-    ahead: int | None
-    behind: int | None
+    repetitions: int
+    apart: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -122,8 +152,9 @@ def rows(findings: Findings) -> list[list[Row]]:
 
 def _row(findings: Findings, t: int, i: int) -> Row:
     task = findings.tasks[t]
-    cell, accuracy, cost = task.cells[i], task.accuracies[i], findings.costs[t][i]
-    best = comparison(task, i, 0) if i else None
+    cell, mean, cost = task.cells[i], task.means[i], findings.costs[t][i]
+    first = comparison(task, i, 0) if i else None
+    shares = mean.shares or (None, None, None)
     return Row(
         rank=i + 1,
         labelled=task.labelled,
@@ -132,51 +163,75 @@ def _row(findings: Findings, t: int, i: int) -> Row:
         freeze_policy=cell.freeze_policy,
         backbone=cell.backbone,
         source=cell.source,
+        compared=cell.compared,
         settings=cell.settings,
         tried=cell.tried,
-        seeds=accuracy.seeds,
-        test_accuracy=accuracy.mean,
-        low=accuracy.low,
-        high=accuracy.high,
-        seed_sd=accuracy.seed_sd,
-        val_accuracy=cell.val_accuracy,
-        balanced_accuracy=cell.mean("target/test/balanced_acc"),
-        macro_f1=cell.mean("target/test/macro_f1"),
-        log_loss=cell.mean("target/test/loss"),
+        tied=cell.tied,
+        repetitions=mean.repetitions,
+        diverged=cell.diverged,
+        metric=task.metric.name,
+        value=mean.value,
+        low=mean.low,
+        high=mean.high,
+        sd=mean.sd,
+        from_repetitions=shares[0],
+        from_images=shares[1],
+        from_rest=shares[2],
+        chance=task.floor.chance,
+        majority=task.floor.majority,
+        validation=cell.validation,
+        accuracy=_tested(cell, "accuracy"),
+        balanced_accuracy=_tested(cell, "balanced_accuracy"),
+        macro_f1=_tested(cell, "macro_f1"),
+        log_loss=_tested(cell, "log_loss"),
         ece=findings.mistakes[t][i].ece,
-        source_kept=cell.mean("source/val/acc"),
+        source_kept=cell.mean(METRICS["accuracy"].at("source/val")),
         **{field.name: getattr(cost, field.name) for field in dataclasses.fields(Cost)},
-        in_best_group=i in task.group,
-        p_against_best=best.adjusted if best else None,
-        difference=best.difference if best else None,
-        difference_low=best.low if best else None,
-        difference_high=best.high if best else None,
+        verdict=standing(task, i),
+        p_to_first=first.adjusted if first else None,
+        difference=first.difference if first else None,
+        difference_low=first.low if first else None,
+        difference_high=first.high if first else None,
         random_features=cell.random_features,
+        control=cell.control,
     )
+
+
+def _tested(cell: Cell, metric: str) -> float | None:
+    return cell.mean(METRICS[metric].at("target/test"))
 
 
 def comparison(task: Task, one: int, other: int) -> Comparison:
-    """Two cells, from the task's matrices."""
-    found, place = task.differences, (one, other)
-    ahead, behind = (known(each[place]) for each in (found.ahead, found.behind))
-    return Comparison(
-        one=one,
-        other=other,
-        difference=known(found.mean[place]),
-        low=known(found.low[place]),
-        high=known(found.high[place]),
-        p=known(found.p[place]),
-        adjusted=known(task.adjusted[place]),
-        seeds=int(found.seeds[place]),
-        ahead=None if ahead is None else round(ahead),
-        behind=None if behind is None else round(behind),
-    )
+    """Two cells of a task."""
+    return compared(task, [(one, other)])[0]
 
 
 def comparisons(task: Task) -> list[Comparison]:
-    """All pairs, the more accurate cell of each first."""
+    """All pairs, the better cell of each first."""
     count = len(task.cells)
-    return [comparison(task, i, j) for i in range(count) for j in range(i + 1, count)]
+    return compared(task, [(i, j) for i in range(count) for j in range(i + 1, count)])
+
+
+def compared(task: Task, pairs: Sequence[tuple[int, int]]) -> list[Comparison]:
+    """Pairs of cells of a task, their intervals computed together."""
+    if not pairs:
+        return []
+    one, other = map(np.array, zip(*pairs, strict=True))
+    reach = task.estimate.reach(one, other)
+    return [
+        Comparison(
+            one=i,
+            other=j,
+            difference=known(middle := task.estimate.difference[i, j]),
+            low=known(middle - half),
+            high=known(middle + half),
+            p=known(task.estimate.p[i, j]) if np.isfinite(task.adjusted[i, j]) else None,
+            adjusted=known(task.adjusted[i, j]),
+            repetitions=int(task.estimate.shared[i, j]),
+            apart=task.apart(i, j),
+        )
+        for (i, j), half in zip(pairs, reach, strict=True)
+    ]
 
 
 def known(value: float) -> float | None:
@@ -185,15 +240,10 @@ def known(value: float) -> float | None:
 
 
 def standing(task: Task, i: int) -> str:
-    """What the verdict is of one cell, in two words."""
+    """What is known of one cell, in a word or two."""
     if i in task.group:
         return SHOWN_BY_KIND[task.kind]
-    return "worse" if task.adjusted[0, i] < LEVEL else SHOWN_BY_KIND["undecided"]
-
-
-def leads(task: Task) -> tuple[int, ...]:
-    """Positions of what stands out: the best and its equals, where anything is worse than they are."""
-    return task.group if task.kind in ("winner", "group") else ()
+    return "worse" if task.worse(i, 0) else "not best"
 
 
 def budgets(task: Task, prices: Sequence[Cost]) -> list[Budget]:
@@ -204,8 +254,7 @@ def budgets(task: Task, prices: Sequence[Cost]) -> list[Budget]:
         for group in matched(amounts):
             if len(group) > 1:
                 ordered = sorted(group)
-                first = ordered[0]
-                best = tuple(i for i in ordered if i == first or not task.adjusted[first, i] < LEVEL)
+                best = tuple(i for i in ordered if not task.worse(i, ordered[0]))
                 given = [amounts[i] for i in ordered]
                 found.append(
                     Budget(measure=measure, least=min(given), most=max(given), cells=tuple(ordered), best=best)
@@ -218,7 +267,9 @@ def source_before(cell: Cell) -> float | None:
     learnt of it before that."""
     found = []
     for run in cell.runs.values():
-        earlier = [stage.get("metrics", {}).get("source/val/acc") for stage in run.record.stages[:-1]]
+        earlier = [
+            stage.get("metrics", {}).get(METRICS["accuracy"].at("source/val")) for stage in run.record.stages[:-1]
+        ]
         seen = [value for value in earlier if value is not None]
         if not seen:
             return None

@@ -18,14 +18,20 @@ class Mistakes:
     """Of one cell, over all of its repetitions together.
 
     Attributes:
-        accuracy_K: by class, float `[K]`; NaN where the test has no image of it.
+        count_K: predictions of images of each class, int `[K]`.
+        accuracy_K: the share of them that is right (recall), float `[K]`; NaN where the test has no image of a class.
+        precision_K: of the images that are called so, the share that is right; NaN where none is called so. f1_K: the
+            harmonic mean of both.
         confused: the most frequent confusions, (class, called, share of the class's images), largest share first.
         confidence_B, right_B, share_B: over 15 bins of equal width of the prediction's probability, float `[15]`: the
             mean of that probability, the share of right predictions, and the share of all images. NaN in empty bins.
         ece: the expected calibration error over these bins (Guo et al., 2017), [0, 1].
     """
 
+    count_K: np.ndarray
     accuracy_K: np.ndarray
+    precision_K: np.ndarray
+    f1_K: np.ndarray
     confused: tuple[tuple[int, int, float], ...]
     confidence_B: np.ndarray
     right_B: np.ndarray
@@ -55,7 +61,10 @@ def mistakes(predictions: Sequence[Mapping[str, np.ndarray]]) -> Mistakes:
     confusion_KL = confusion(predictions)
     with np.errstate(invalid="ignore"):
         share_KL = confusion_KL / confusion_KL.sum(1, keepdims=True)
-    accuracy_K = share_KL.diagonal().copy()
+    accuracy_K, count_K = share_KL.diagonal().copy(), confusion_KL.sum(1)
+    right_K, called_K = confusion_KL.diagonal(), confusion_KL.sum(0)[: len(confusion_KL)]
+    with np.errstate(invalid="ignore"):
+        precision_K, f1_K = right_K / called_K, 2 * right_K / (called_K + count_K)
     np.fill_diagonal(share_KL, 0)
     worst = np.argsort(-np.nan_to_num(share_KL), axis=None, kind="stable")[:PAIRS]
     pairs = [divmod(int(i), share_KL.shape[1]) for i in worst]
@@ -66,7 +75,10 @@ def mistakes(predictions: Sequence[Mapping[str, np.ndarray]]) -> Mistakes:
         right_B = np.bincount(bins, weights=label == prediction, minlength=BINS) / counts_B
     share_B = counts_B / len(label)
     return Mistakes(
+        count_K=count_K,
         accuracy_K=accuracy_K,
+        precision_K=precision_K,
+        f1_K=f1_K,
         confused=tuple((i, j, float(share_KL[i, j])) for i, j in pairs if share_KL[i, j] > 0),
         confidence_B=confidence_B,
         right_B=right_B,

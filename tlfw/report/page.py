@@ -21,7 +21,8 @@ from tlfw.report.digits import between, counted, labelled, sentence, tight
 from tlfw.report.figures import Picture, svg
 from tlfw.report.findings import Findings
 from tlfw.report.leaderboard import rows
-from tlfw.report.tables import RANDOM_FEATURES
+from tlfw.report.sentences import KICKERS
+from tlfw.report.tables import RANDOM_FEATURES, said
 
 MOST_PAIRS = 500
 """Of all tasks together, on the page."""
@@ -32,13 +33,6 @@ SECTIONS = {
     "cost": "What it costs",
     "learning": "How it was learnt",
     "mistakes": "What goes wrong",
-}
-
-KICKERS = {
-    "winner": "One is best",
-    "group": "Several share the lead",
-    "undecided": "Not decided",
-    "alone": "Nothing to compare",
 }
 
 HERE = Path(__file__).parent
@@ -129,7 +123,7 @@ def _lead(findings: Findings) -> str:
     cells = [cell for task in findings.tasks for cell in task.cells]
     ways = {(cell.data_mix, cell.freeze_policy) for cell in cells if cell.source is not None}
     backbones, sources = {cell.backbone for cell in cells}, {cell.source for cell in cells} - {None}
-    seeds = [one.seeds for task in findings.tasks for one in task.accuracies]
+    counts = [mean.repetitions for task in findings.tasks for mean in task.means]
     images = findings.test_images
     parts = [
         counted(len(ways), "way") + f" of transferring to “{findings.target}”"
@@ -143,7 +137,7 @@ def _lead(findings: Findings) -> str:
     if len(backbones) > 1:
         parts.append(f"on {len(backbones)} backbones")
     parts.append(f"with {_labelled([task.labelled for task in findings.tasks])}")
-    parts.append(f"{between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'} each")
+    parts.append(f"{between(min(counts), max(counts))} repetition{'s' * (max(counts) > 1)} each")
     parts.append(
         f"tested on {'1 image' if images == 1 else f'the same {images:,} images'} of "
         f"{len(findings.classes)} {'class' if len(findings.classes) == 1 else 'classes'}"
@@ -176,7 +170,9 @@ def _tasks(findings: Findings) -> list[dict[str, Any]]:
             {
                 "task": task,
                 "name": name,
-                "leaderboard": shown.leaderboard(task, all_rows[t], f"Leaderboard {with_}, most accurate first."),
+                "shipped": said(task),
+                "leaderboard": shown.leaderboard(task, all_rows[t], f"Leaderboard {with_}, best mean first."),
+                "floors": shown.floors(task, f"What is reached without learning, {with_}."),
                 "details": shown.details(task, all_rows[t], f"All other numbers {with_}."),
                 "against": shown.against_best(task, f"The first against each other {with_}.") if several else None,
                 "pairs": shown.all_pairs(task, f"All pairs {with_}.")

@@ -13,26 +13,16 @@ from tlfw.report.digits import (
     decimals,
     duration,
     percent,
-    percents,
-    pointed,
     points,
     sentence,
 )
+from tlfw.report.estimate import Repetition
 from tlfw.report.figures.picture import beyond
 from tlfw.report.findings import Findings, front, rival
-from tlfw.report.leaderboard import (
-    Comparison,
-    Row,
-    budgets,
-    comparison,
-    comparisons,
-    leads,
-    source_before,
-    standing,
-)
-from tlfw.report.statistics import LEVEL
-from tlfw.report.tables import called
-from tlfw.report.verdict import Task
+from tlfw.report.leaderboard import Comparison, Row, budgets, compared, comparisons, source_before
+from tlfw.report.sentences import bare, span
+from tlfw.report.tables import called, to_first
+from tlfw.report.verdict import Task, leads
 
 PARETO = {"flops": "FLOPs of training", "seconds": "seconds, as if alone", "shared_seconds": "seconds, shared"}
 """Which costs the page sets accuracy against."""
@@ -103,28 +93,30 @@ def _name(row: Row, **more: Any) -> Shown:
 
 def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
     """What one has to see to choose."""
-    low, off = beyond(task.cells, [row.test_accuracy for row in members], [row.low for row in members])
+    metric = task.metric
+    low, off = min(row.low for row in members), frozenset[int]()
+    if metric.higher_is_better:
+        low, off = beyond(task.cells, [row.value for row in members], [row.low for row in members])
     high = max(row.high for row in members)
     width = max(high - low, 1e-9)
     shown = []
     for i, row in enumerate(members):
-        bar = tuple(-1.0 if i in off else (each - low) / width for each in (row.low, row.test_accuracy, row.high))
+        bar = tuple(-1.0 if i in off else (each - low) / width for each in (row.low, row.value, row.high))
         shown.append(
             [
-                _name(row, badge=standing(task, i), strong=i in leads(task)),
+                _name(row, badge=row.verdict, strong=i in leads(task)),
                 _number(
-                    percent(row.test_accuracy),
-                    row.test_accuracy,
-                    small=percents(row.low, row.high),
-                    strong=i in leads(task),
+                    metric.text(row.value), row.value, small=span(metric, row.low, row.high), strong=i in leads(task)
                 ),
-                Shown(bar=(bar[0], bar[1], bar[2]), value=row.test_accuracy),
-                _number(
-                    points(row.difference), row.difference, small=_if(pointed(row.difference_low, row.difference_high))
-                )
+                Shown(bar=(bar[0], bar[1], bar[2]), value=row.value),
+                _number(to_first(row, task), row.difference, small=_span(task, row.difference_low, row.difference_high))
                 if i
                 else Shown(text="first", value=0.0),
-                _number(chance(row.p_against_best), row.p_against_best) if i else Shown(text=NONE, value=None),
+                _number(chance(row.p_to_first), row.p_to_first) if i else Shown(text=NONE, value=None),
+                _number(
+                    percent(row.validation) if metric.units.scale == 100 else bare(metric, row.validation),
+                    row.validation,
+                ),
                 _number(percent(row.source_kept), row.source_kept),
                 _number(duration(row.seconds), row.seconds),
                 _number(duration(row.shared_seconds), row.shared_seconds),
@@ -133,10 +125,11 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
     caption += " An arrow: further left than there is room for." if off else ""
     columns = [
         Column("Cell", numeric=False),
-        Column("Test accuracy"),
+        Column(f"Test {metric.title}"),
         Column("95 % interval", sorts=False),
-        Column("Points to the first"),
+        Column(f"{sentence(metric.units.unit_of_difference)} to the first"),
         Column("p, corrected"),
+        Column("Validation"),
         Column("Source kept"),
         Column("Time alone"),
         Column("Time shared"),
@@ -144,8 +137,8 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
     return Table(caption, columns, shown, ordered=(1, False))
 
 
-def _if(text: str) -> str:
-    return "" if text == NONE else text
+def _span(task: Task, low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else span(task.metric, low, high)
 
 
 def details(task: Task, members: Sequence[Row], caption: str) -> Table:
@@ -153,9 +146,10 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
     shown = [
         [
             _name(row, strong=i in leads(task)),
-            _number(str(row.seeds), row.seeds),
-            _number(decimals(None if row.seed_sd is None else 100 * row.seed_sd, 2), row.seed_sd),
-            _number(percent(row.val_accuracy), row.val_accuracy),
+            _number(str(row.repetitions), row.repetitions, small=f"{row.diverged} diverged" if row.diverged else ""),
+            _number(NONE if row.sd is None else bare(task.metric, row.sd), row.sd),
+            _number(_shares(row), row.from_repetitions),
+            _number(percent(row.accuracy), row.accuracy),
             _number(percent(row.balanced_accuracy), row.balanced_accuracy),
             _number(decimals(row.macro_f1), row.macro_f1),
             _number(decimals(row.log_loss), row.log_loss),
@@ -164,58 +158,82 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
             _number(short(row.steps), row.steps),
             _number(short(row.images), row.images, small=f"{short(row.shared_images)} shared"),
             _number(short(row.flops), row.flops, small=f"{short(row.shared_flops)} shared"),
-            _number(str(row.tried), row.tried),
+            _number(str(row.tried), row.tried, small=f"{row.tied} tie" if row.tied > 1 else ""),
             Shown(text=", ".join(f"{name} = {value}" for name, value in row.settings.items()) or NONE),
         ]
         for i, row in enumerate(members)
     ]
     titles = (
-        "Seeds", "SD of seeds, points", "Validation accuracy", "Balanced accuracy", "Macro F1", "Log-loss, nats", "ECE",
+        "Repetitions", f"SD of repetitions, {task.metric.units.unit_of_difference}",
+        "Variance: repetitions, images, rest",
+        "Accuracy", "Balanced accuracy", "Macro F1", "Log-loss, nats", "ECE",
         "Target epochs", "Steps", "Images seen", "FLOPs", "Settings tried",
     )  # fmt: skip
     columns = [Column("Cell", numeric=False), *map(Column, titles), Column("Settings chosen", numeric=False, wide=True)]
     return Table(caption, columns, shown)
 
 
+def _shares(row: Row) -> str:
+    """Of the variance of a cell's mean: `71, 25, 4 %`."""
+    shares = (row.from_repetitions, row.from_images, row.from_rest)
+    return NONE if None in shares else ", ".join(f"{100 * (share or 0):.0f}" for share in shares) + " %"
+
+
+def floors(task: Task, caption: str) -> Table:
+    """What is reached without learning, and which cells are known to be better."""
+    metric, floor = task.metric, task.floor
+    above = sum(task.learnt(i) for i in range(len(task.cells)))
+    rows = [
+        [Shown(text="Guessing uniformly (chance)"), _number(metric.text(floor.chance), floor.chance)],
+        [Shown(text="Always naming the most frequent class"), _number(metric.text(floor.majority), floor.majority)],
+        [
+            Shown(text="Cells whose interval is better than both"),
+            _number(f"{above} of {len(task.cells)}", float(above)),
+        ],
+    ]
+    return Table(
+        caption,
+        [Column("Without learning", numeric=False, sorts=False), Column(sentence(metric.title), sorts=False)],
+        rows,
+    )
+
+
 def against_best(task: Task, caption: str) -> Table:
     """The first cell against each other."""
-    found = [comparison(task, 0, i) for i in range(1, len(task.cells))]
-    rows = [[_of(task, each.other), *_compared(each)] for each in found]
-    return Table(caption, [Column(f"{task.cells[0].name} minus", numeric=False), *COMPARED], rows)
+    found = compared(task, [(0, i) for i in range(1, len(task.cells))])
+    rows = [[_of(task, each.other), *_compared(task, each)] for each in found]
+    return Table(caption, [Column(f"{task.cells[0].name} minus", numeric=False), *_heads(task)], rows)
 
 
 def all_pairs(task: Task, caption: str) -> Table:
     """Every two cells."""
     rows = [
-        [Shown(text=f"{task.cells[e.one].name} minus {task.cells[e.other].name}"), *_compared(e)]
+        [Shown(text=f"{task.cells[e.one].name} minus {task.cells[e.other].name}"), *_compared(task, e)]
         for e in comparisons(task)
     ]
-    return Table(caption, [Column("Pair", numeric=False), *COMPARED], rows)
+    return Table(caption, [Column("Pair", numeric=False), *_heads(task)], rows)
 
 
-COMPARED = (
-    Column("Difference, points"),
-    Column("95 % interval", sorts=False),
-    Column("p"),
-    Column("p, corrected"),
-    Column("Shared seeds"),
-    Column("Only the one right"),
-    Column("Only the other right"),
-    Column("Known to differ", numeric=False),
-)
-
-
-def _compared(each: Comparison) -> list[Shown]:
-    real = each.adjusted is not None and each.adjusted < LEVEL
+def _heads(task: Task) -> list[Column]:
     return [
-        _number(points(each.difference), each.difference),
-        _number(pointed(each.low, each.high), each.low),
+        Column(f"Difference, {task.metric.units.unit_of_difference}"),
+        Column("95 % interval", sorts=False),
+        Column("p"),
+        Column("p, corrected"),
+        Column("Shared repetitions"),
+        Column("Known to differ", numeric=False),
+    ]
+
+
+def _compared(task: Task, each: Comparison) -> list[Shown]:
+    difference = NONE if each.difference is None else bare(task.metric, each.difference)
+    return [
+        _number(difference, each.difference),
+        _number(_span(task, each.low, each.high) or NONE, each.low),
         _number(chance(each.p), each.p),
         _number(chance(each.adjusted), each.adjusted),
-        _number(str(each.seeds), each.seeds),
-        _number(NONE if each.ahead is None else f"{each.ahead:,}", each.ahead),
-        _number(NONE if each.behind is None else f"{each.behind:,}", each.behind),
-        Shown(text="yes" if real else "no" if each.adjusted is not None else "share no seed", strong=real),
+        _number(str(each.repetitions), each.repetitions),
+        Shown(text="yes" if each.apart else "no" if each.adjusted is not None else "not answered", strong=each.apart),
     ]
 
 
@@ -231,7 +249,7 @@ def equal_budgets(task: Task, prices: Sequence[Any], caption: str) -> Table | No
         best = task.cells[each.best[0]].name
         level, others = len(each.best) - 1, len(each.cells) - 1
         which = "the others" if level == others else f"{level} of the {others} others"
-        said = f"not told apart from {'the other' if others == 1 else which}"
+        said = f"not known to be better than {'the other' if others == 1 else which}"
         given = (
             short(each.least) if short(each.least) == short(each.most) else f"{short(each.least)} to {short(each.most)}"
         )
@@ -244,7 +262,7 @@ def equal_budgets(task: Task, prices: Sequence[Any], caption: str) -> Table | No
                     text=best,
                     star=task.cells[each.best[0]].random_features,
                     strong=not level,
-                    small=said if level else "known to be best",
+                    small=said if level else "the others are worse",
                 ),
                 Shown(text=_names(task, each.cells)),
             ]
@@ -253,7 +271,7 @@ def equal_budgets(task: Task, prices: Sequence[Any], caption: str) -> Table | No
         Column("Equal in", numeric=False),
         Column("Each was given"),
         Column("Cells"),
-        Column("Most accurate of them", numeric=False, wide=True),
+        Column("Best mean of them", numeric=False, wide=True),
         Column("Which", numeric=False, wide=True),
     ]
     return Table(caption, columns, rows) if rows else None
@@ -278,10 +296,11 @@ def pareto_front(task: Task, prices: Sequence[Any], caption: str) -> Table:
             )
             for measure, found in fronts.items()
         ]  # fmt: skip
-        rows.append([_of(task, i), _number(percent(task.accuracies[i].mean), task.accuracies[i].mean), *places])
+        value = task.means[i].value
+        rows.append([_of(task, i), _number(task.metric.text(value), value), *places])
     columns = [
         Column("Cell", numeric=False),
-        Column("Test accuracy"),
+        Column(f"Test {task.metric.title}"),
         *(Column(sentence(said)) for said in PARETO.values()),
     ]
     return Table(caption, columns, rows)
@@ -376,16 +395,25 @@ def made_of(task: Task, caption: str) -> Table:
         [
             Shown(text=run.folder.name),
             Shown(text=cell.name, star=cell.random_features),
-            _number(str(run.record.seed), run.record.seed),
+            _number(str(repetition.seed), repetition.seed),
+            Shown(text=_draw(repetition)),
             Shown(text=run.record.run_id),
         ]
         for cell in task.cells
-        for run in cell.runs.values()
+        for repetition, run in cell.runs.items()
     ]
     columns = [
         Column("Folder", numeric=False),
         Column("Cell", numeric=False),
         Column("Seed"),
+        Column("Draw, or fold", numeric=False),
         Column("Run", numeric=False, wide=True),
     ]
     return Table(caption, columns, rows)
+
+
+def _draw(repetition: Repetition) -> str:
+    """Which images were labelled, or tested on."""
+    if repetition.fold is not None:
+        return f"fold {repetition.fold}"
+    return NONE if not repetition.draw or repetition.draw[-1] is None else str(repetition.draw[-1])

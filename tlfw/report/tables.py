@@ -14,12 +14,13 @@ import numpy as np
 
 import tlfw
 from tlfw.report.costs import MEASURES
-from tlfw.report.digits import between, chance, counted, duration, labelled, percent, percents, points
+from tlfw.report.digits import NONE, between, chance, counted, duration, labelled, percent
 from tlfw.report.findings import Findings, front
-from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, leads, rows, source_before
-from tlfw.report.statistics import LEVEL
+from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, rows, source_before
+from tlfw.report.sentences import bare, shipped, span
+from tlfw.report.verdict import Task, leads
 
-SCHEMA = 1
+SCHEMA = 2
 """Of report.json."""
 
 MOST_COMPARISONS = 5000
@@ -29,14 +30,16 @@ PRICES = ("images", "flops", "direct_flops", "seconds", "shared_images", "shared
 
 
 def csv_text(findings: Findings) -> str:
-    """A row a cell, all tasks below each other, numbers in full; `settings` as JSON, what does not apply empty."""
+    """A row a cell, all tasks below each other, numbers in full; `settings` and `compared` as JSON, what does not apply
+    empty."""
     out = io.StringIO()
     table = csv.DictWriter(out, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
     table.writeheader()
     for row in _flat(findings):
         values = dataclasses.asdict(row)
         values["labelled"] = "all" if row.labelled is None else row.labelled
-        values["settings"] = json.dumps(row.settings, sort_keys=True, default=str)
+        for name in ("settings", "compared"):
+            values[name] = json.dumps(values[name], sort_keys=True, default=str)
         table.writerow(values)
     return out.getvalue()
 
@@ -62,25 +65,40 @@ def md_text(findings: Findings) -> str:
         lines.append("")
     for task, members in zip(findings.tasks, rows(findings), strict=True):
         lines += [f"## {labelled(task.labelled).capitalize()}", "", md(task.sentence), ""]
-        lines += [md(task.advice), ""] if task.advice else []
+        lines += [md(text) + "\n" for text in (task.advice, *task.remarks, said(task)) if text]
+        metric = task.metric
         lines += [
-            "| | cell | test accuracy | 95 % interval | points to the first | p | source kept | time alone | shared |",
-            "|--:|---|--:|:-:|--:|--:|--:|--:|--:|",
+            f"| | cell | test {metric.title}, {metric.units.unit} | 95 % interval | to the first | p | verdict "
+            "| source kept | time alone | shared |",
+            "|--:|---|--:|:-:|--:|--:|---|--:|--:|--:|",
         ]
         for i, row in enumerate(members):
             bold = "**" if i in leads(task) else ""
             lines.append(
                 f"| {row.rank} | {bold}{md(row.cell)}{bold}{STAR_MD if row.random_features else ''} "
-                f"| {bold}{percent(row.test_accuracy)}{bold} | {percents(row.low, row.high)} "
-                f"| {points(row.difference)} | {md(chance(row.p_against_best))} | {percent(row.source_kept)} "
+                f"| {bold}{bare(metric, row.value)}{bold} | {span(metric, row.low, row.high)} "
+                f"| {to_first(row, task)} | {md(chance(row.p_to_first))} | {row.verdict} | {percent(row.source_kept)} "
                 f"| {duration(row.seconds)} | {duration(row.shared_seconds)} |"
             )
         lines.append("")
-    lines.append(md(f"{_basis(findings)} Bold: {_bold(findings)}.") + "\n")
+    lines.append(md(f"{_basis(findings)}{_bold(findings)}") + "\n")
     if any(row.random_features for row in _flat(findings)):
         lines.append(f"{STAR_MD} {md(RANDOM_FEATURES)}\n")
     lines += [f"- {md(note)}" for note in findings.notes]
     return "\n".join(lines)
+
+
+def said(task: Task) -> str:
+    """Which trained model to use; empty where nothing says."""
+    return shipped(task, task.shipped) if task.shipped else ""
+
+
+def to_first(row: Row, task: Task) -> str:
+    """How far a cell's value is from the first one's: `−3.2`; a dash for the first itself."""
+    if row.difference is None or row.rank == 1:
+        return NONE
+    shown = bare(task.metric, row.difference)
+    return shown if shown.startswith("−") or float(shown) == 0 else f"+{shown}"
 
 
 STAR_MD = "\\*"
@@ -89,21 +107,24 @@ RANDOM_FEATURES = "on random features: nothing below the trained layers ever lea
 
 def _basis(findings: Findings) -> str:
     """On what the numbers stand, in a line or two."""
-    seeds = [one.seeds for task in findings.tasks for one in task.accuracies]
-    over = "test images only, for there is one seed" if max(seeds) == 1 else "seeds and test images"
+    counts = [mean.repetitions for task in findings.tasks for mean in task.means]
+    several = max(counts) > 1
+    over = "repetitions and test images" if several else "test images only, for there is one repetition"
     many = findings.comparisons
     corrected = f", p values corrected for {many} comparisons (Holm)" if many > 1 else ""
     return (
-        f"Mean over {between(min(seeds), max(seeds))} {'seed' if max(seeds) == 1 else 'seeds'} on "
+        f"Mean over {between(min(counts), max(counts))} repetition{'s' * several} on "
         f"{counted(findings.test_images, 'test image')} of “{findings.target}”; 95 % intervals over {over}{corrected}."
     )
 
 
 def _bold(findings: Findings) -> str:
-    """What the tables' bold type means."""
-    if all(task.kind == "winner" for task in findings.tasks):
-        return "the best"
-    return "the best, and what cannot be told apart from it, unless that is all"
+    """What the tables' bold type means; empty where nothing is bold."""
+    if not any(map(leads, findings.tasks)):
+        return ""
+    if all(task.kind == "best" for task in findings.tasks):
+        return " Bold: the best."
+    return " Bold: the first and what is not known to be worse, where anything is."
 
 
 LATEX = str.maketrans(
@@ -138,8 +159,10 @@ def tex_text(findings: Findings) -> str:
     """A table for a paper: booktabs, the best group bold, and a caption that says what the numbers stand on."""
     unequal = " Budgets differ: see the report." if findings.unequal else ""
     star = f" $^*$On {RANDOM_FEATURES.removeprefix('on ')}" if any(r.random_features for r in _flat(findings)) else ""
+    metric = findings.metric
     said = (
-        f"{_basis(findings)} Bold: {_bold(findings)}.{unequal} Gap: points to the first. Kept: accuracy on the source."
+        f"{_basis(findings)}{_bold(findings)}{unequal} Gap: {metric.units.unit_of_difference} to the first. Kept: "
+        "accuracy on the source."
     )
     lines = [
         r"% needs \usepackage{booktabs}",
@@ -149,26 +172,30 @@ def tex_text(findings: Findings) -> str:
         r"\label{tab:tlfw}",
         r"\begin{tabular}{lrcrrrr}",
         r"\toprule",
-        r"Cell & Acc. (\%) & 95\,\% interval & Gap & $p$ & Kept (\%) & Time \\",
+        rf"Cell & {latex(HEADS[metric.name])} & 95\,\% interval & Gap & $p$ & Kept (\%) & Time \\",
     ]
     for task, members in zip(findings.tasks, rows(findings), strict=True):
         lines += [r"\midrule", rf"\multicolumn{{7}}{{l}}{{\emph{{{latex(labelled(task.labelled).capitalize())}}}}} \\"]
         for i, row in enumerate(members):
-            name, shown = latex(row.cell), f"{100 * row.test_accuracy:.1f}"
+            name, shown = latex(row.cell), latex(bare(metric, row.value))
             if i in leads(task):
                 name, shown = rf"\textbf{{{name}}}", rf"\textbf{{{shown}}}"
-            p = chance(row.p_against_best)
+            p = chance(row.p_to_first)
             cells = [
                 name + ("$^*$" if row.random_features else ""),
                 shown,
-                percents(row.low, row.high).replace(" to ", "--"),
-                latex(points(row.difference)),
-                f"${p}$" if row.p_against_best is not None else latex(p),
+                latex(span(metric, row.low, row.high)).replace(" to ", "--"),
+                latex(to_first(row, task)),
+                f"${p}$" if row.p_to_first is not None else latex(p),
                 latex(percent(row.source_kept).removesuffix(" %")),
                 duration(row.seconds).replace(" ", r"\,"),
             ]
             lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+HEADS = {"accuracy": "Acc. (%)", "balanced_accuracy": "Bal. acc. (%)", "macro_f1": "F1 (%)", "log_loss": "Log-loss"}
+"""Of a metric's column where there is little room."""
 
 
 def json_text(findings: Findings) -> str:
@@ -191,7 +218,11 @@ def json_text(findings: Findings) -> str:
         "runs": {"done": len(gathered.runs), "asked": gathered.asked, "missing": gathered.missing},
         "unequal": findings.unequal,
         "notes": findings.notes,
-        "level": LEVEL,
+        "metric": findings.metric.name,
+        "margin": gathered.margin,
+        "planned_repetitions": gathered.planned,
+        "whole": gathered.whole,
+        "compare": gathered.compare,
         "comparisons": findings.comparisons,
         "comparisons_left_out": left_out,
         "tasks": [
@@ -211,7 +242,26 @@ def _task(findings: Findings, t: int, members: Sequence[Row], pairs: Sequence[Co
         "kind": task.kind,
         "sentence": task.sentence,
         "advice": task.advice,
-        "best_group": [names[i] for i in task.group],
+        "remarks": task.remarks,
+        "scope": task.scope,
+        "level": task.level,
+        "best": None if task.best is None else names[task.best],
+        "group": [names[i] for i in task.group],
+        "worse": [[names[i], names[j]] for i in range(len(names)) for j in range(i) if task.worse(i, j)]
+        if len(names) ** 2 <= 2 * MOST_COMPARISONS
+        else None,
+        "floor": dataclasses.asdict(task.floor),
+        "ship": None
+        if task.shipped is None
+        else {
+            "cell": names[task.shipped.cell],
+            "run_id": task.shipped.run.record.run_id,
+            "folder": task.shipped.run.folder.name,
+            "validation": task.shipped.validation,
+            "tied": task.shipped.tied,
+            "tested": {name: getattr(task.shipped.tested, name) for name in ("value", "low", "high")},
+            "sentence": said(task),
+        },
         "cells": [_cell(findings, t, i, row) for i, row in enumerate(members)],
         "comparisons": [
             {**dataclasses.asdict(each), "one": names[each.one], "other": names[each.other]} for each in pairs
@@ -237,8 +287,17 @@ def _cell(findings: Findings, t: int, i: int, row: Row) -> dict[str, Any]:
         **dataclasses.asdict(row),
         "source_before": source_before(cell),
         "runs": [
-            {"run_id": run.record.run_id, "seed": run.record.seed, "folder": run.folder.name}
-            for run in cell.runs.values()
+            {
+                "run_id": run.record.run_id,
+                "seed": repetition.seed,
+                "draw": repetition.draw,
+                "fold": repetition.fold,
+                "folder": run.folder.name,
+                "value": value,
+            }
+            for (repetition, run), value in zip(
+                cell.runs.items(), findings.tasks[t].means[i].values or [None] * len(cell.runs), strict=False
+            )
         ],
         "accuracy_by_class": dict(zip(names, found.accuracy_K, strict=True)),
         "confused": [{"class": names[i], "called": called(names, j), "share": share} for i, j, share in found.confused],

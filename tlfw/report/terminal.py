@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tlfw.report.digits import duration, labelled, percent, percents, tight
+from tlfw.report.digits import duration, labelled, percent, tight
 from tlfw.report.findings import Findings
-from tlfw.report.leaderboard import leads, rows, standing
-from tlfw.report.tables import RANDOM_FEATURES
+from tlfw.report.leaderboard import rows
+from tlfw.report.sentences import span
+from tlfw.report.tables import RANDOM_FEATURES, said
+from tlfw.report.verdict import leads
 
 ROWS = 12
 """Of each task; the files hold them all."""
@@ -21,9 +23,9 @@ ROWS = 12
 COLUMNS = {
     "": 2,
     "cell": 0,
-    "accuracy": 8,
-    "95 % interval": 13,
-    " ": 10,
+    "value": 10,
+    "95 % interval": 14,
+    "verdict": 12,
     "source kept": 11,
     "time alone": 10,
     "shared": 8,
@@ -58,15 +60,16 @@ def show(findings: Findings, files: Sequence[Path], console: Console | None = No
         say()
         say(Text(f"{labelled(task.labelled).capitalize()}:", "dim"))
         tell(task.sentence, "bold")
-        if task.advice:
-            tell(task.advice)
+        for text in (task.advice, *task.remarks, said(task)):
+            if text:
+                tell(text)
         names = [row.cell + "*" * row.random_features for row in members[:ROWS]]
         columns = _columns(max(map(len, names)), console.width)
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
         for column in columns:
-            left = column in ("cell", "", " ")
+            left = column in ("cell", "", "verdict")
             table.add_column(
-                column,
+                task.metric.title if column == "value" else column,
                 justify="left" if left else "right",
                 no_wrap=column != "cell",
                 overflow="fold",
@@ -77,9 +80,9 @@ def show(findings: Findings, files: Sequence[Path], console: Console | None = No
             cells = {
                 "": str(row.rank),
                 "cell": names[i],
-                "accuracy": percent(row.test_accuracy),
-                "95 % interval": percents(row.low, row.high),
-                " ": standing(task, i),
+                "value": task.metric.text(row.value),
+                "95 % interval": span(task.metric, row.low, row.high),
+                "verdict": row.verdict,
                 "source kept": percent(row.source_kept),
                 "time alone": duration(row.seconds),
                 "shared": duration(row.shared_seconds),

@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from tlfw.report.figures.accuracy import judged
 from tlfw.report.figures.picture import Picture, Subject, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, ink, lined, muted, on, shades
-from tlfw.report.statistics import LEVEL
+from tlfw.report.verdict import Task, gain
 
 MOST = 30
 """Cells; of more the best are shown."""
@@ -23,38 +24,44 @@ WRITTEN = 12
 
 def comparisons(subject: Subject) -> Picture | None:
     task = subject.task
-    if len(task.cells) < 2:
+    if len(task.cells) < 2 or not judged(task):
         return None
     count = min(len(task.cells), MOST)
     upper = np.triu_indices(count, 1)
-    apart, pairs = int((task.adjusted[:count, :count][upper] < LEVEL).sum()), len(upper[0])
+    apart, pairs = int(_apart(task, count)[upper].sum()), len(upper[0])
     most, larger = _most(subject, count)
-    darkest = f" Colours end at {most:.1f} points." if larger else ""
+    unit = subject.metric.units.unit_of_difference
+    darkest = f" Colours end at {most:.{subject.metric.units.decimals}f} {unit}." if larger else ""
     some = f"The best {count} of {len(task.cells)} cells. " if count < len(task.cells) else ""
     return Picture(
         name="comparisons",
         section="verdict",
         title="Which differences are real",
         caption=(
-            f"{some}By how many points of accuracy the cell of a row is ahead of the cell of a column (by number). "
-            f"Coloured: the two can be told apart (p < {LEVEL}, adjusted by Holm for "
+            f"{some}By how many {unit} of {subject.metric.title} the cell of a row is better than that of a column (by "
+            f"number). Coloured: the two can be told apart (p < {task.level}, corrected by Holm for "
             f"{subject.findings.comparisons:,} comparisons); grey: they cannot.{darkest} "
             f"{subject.extent}{starred(task.cells[:count])}"
         ),
         alt=(
-            f"Triangular matrix of the differences between {count} cells, most accurate first: {apart} of {pairs} "
+            f"Triangular matrix of the differences between {count} cells, best first: {apart} of {pairs} "
             f"pairs can be told apart. {task.sentence}"
         ),
         draw=partial(_draw, subject, count),
     )
 
 
+def _apart(task: Task, count: int) -> np.ndarray:
+    """Which of the first cells are known to differ, bool `[count, count]`."""
+    return np.array([[task.apart(i, j) for j in range(count)] for i in range(count)])
+
+
 def _most(subject: Subject, count: int) -> tuple[float, bool]:
-    """The difference, in points, from which on the colour is the darkest, and whether there are larger ones: pairs
+    """The difference, as it is shown, from which on the colour is the darkest, and whether there are larger ones: pairs
     without random features rule it."""
     cells = subject.task.cells[:count]
-    points = 100 * np.abs(subject.task.differences.mean[:count, :count])
-    apart = np.triu(subject.task.adjusted[:count, :count] < LEVEL, 1)
+    points = np.abs(subject.metric.units.scale * subject.task.estimate.difference[:count, :count])
+    apart = np.triu(_apart(subject.task, count), 1)
     learnt = ~np.array([cell.random_features for cell in cells])
     real = apart & learnt & learnt[:, None]
     largest = float(points[apart].max(initial=0))
@@ -64,8 +71,8 @@ def _most(subject: Subject, count: int) -> tuple[float, bool]:
 
 def _draw(subject: Subject, count: int) -> Figure:
     task = subject.task
-    points = 100 * task.differences.mean[:count, :count]
-    apart = task.adjusted[:count, :count] < LEVEL
+    points = subject.metric.units.scale * gain(task.estimate, task.metric)[:count, :count]
+    apart = _apart(task, count)
     names = [lined(named(cell)) for cell in task.cells[:count]]
     lines = max(name.count("\n") + 1 for name in names)
     few = 2 * len(task.group) <= len(task.cells)
@@ -87,7 +94,7 @@ def _draw(subject: Subject, count: int) -> Figure:
             axes.text(
                 column,
                 row,
-                "–" if np.isnan(value) else f"{value:.1f}",
+                "–" if np.isnan(value) else f"{value:.{subject.metric.units.decimals}f}",
                 ha="center",
                 va="center",
                 fontsize=SMALL,
@@ -115,7 +122,7 @@ def _draw(subject: Subject, count: int) -> Figure:
         scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, most), colours)
         inset = axes.inset_axes((-0.33, 0.09, 0.36, 0.03))
         bar = figure.colorbar(scale, cax=inset, orientation="horizontal", extend="max" if larger else "neither")
-        bar.set_label("points ahead, where told apart")
+        bar.set_label(f"{subject.metric.units.unit_of_difference} ahead, where told apart")
         bar.outline.set_visible(False)
         bar.locator = matplotlib.ticker.MaxNLocator(4)
         bar.update_ticks()

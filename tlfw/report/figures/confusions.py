@@ -64,7 +64,7 @@ def confusion(subject: Subject) -> Picture | None:
         section="mistakes",
         title="What is taken for what",
         caption=(
-            f"Of each class (row), the share in % that is called each class (column), over all seeds.{some} "
+            f"Of each class (row), the share in % that is called each class (column), over all repetitions.{some} "
             f"{subject.extent}{starred(cells)}"
         ),
         alt=f"Confusion matrices of {_both(subject)}. Most frequent: {most}.",
@@ -139,9 +139,9 @@ def classes(subject: Subject) -> Picture | None:
     names, cells = subject.findings.classes, [subject.task.cells[i] for i in pair(subject)]
     missing = len(names) - len(found)
     told = (
-        f"Accuracy on each class of {_both(subject)}, over all seeds, sorted by the difference."
+        f"Accuracy on each class of {_both(subject)}, over all repetitions, sorted by the difference."
         if len(cells) > 1
-        else f"Accuracy on each class of {_both(subject)}, over all seeds."
+        else f"Accuracy on each class of {_both(subject)}, over all repetitions."
     )
     if len(shown) < len(found):
         told += (

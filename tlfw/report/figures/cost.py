@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from tlfw.report.costs import short
+from tlfw.report.digits import sentence
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, ink, legend, paper, plain
 from tlfw.report.findings import front
@@ -33,18 +34,20 @@ def cost(subject: Subject) -> Picture | None:
         for measure, said in MEASURES.items()
     }
     seconds = [price.seconds for price in prices]
-    off = [task.accuracies[i].mean for i in subject.beyond[1]]
+    off = [task.means[i].value for i in subject.beyond[1]]
     return Picture(
         name="cost",
         section="cost",
-        title="Accuracy against cost",
+        title=f"{sentence(subject.metric.title)} against cost",
         caption=(
-            "Target test accuracy against what training costs: filled as if a run were alone, hollow where a stage "
-            "that several runs share counts for its part. The line joins what no candidate of the same or lower cost "
-            f"alone beats; the numbers are ranks by accuracy.{arrows_said({'below the axis': off})} "
+            f"Target test {subject.metric.title} against what training costs: filled as if a run were alone, hollow "
+            "where a stage that several runs share counts for its part. The line joins what no candidate of the "
+            "same or lower cost "
+            f"alone beats; the numbers are ranks.{arrows_said({'below the axis': off})} "
             f"{subject.extent}{starred(task.cells)}"
         ),
-        alt=f"Three scatter plots of accuracy against {', '.join(MEASURES.values())}. Not beaten by a cheaper cell in "
+        alt=f"Three scatter plots of {subject.metric.title} against {', '.join(MEASURES.values())}. Not beaten by a "
+        "cheaper cell in "
         + "; in ".join(f"{said}: {', '.join(names)}" for said, names in best.items())
         + f". Seconds reach from {short(min(seconds))} to {short(max(seconds))}.",
         draw=partial(_draw, subject),
@@ -65,7 +68,7 @@ def _draw(subject: Subject) -> Figure:
     for axes, (measure, label) in zip(panels, MEASURES.items(), strict=True):
         _panel(axes, subject, measure, fronts[measure])
         axes.set_xlabel(label)
-    panels[0].set_ylabel("target test accuracy, %")
+    panels[0].set_ylabel(subject.axis)
     how = {"color": ink(), "linestyle": "none", "marker": "o", "markersize": 5}
     keys = [
         *subject.marks.mix_keys(cell.data_mix for cell in cells),
@@ -87,10 +90,10 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
     shared = [getattr(price, f"shared_{measure}") for price in prices]
     crowded = len(task.cells) > CROWD
     low, off = subject.beyond
-    for i, (cell, one) in enumerate(zip(task.cells, task.accuracies, strict=True)):
-        colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+    for i, (cell, mean) in enumerate(zip(task.cells, task.means, strict=True)):
+        colour, marker, height = subject.colour(cell), subject.marker(cell), subject.scaled(mean.value)
         if i in off:
-            axes.update_datalim([(alone[i], 100 * low)])
+            axes.update_datalim([(alone[i], subject.scaled(low))])
             step = sum(k < i and abs(alone[k] - alone[i]) < 0.05 * max(alone) for k in off)
             arrow(axes, alone[i], 0, marker, colour, below=True, step=step)
             continue
@@ -109,7 +112,13 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
                 gid="shared",
             )
         if not crowded:
-            axes.plot([alone[i]] * 2, [100 * one.low, 100 * one.high], color=colour, linewidth=0.8, alpha=0.45)
+            axes.plot(
+                [alone[i]] * 2,
+                [subject.scaled(mean.low), subject.scaled(mean.high)],
+                color=colour,
+                linewidth=0.8,
+                alpha=0.45,
+            )
         axes.plot(
             alone[i],
             height,
@@ -122,7 +131,7 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
         )
     axes.plot(
         [alone[i] for i in best],
-        [100 * task.accuracies[i].mean for i in best],
+        [subject.scaled(task.means[i].value) for i in best],
         color=ink(),
         linewidth=1,
         drawstyle="steps-post",
@@ -130,12 +139,12 @@ def _panel(axes: Axes, subject: Subject, measure: str, best: Sequence[int]) -> N
         gid="pareto",
     )
     if off:
-        highs = [one.high for i, one in enumerate(task.accuracies) if i not in off]
-        axes.set_ylim(bottom=100 * (low - 0.06 * max(max(highs) - low, 0.01)))
+        highs = [mean.high for i, mean in enumerate(task.means) if i not in off]
+        axes.set_ylim(bottom=subject.scaled(low - 0.06 * max(max(highs) - low, 0.01)))
     axes.grid()
     amounts(axes, [*alone, *shared])
     least = axes.get_ylim()[0]
-    _ranks(axes, [(i, alone[i], least if i in off else 100 * task.accuracies[i].mean) for i in best], off)
+    _ranks(axes, [(i, alone[i], least if i in off else subject.scaled(task.means[i].value)) for i in best], off)
 
 
 def _ranks(axes: Axes, points: Sequence[tuple[int, float, float]], off: Collection[int]) -> None:

@@ -30,7 +30,7 @@ COLUMNS = {
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """One measure of a cell over its seeds, float `[P]` each: mean, least and most at the images seen."""
+    """One measure of a cell over its repetitions, float `[P]` each: mean, least and most at the images seen."""
 
     images: np.ndarray
     mean: np.ndarray
@@ -70,8 +70,8 @@ def curves(subject: Subject) -> Picture | None:
         section="learning",
         title="Learning curves",
         caption=(
-            "Validation accuracy and training loss against images seen, of all stages; the mean over seeds, and from "
-            f"the least to the most as a band. A row a data mix; dotted: where a stage ends.{some} "
+            "Validation accuracy and training loss against images seen, of all stages; the mean over repetitions, and "
+            f"from the least to the most as a band. A row a data mix; dotted: where a stage ends.{some} "
             f"{subject.extent}{arrows_said({'below the axis': off})}{starred(cells)}"
         ),
         alt=(

@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from tlfw.metric import METRICS
 from tlfw.report.cells import Cell
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, starred
 from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
-KEPT = "source/val/acc"
+KEPT = METRICS["accuracy"].at("source/val")
 
 
 def forgetting(subject: Subject) -> Picture | None:
@@ -23,7 +24,7 @@ def forgetting(subject: Subject) -> Picture | None:
     arrows = arrows_said(
         {
             "left of the axis": [subject.task.cells[i].mean(KEPT) or 0.0 for i in left],
-            "below the axis" if not left else "below it": [subject.task.accuracies[i].mean for i in below],
+            "below the axis" if not left else "below it": [subject.task.means[i].value for i in below],
         }
     )
     least, most = (choose(cells, key=lambda cell: cell.mean(KEPT) or 0.0) for choose in (min, max))
@@ -32,13 +33,14 @@ def forgetting(subject: Subject) -> Picture | None:
         section="learning",
         title="What is kept of the source",
         caption=(
-            "Target test accuracy against validation accuracy on the source: hollow at the end of pretraining, filled "
-            "after adaptation; where there is no hollow mark, no stage came before. "
+            f"Target test {subject.metric.title} against validation accuracy on the source: hollow at the end of "
+            "pretraining, filled after adaptation; where there is no hollow mark, no stage came before. "
             f"{subject.extent}{arrows}{starred(cells)}"
         ),
         alt=(
-            f"Scatter plot of {len(cells)} cells, target test accuracy against source validation accuracy after "
-            f"adaptation, which reaches from {said(least.mean(KEPT) or 0.0)} ({plain(least.name, 200)}) to "
+            f"Scatter plot of {len(cells)} cells, target test {subject.metric.title} against source validation "
+            "accuracy "
+            f"after adaptation, which reaches from {said(least.mean(KEPT) or 0.0)} ({plain(least.name, 200)}) to "
             f"{said(most.mean(KEPT) or 0.0)} ({plain(most.name, 200)})."
         ),
         draw=partial(_draw, subject),
@@ -50,9 +52,11 @@ def _beyond(subject: Subject) -> tuple[frozenset[int], frozenset[int]]:
     known = [i for i, cell in enumerate(subject.task.cells) if cell.mean(KEPT) is not None]
     cells = [subject.task.cells[i] for i in known]
     kept = [cell.mean(KEPT) or 0.0 for cell in cells]
-    ones = [subject.task.accuracies[i] for i in known]
+    means = [subject.task.means[i] for i in known]
     left = beyond(cells, kept, [min(after, before(cell) or after) for cell, after in zip(cells, kept, strict=True)])[1]
-    below = beyond(cells, [one.mean for one in ones], [one.low for one in ones])[1]
+    below: frozenset[int] = frozenset()
+    if subject.metric.higher_is_better:
+        below = beyond(cells, [mean.value for mean in means], [mean.low for mean in means])[1]
     return frozenset(known[k] for k in left), frozenset(known[k] for k in below)
 
 
@@ -74,11 +78,11 @@ def _draw(subject: Subject) -> Figure:
     drawn = []
     left, below = _beyond(subject)
     corner = 0
-    for i, (cell, one) in enumerate(zip(subject.task.cells, subject.task.accuracies, strict=True)):
+    for i, (cell, mean) in enumerate(zip(subject.task.cells, subject.task.means, strict=True)):
         if (kept := cell.mean(KEPT)) is None:
             continue
         drawn.append(cell)
-        colour, marker, height = subject.colour(cell), subject.marker(cell), 100 * one.mean
+        colour, marker, height = subject.colour(cell), subject.marker(cell), subject.scaled(mean.value)
         if i in left or i in below:
             both = i in left and i in below
             arrow(
@@ -97,10 +101,16 @@ def _draw(subject: Subject) -> Figure:
         if (start := before(cell)) is not None:
             axes.plot([100 * start, 100 * kept], [height] * 2, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
             axes.plot(100 * start, height, marker, color=colour, markersize=4.5, markerfacecolor=paper(), gid="before")
-        axes.plot([100 * kept] * 2, [100 * one.low, 100 * one.high], color=colour, linewidth=0.8, alpha=0.45)
+        axes.plot(
+            [100 * kept] * 2,
+            [subject.scaled(mean.low), subject.scaled(mean.high)],
+            color=colour,
+            linewidth=0.8,
+            alpha=0.45,
+        )
         axes.plot(100 * kept, height, marker, color=colour, markersize=6, markeredgewidth=0, zorder=3, gid="after")
     axes.set_xlabel("source validation accuracy, %")
-    axes.set_ylabel("target test accuracy, %")
+    axes.set_ylabel(subject.axis)
     axes.grid()
     axes.margins(x=0.08)
     how = {"color": ink(), "linestyle": "none", "marker": "o", "markersize": 5}

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
+from tlfw.report.digits import sentence
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, extent, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, fixed, legend, plain
+from tlfw.report.sentences import amount, bare
 from tlfw.report.verdict import Task
 
 FEW = 4
@@ -26,7 +28,7 @@ def labels(subject: Subject) -> Picture | None:
     facets = _facets(subject)
     grounds = list(dict.fromkeys(ground for ground, _ in facets))
     some = f" The {FEW} backbones with the most accurate cells, of {len(grounds)}." if len(grounds) > FEW else ""
-    off = [findings.tasks[t].accuracies[i].mean for t, i in _beyond(findings.tasks)]
+    off = [findings.tasks[t].means[i].value for t, i in _beyond(findings.tasks)]
     control = (
         " Without colour, in each panel: no transfer."
         if any(_is_control(c) for t in findings.tasks for c in t.cells)
@@ -35,13 +37,14 @@ def labels(subject: Subject) -> Picture | None:
     return Picture(
         name="labels",
         section="labels",
-        title="Accuracy against labelled images",
+        title=f"{sentence(subject.metric.title)} against labelled images",
         caption=(
-            "Target test accuracy with 95 % intervals against labelled target images a class, validation included"
-            f" (logarithmic).{control}{_gain(findings.tasks)}{some} {extent(findings.tasks, findings)}"
+            f"Target test {subject.metric.title} with 95 % intervals against labelled target images a class, "
+            "validation "
+            f"included (logarithmic).{control}{_gain(findings.tasks)}{some} {extent(findings.tasks, findings)}"
             f"{arrows_said({'below the axis': off})}{starred([c for t in findings.tasks for c in t.cells])}"
         ),
-        alt=f"Lines of accuracy against labelled images a class.{_gain(findings.tasks)} "
+        alt=f"Lines of {subject.metric.title} against labelled images a class.{_gain(findings.tasks)} "
         + " ".join(f"With {task.labelled or 'all'}: best {spread(task)}." for task in findings.tasks),
         draw=partial(_draw, subject, facets, grounds[:FEW]),
     )
@@ -66,28 +69,26 @@ def _by(subject: Subject, cell: Cell) -> str:
 
 
 def _is_control(cell: Cell) -> bool:
-    return cell.data_mix == CONTROL
+    return cell.control
 
 
 def _gain(tasks: Sequence[Task]) -> str:
     """The sentence that says which cell gains most from the fewest to the most labelled images."""
     first, last = (
-        {c.name: one.mean for c, one in zip(t.cells, t.accuracies, strict=True)} for t in (tasks[0], tasks[-1])
+        {c.name: mean.value for c, mean in zip(t.cells, t.means, strict=True)} for t in (tasks[0], tasks[-1])
     )
-    gains = {name: last[name] - first[name] for name in last if name in first}
+    metric = tasks[0].metric
+    sign = 1 if metric.higher_is_better else -1
+    gains = {name: sign * (last[name] - first[name]) for name in last if name in first}
     if len(gains) < 2:
         return ""
     most = max(gains, key=lambda name: gains[name])
     least = min(gains, key=lambda name: gains[name])
     ends = f"{tasks[0].labelled} to {tasks[-1].labelled or 'all'}"
     return (
-        f" From {ends}, {plain(most, 200)} gains most ({_signed(gains[most])} points in the mean), "
-        f"{plain(least, 200)} least ({_signed(gains[least])})."
+        f" From {ends}, {plain(most, 200)} gains most ({amount(metric, gains[most])} in the mean), "
+        f"{plain(least, 200)} least ({bare(metric, gains[least])})."
     )
-
-
-def _signed(share: float) -> str:
-    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def images(tasks: Sequence[Task], classes: int) -> list[float]:
@@ -105,9 +106,11 @@ def images(tasks: Sequence[Task], classes: int) -> list[float]:
 def _beyond(tasks: Sequence[Task]) -> frozenset[tuple[int, int]]:
     """Tasks, and positions in them, of the cells below the axis."""
     places = [(t, i) for t, task in enumerate(tasks) for i in range(len(task.cells))]
-    ones = [tasks[t].accuracies[i] for t, i in places]
+    if not tasks[0].metric.higher_is_better:
+        return frozenset()
+    means = [tasks[t].means[i] for t, i in places]
     cells = [tasks[t].cells[i] for t, i in places]
-    off = beyond(cells, [one.mean for one in ones], [one.low for one in ones])[1]
+    off = beyond(cells, [mean.value for mean in means], [mean.low for mean in means])[1]
     return frozenset(places[k] for k in off)
 
 
@@ -136,7 +139,7 @@ def _draw(subject: Subject, facets: dict[tuple[Ground, str], None], grounds: Seq
     reach = (xs[-1] / xs[0]) ** 0.08
     panels[0, 0].set_xlim(xs[0] / reach, xs[-1] * reach)
     figure.supxlabel("labelled images a class", fontsize=8.5)
-    figure.supylabel("target test accuracy, %", fontsize=8.5)
+    figure.supylabel(subject.axis, fontsize=8.5)
     keys: list[Line2D] = marks.policy_keys((c.freeze_policy for c in drawn if not _is_control(c)), lines=True)
     if any(map(_is_control, drawn)):
         keys += marks.mix_keys([CONTROL])
@@ -164,13 +167,13 @@ def _panel(axes: Axes, subject: Subject, ground: Ground, column: str, xs: Sequen
             if (t, i) in off:
                 arrow(axes, xs[t] * aside, 0, marks.marker(line[1]), marks.colour(line[0]), below=True, markersize=4)
         there = [(t, i) for t, i in lines[line] if (t, i) not in off]
-        ones = [tasks[t].accuracies[i] for t, i in there]
+        means = [tasks[t].means[i] for t, i in there]
         axes.errorbar(
             [xs[t] * aside for t, _ in there],
-            [100 * one.mean for one in ones],
+            [subject.scaled(mean.value) for mean in means],
             yerr=[
-                [100 * max(one.mean - one.low, 0) for one in ones],
-                [100 * max(one.high - one.mean, 0) for one in ones],
+                [subject.scaled(max(mean.value - mean.low, 0)) for mean in means],
+                [subject.scaled(max(mean.high - mean.value, 0)) for mean in means],
             ],
             color=marks.colour(line[0]),
             linestyle=marks.line(line[1]),
@@ -181,5 +184,7 @@ def _panel(axes: Axes, subject: Subject, ground: Ground, column: str, xs: Sequen
             zorder=2 if line[0] == CONTROL else 3,
         )[0].set_gid("/".join(line))
         if there and tasks[there[-1][0]].cells[there[-1][1]].random_features:
-            axes.annotate("*", (xs[there[-1][0]] * aside, 100 * ones[-1].mean), (4, -3), textcoords="offset points")
+            axes.annotate(
+                "*", (xs[there[-1][0]] * aside, subject.scaled(means[-1].value)), (4, -3), textcoords="offset points"
+            )
     return [tasks[t].cells[i] for found in lines.values() for t, i in found]

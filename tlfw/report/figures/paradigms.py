@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from tlfw.report.digits import sentence
 from tlfw.report.figures.picture import Picture, Subject, beyond, extent, spread, starred
-from tlfw.report.figures.style import CONTROL, PAGE, SMALL, faint, ink, muted, on, percent, plain, shades
-from tlfw.report.verdict import Task
+from tlfw.report.figures.style import CONTROL, PAGE, SMALL, faint, ink, muted, on, plain, shades
+from tlfw.report.sentences import bare
+from tlfw.report.verdict import Task, leads
 
 FEW = 4
 """Numbers of labelled images, and backbones, of which all are shown."""
@@ -39,7 +41,7 @@ def paradigms(subject: Subject) -> Picture | None:
     shown = {i for place in maps for i in place.members}
     hidden = (
         " Grey: random features, below the scale of colours."
-        if any(place.task.accuracies[i].mean < _scale(maps)[0] for place in maps for i in place.members)
+        if any(place.task.means[i].value < _scale(maps)[0] for place in maps for i in place.members)
         else ""
     )
     some = f" The {FEW} backbones with the most accurate cells, of {len(grounds)}." if len(grounds) > FEW else ""
@@ -49,11 +51,11 @@ def paradigms(subject: Subject) -> Picture | None:
         section="verdict",
         title="Data mix by freeze policy",
         caption=(
-            "Target test accuracy in % with its 95 % interval. Outlined: the best and all that cannot be told from it"
+            f"{sentence(subject.axis)}, with its 95 % interval. Outlined: {_outlined(tasks)}"
             f"{' with as many labelled images' if len(tasks) > 1 else ''}; a dash: was not run.{hidden}{some} "
             f"{whole}{starred([tasks[-1].cells[i] for i in shown if i < len(tasks[-1].cells)])}"
         ),
-        alt="Heat map of accuracy by data mix and freeze policy. "
+        alt=f"Heat map of {subject.metric.title} by data mix and freeze policy. "
         + " ".join(
             (f"{task.labelled or 'All'} labelled images a class: best" if len(tasks) > 1 else "Best:")
             + f" {spread(task)}."
@@ -93,11 +95,17 @@ def places(task: Task, grounds: Sequence[Ground], *, labelled: bool) -> list[Pla
     return found
 
 
+def _outlined(tasks: Sequence[Task]) -> str:
+    if not any(map(leads, tasks)):
+        return "nothing, for no way is known to be better"
+    return "the best" if all(task.kind == "best" for task in tasks) else "the first and what is not known to be worse"
+
+
 def _scale(maps: Sequence[Place]) -> tuple[float, float]:
     """The ends of the scale of colours, [0, 1]."""
     cells = [place.task.cells[i] for place in maps for i in place.members]
-    means = [place.task.accuracies[i].mean for place in maps for i in place.members]
-    low = beyond(cells, means, means)[0]
+    means = [place.task.means[i].value for place in maps for i in place.members]
+    low = beyond(cells, means, means)[0] if maps[0].task.metric.higher_is_better else min(means)
     return low, max(*means, low + 0.01)
 
 
@@ -112,11 +120,11 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
     wide = PAGE if across > 1 or len(policies) > 2 else PAGE * 0.75
     figure = Figure(figsize=(wide, down * (0.4 * len(mixes) + 0.55 * bool(maps[0].title) + 0.25) + 0.65))
     panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    low, high = (100 * end for end in _scale(maps))
+    low, high = (subject.scaled(end) for end in _scale(maps))
     scale = matplotlib.colors.Normalize(low, high)
-    off = any(100 * place.task.accuracies[i].mean < low for place in maps for i in place.members)
+    off = any(subject.scaled(place.task.means[i].value) < low for place in maps for i in place.members)
     for axes, place in zip(panels.flat, maps, strict=False):
-        _map(axes, place, mixes, policies, scale)
+        _map(axes, subject, place, mixes, policies, scale)
         axes.set_title(plain(place.title, 66 // across))
     for axes in list(panels.flat)[len(maps) :]:
         axes.set_visible(False)
@@ -131,7 +139,7 @@ def _draw(subject: Subject, maps: Sequence[Place], tasks: int) -> Figure:
         pad=0.02,
         shrink=0.95,
     )
-    bar.set_label("target test accuracy, %" if down * len(mixes) > 1 else "accuracy, %")
+    bar.set_label(subject.axis if down * len(mixes) > 1 else subject.axis.removeprefix("target test "))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2)
     return figure
@@ -148,7 +156,12 @@ def _across(maps: int, grounds: int, policies: int) -> int:
 
 
 def _map(
-    axes: Axes, place: Place, mixes: Sequence[str], policies: Sequence[str], scale: matplotlib.colors.Normalize
+    axes: Axes,
+    subject: Subject,
+    place: Place,
+    mixes: Sequence[str],
+    policies: Sequence[str],
+    scale: matplotlib.colors.Normalize,
 ) -> None:
     there = {(place.task.cells[i].data_mix, place.task.cells[i].freeze_policy): i for i in reversed(place.members)}
     colours = _colours()
@@ -160,17 +173,20 @@ def _map(
                 axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=faint(), linestyle=(0, (2, 2))))
                 axes.text(column, row, "–", ha="center", va="center", fontsize=SMALL, color=muted())
                 continue
-            one = place.task.accuracies[i]
-            face = colours(scale(100 * one.mean))
+            mean, metric = place.task.means[i], subject.metric
+            face = colours(scale(subject.scaled(mean.value)))
             axes.add_patch(Rectangle(corner, 0.92, 0.88, facecolor=face, linewidth=0))
-            if i in place.task.group:
+            if i in leads(place.task):
                 axes.add_patch(
                     Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ink(), linewidth=1.6, gid="group")
                 )
             star = "*" * place.task.cells[i].random_features
             how: dict[str, Any] = {"ha": "center", "color": on(face)}
-            axes.text(column, row + 0.02, percent(one.mean) + star, va="bottom", fontsize=9.5, fontweight="bold", **how)
-            axes.text(column, row + 0.06, f"{percent(one.low)}–{percent(one.high)}", va="top", fontsize=SMALL, **how)
+            axes.text(
+                column, row + 0.02, bare(metric, mean.value) + star, va="bottom", fontsize=9.5, fontweight="bold", **how
+            )
+            ends = f"{bare(metric, mean.low)}–{bare(metric, mean.high)}"
+            axes.text(column, row + 0.06, ends, va="top", fontsize=SMALL, **how)
     axes.set_xlim(-0.53, len(policies) - 0.47)
     axes.set_ylim(len(mixes) - 0.46, -0.54)
     axes.set_xticks(range(len(policies)), [plain(policy, 16) for policy in policies])

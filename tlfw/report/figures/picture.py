@@ -15,9 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from tlfw.metric import Metric
 from tlfw.report.cells import Cell
-from tlfw.report.figures.style import Marks, percent, plain, said, style
+from tlfw.report.figures.style import Marks, percent, plain, style
 from tlfw.report.findings import Findings
+from tlfw.report.sentences import span
 from tlfw.report.verdict import Task
 
 Section = Literal["verdict", "labels", "cost", "learning", "mistakes"]
@@ -78,7 +80,7 @@ class Subject:
 
     @property
     def extent(self) -> str:
-        """A sentence: how many seeds, test images and labelled images the picture is of."""
+        """A sentence: how many repetitions, test images and labelled images the picture is of."""
         return extent([self.task], self.findings) + (
             f" Of the {len(self.findings.tasks)} numbers of labelled images, this is the largest."
             if len(self.findings.tasks) > 1
@@ -87,9 +89,26 @@ class Subject:
 
     @property
     def beyond(self) -> tuple[float, frozenset[int]]:
-        """Where an axis of accuracies ends below, and the positions of the cells beyond it: see `beyond`."""
-        ones = self.task.accuracies
-        return beyond(self.task.cells, [one.mean for one in ones], [one.low for one in ones])
+        """Where an axis of the metric ends below, and the positions of the cells beyond it: see `beyond`."""
+        means = self.task.means
+        lows = [mean.low for mean in means]
+        if not self.metric.higher_is_better:
+            return min(lows), frozenset()
+        return beyond(self.task.cells, [mean.value for mean in means], lows)
+
+    @property
+    def metric(self) -> Metric:
+        """What is judged by."""
+        return self.findings.metric
+
+    @property
+    def axis(self) -> str:
+        """What an axis of the metric is called."""
+        return f"target test {self.metric.title}, {self.metric.units.unit}"
+
+    def scaled(self, value: float) -> float:
+        """A value of the metric as axes show it."""
+        return self.metric.units.scale * value
 
     def colour(self, cell: Cell) -> str:
         return self.marks.colour(cell.data_mix)
@@ -99,12 +118,12 @@ class Subject:
 
 
 def extent(tasks: Sequence[Task], findings: Findings) -> str:
-    """A sentence: how many seeds, test images and labelled images."""
-    seeds = [one.seeds for task in tasks for one in task.accuracies]
-    repeated = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
+    """A sentence: how many repetitions, test images and labelled images."""
+    counts = [mean.repetitions for task in tasks for mean in task.means]
+    repeated = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     images = findings.test_images
     labelled = [each for task in tasks if (each := task.labelled) is not None]
-    found = f"{repeated} seed{'s' * (max(seeds) > 1)} a cell, {images:,} test image{'s' * (images > 1)}"
+    found = f"{repeated} repetition{'s' * (max(counts) > 1)} a cell, {images:,} test image{'s' * (images > 1)}"
     if len(tasks) == 1 and labelled:
         found += f", {labelled[0]} labelled images a class"
     return f"{found}."
@@ -190,11 +209,11 @@ def starred(cells: Sequence[Cell]) -> str:
 
 def spread(task: Task) -> str:
     """The best cell and the range, for an alt text."""
-    best, last = task.accuracies[0], task.accuracies[-1]
-    shown = f"{plain(task.cells[0].name, 200)} {said(best.mean)} ({percent(best.low)} to {said(best.high)})"
-    return (
-        shown if len(task.cells) == 1 else f"{shown}; the last is {plain(task.cells[-1].name, 200)} {said(last.mean)}"
-    )
+    metric, best, last = task.metric, task.means[0], task.means[-1]
+    shown = f"{plain(task.cells[0].name, 200)} {metric.text(best.value)} ({span(metric, best.low, best.high)})"
+    if len(task.cells) == 1:
+        return shown
+    return f"{shown}; the last is {plain(task.cells[-1].name, 200)} {metric.text(last.value)}"
 
 
 def _drawn(picture: Picture, figure: Figure, file: io.BytesIO | Path, **how: object) -> None:
