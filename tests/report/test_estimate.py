@@ -94,7 +94,8 @@ def test_the_parts_are_those_of_a_two_way_analysis_of_variance() -> None:
     one = found.means[0]
     assert (one.value, one.sd) == (pytest.approx(a.mean()), pytest.approx(a.mean(1).std(ddof=1)))
     assert one.high - one.value == pytest.approx(one.value - one.low)  # nothing bounds it
-    assert sum(one.shares) == pytest.approx(1)
+    assert list(one.shares) == ["repetitions", "images", "rest"]
+    assert sum(one.shares.values()) == pytest.approx(1)
 
 
 def test_one_accuracy_borrows_from_no_other_cell() -> None:
@@ -236,6 +237,10 @@ def test_crossed_seeds_and_draws_are_two_parts() -> None:
     cells = [table(c) for c in range(2)]
     found = estimate(cells, [None, None])
     assert found.crossed
+    shares = found.means[0].shares
+    assert list(shares) == ["seeds", "draws", "images", "rest"]
+    assert shares["seeds"] > 2 * shares["draws"]
+    assert sum(shares.values()) == pytest.approx(1)
     d = np.array(
         [[cells[0][r].mean() - cells[1][r].mean() for r in list(cells[0])[3 * s : 3 * s + 3]] for s in range(3)]
     )

@@ -51,7 +51,7 @@ def test_csv_holds_the_findings_numbers(findings: Findings) -> None:
             assert float(row["low"]) == task.means[i].low
             assert float(row["sd"]) == task.means[i].sd
             shares = [float(row[f"from_{part}"]) for part in ("repetitions", "images", "rest")]
-            assert shares == pytest.approx(task.means[i].shares)
+            assert shares == pytest.approx(list(task.means[i].shares.values()))
             assert float(row["chance"]) == 1 / 5
             assert float(row["shared_flops"]) == findings.costs[t][i].shared_flops
             assert float(row["ece"]) == findings.mistakes[t][i].ece

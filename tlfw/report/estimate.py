@@ -71,7 +71,8 @@ class Mean:
         low, high: a 95 % interval; with one repetition it is of these trained models, and covers test images only.
         values: of its repetitions. sd: their standard deviation; None with one.
         repetitions: that the value stands on.
-        shares: of the variance of the value that repetitions, images and the rest have; None with one.
+        shares: of the variance of the value, what comes from `repetitions` (or `seeds` and `draws`, where these are
+            crossed), from `images`, and from the `rest`; empty with one repetition.
     """
 
     value: float
@@ -80,7 +81,7 @@ class Mean:
     values: tuple[float, ...]
     sd: float | None
     repetitions: int
-    shares: tuple[float, float, float] | None
+    shares: Mapping[str, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -381,10 +382,14 @@ def _means(cells: Sequence[Scores], model: Fit, design: _Design) -> tuple[Mean, 
     for c, own in enumerate(values):
         value = float(model.mean_C[c] if np.isfinite(model.mean_C[c]) else own.mean())
         low, high = _interval(value, float(half_C[c]), design)
-        shares = None
+        shares = {}
         if len(own) > 1 and total_C[c] > 0:
             image, rest = float(variance.image[c] / total_C[c]), float(variance.floor[c] / total_C[c])
-            shares = (max(1 - image - rest, 0.0), image, rest)
+            repeated = sum(part for part, _ in parts[c][0])
+            named = ("seeds", "draws") if len(parts[c][0]) > 1 else ("repetitions",)
+            of = max(1 - image - rest, 0.0) / repeated if repeated else 0.0
+            shares = {name: part * of for name, (part, _) in zip(named, parts[c][0], strict=True)}
+            shares |= {"images": image, "rest": rest}
         found.append(
             Mean(
                 value=value,

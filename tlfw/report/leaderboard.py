@@ -42,7 +42,8 @@ class Row:
             naming the most frequent class, give.
         low, high: of a 95 % interval of the value; with one repetition it covers test images only.
         sd: the standard deviation of the repetitions' values.
-        from_repetitions, from_images, from_rest: shares of the variance of the value.
+        from_repetitions, from_images, from_rest: shares of the variance of the value; of repetitions, from_seeds and
+            from_draws where seeds and draws are crossed.
         validation: the metric's mean on validation images.
         log_loss: nats. ece: the expected calibration error, over all repetitions together.
         source_kept: validation accuracy on the source after all.
@@ -73,6 +74,8 @@ class Row:
     high: float
     sd: float | None
     from_repetitions: float | None
+    from_seeds: float | None
+    from_draws: float | None
     from_images: float | None
     from_rest: float | None
     chance: float
@@ -154,7 +157,8 @@ def _row(findings: Findings, t: int, i: int) -> Row:
     task = findings.tasks[t]
     cell, mean, cost = task.cells[i], task.means[i], findings.costs[t][i]
     first = comparison(task, i, 0) if i else None
-    shares = mean.shares or (None, None, None)
+    shares = mean.shares
+    crossed = shares["seeds"] + shares["draws"] if "seeds" in shares else None
     return Row(
         rank=i + 1,
         labelled=task.labelled,
@@ -174,9 +178,11 @@ def _row(findings: Findings, t: int, i: int) -> Row:
         low=mean.low,
         high=mean.high,
         sd=mean.sd,
-        from_repetitions=shares[0],
-        from_images=shares[1],
-        from_rest=shares[2],
+        from_repetitions=shares.get("repetitions", crossed),
+        from_seeds=shares.get("seeds"),
+        from_draws=shares.get("draws"),
+        from_images=shares.get("images"),
+        from_rest=shares.get("rest"),
         chance=task.floor.chance,
         majority=task.floor.majority,
         validation=cell.validation,

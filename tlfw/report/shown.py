@@ -113,10 +113,6 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
                 if i
                 else Shown(text="first", value=0.0),
                 _number(chance(row.p_to_first), row.p_to_first) if i else Shown(text=NONE, value=None),
-                _number(
-                    percent(row.validation) if metric.units.scale == 100 else bare(metric, row.validation),
-                    row.validation,
-                ),
                 _number(percent(row.source_kept), row.source_kept),
                 _number(duration(row.seconds), row.seconds),
                 _number(duration(row.shared_seconds), row.shared_seconds),
@@ -129,7 +125,6 @@ def leaderboard(task: Task, members: Sequence[Row], caption: str) -> Table:
         Column("95 % interval", sorts=False),
         Column(f"{sentence(metric.units.unit_of_difference)} to the first"),
         Column("p, corrected"),
-        Column("Validation"),
         Column("Source kept"),
         Column("Time alone"),
         Column("Time shared"),
@@ -149,6 +144,7 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
             _number(str(row.repetitions), row.repetitions, small=f"{row.diverged} diverged" if row.diverged else ""),
             _number(NONE if row.sd is None else bare(task.metric, row.sd), row.sd),
             _number(_shares(row), row.from_repetitions),
+            _number(task.metric.text(row.validation), row.validation),
             _number(percent(row.accuracy), row.accuracy),
             _number(percent(row.balanced_accuracy), row.balanced_accuracy),
             _number(decimals(row.macro_f1), row.macro_f1),
@@ -166,6 +162,7 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
     titles = (
         "Repetitions", f"SD of repetitions, {task.metric.units.unit_of_difference}",
         "Variance: repetitions, images, rest",
+        f"Validation {task.metric.title}",
         "Accuracy", "Balanced accuracy", "Macro F1", "Log-loss, nats", "ECE",
         "Target epochs", "Steps", "Images seen", "FLOPs", "Settings tried",
     )  # fmt: skip
@@ -174,9 +171,14 @@ def details(task: Task, members: Sequence[Row], caption: str) -> Table:
 
 
 def _shares(row: Row) -> str:
-    """Of the variance of a cell's mean: `71, 25, 4 %`."""
-    shares = (row.from_repetitions, row.from_images, row.from_rest)
-    return NONE if None in shares else ", ".join(f"{100 * (share or 0):.0f}" for share in shares) + " %"
+    """Of the variance of a mean: `71, 25, 4 %`, or `40 + 31, 25, 4 %` where seeds and draws are crossed."""
+    if row.from_repetitions is None or row.from_images is None or row.from_rest is None:
+        return NONE
+    repeated = [row.from_repetitions]
+    if row.from_seeds is not None and row.from_draws is not None:
+        repeated = [row.from_seeds, row.from_draws]
+    first = " + ".join(f"{100 * share:.0f}" for share in repeated)
+    return f"{first}, {100 * row.from_images:.0f}, {100 * row.from_rest:.0f} %"
 
 
 def floors(task: Task, caption: str) -> Table:
