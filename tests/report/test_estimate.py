@@ -310,3 +310,14 @@ def test_another_order_of_cells_is_the_same_estimate() -> None:
     assert other.p[0, 1] == found.p[2, 0]
     assert other.means[2] == found.means[1]
     assert other.reach(1, 2) == pytest.approx(found.reach(0, 1))
+
+
+def test_a_cell_with_one_repetition_beside_others_varies_as_the_most_variable_of_them() -> None:
+    random = np.random.default_rng(19)
+    cells = cells_of([draw(random, 3, 400, by_seed=by_seed) for by_seed in (0.5, 0.02, 0.2)])
+    few = [*cells[:2], dict(list(cells[2].items())[:1])]
+    found, alone_ = estimate(few, ["a"] * 3).means[2], estimate(few[2:], ["a"]).means[0]
+    assert (found.repetitions, found.sd) == (1, None)
+    wide = estimate(cells, ["a"] * 3).means[0]
+    assert found.high - found.low > 1.4 * (wide.high - wide.low)
+    assert found.high - found.low > 3 * (alone_.high - alone_.low)

@@ -68,7 +68,8 @@ class Mean:
 
     Attributes:
         value: over the repetitions that the task stands on, adjusted for those that this cell lacks.
-        low, high: a 95 % interval; with one repetition it is of these trained models, and covers test images only.
+        low, high: a 95 % interval; where no cell has more than one repetition it is of these trained models, and covers
+            test images only.
         values: of its repetitions. sd: their standard deviation; None with one.
         repetitions: that the value stands on.
         shares: of the variance of the value, what comes from `repetitions` (or `seeds` and `draws`, where these are
@@ -362,20 +363,23 @@ def _margin(y_CR: np.ndarray, used: Sequence[Repetition], name: str) -> np.ndarr
 
 
 def _means(cells: Sequence[Scores], model: Fit, design: _Design) -> tuple[Mean, ...]:
-    """The value of each cell and its interval, from that cell alone.
+    """The value of each cell and its interval, from that cell alone, if it has two repetitions.
 
     The interval is Wilson's, at the number of independent images that would vary as much (Korn and Graubard, 1998): it
     stays within [0, 1], and is honest near both ends. Where a mean has other bounds it is symmetric.
     """
     values = [np.array([each.mean() for each in cell.values()]) for cell in cells]
     parts = [_of_mean(cell, own, more, design) for cell, own, more in zip(cells, values, model.lacking_C, strict=True)]
-    several = max(len(repetition) for repetition, _, _ in parts)
-    padded = [[*repetition, *[(0.0, 1.0)] * (several - len(repetition))] for repetition, _, _ in parts]
+    if several := [(float(own.var(ddof=1)) / design.undrawn, len(own) - 1.0) for own in values if len(own) > 1]:
+        # A cell that has one repetition where others have more varies as much as the most variable of them.
+        parts = [(repetition or [max(several)], floor, image) for repetition, floor, image in parts]
+    count = max(len(repetition) for repetition, _, _ in parts)
+    padded = [[*repetition, *[(0.0, 1.0)] * (count - len(repetition))] for repetition, _, _ in parts]
     variance = Variance(
-        repetition=[tuple(np.array([own[k] for own in padded]).T) for k in range(several)],
+        repetition=[tuple(np.array([own[k] for own in padded]).T) for k in range(count)],
         floor=np.array([floor for _, floor, _ in parts]),
         image=np.array([image for _, _, image in parts]),
-        image_freedom=NORMAL if design.folds is not None and several else max(design.units - 1, 1),
+        image_freedom=NORMAL if design.folds is not None and count else max(design.units - 1, 1),
     )
     half_C, total_C = reach(INTERVAL, variance), variance.total
     found = []
