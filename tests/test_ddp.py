@@ -12,7 +12,7 @@ import pytest
 
 from tests.test_tracking import logged
 
-SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget.amount=640", "adapt.budget.amount=320")
+SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget=640images", "adapt.budget=320images")
 PROBE = ("data_mix=target_only", "freeze_policy=last_layer")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "tracking=offline")
 

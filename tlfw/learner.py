@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from tlfw.errors import TrainingFailed
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.freeze import Freezing
 from tlfw.identity import seed_from
 
@@ -128,9 +128,7 @@ class Learner(L.LightningModule):
 
     def _check_finite(self, loss: Tensor, what: str) -> None:
         if not torch.isfinite(loss):
-            raise TrainingFailed(
-                f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate"
-            )
+            raise Diverged(f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate")
 
     def on_validation_epoch_end(self) -> None:
         for name in self.val_names:

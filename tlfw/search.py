@@ -142,7 +142,7 @@ def search(
                 study.tell(trial, outcome[METRIC])
                 print(f"trial {trial.number}: {METRIC} {outcome[METRIC]:.1%} of {what}", flush=True)
             else:
-                pruned = str(outcome).startswith("pruned")
+                pruned = str(outcome).startswith(("pruned", "diverged"))  # what would end so again
                 failures += not pruned
                 state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.FAIL
                 study.tell(trial, state=state)

@@ -7,10 +7,24 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from tlfw.record import Record
+from tlfw.record import Record, Status
 
 Row = tuple[Sequence[str], Record | str, bool]
-"""Of a job: its overrides, its record or why there is none, and whether nothing was done."""
+"""Of a job: its overrides, its record or how else it ended, and whether nothing was done."""
+
+
+APART: tuple[Status, ...] = ("diverged", "blocked")
+"""How a run may have ended that its outcome's text says before a colon; any other text is of one that failed."""
+
+
+def how_ended(outcome: Record | str) -> tuple[Status, str]:
+    """A run's status, and why it is no other."""
+    if isinstance(outcome, Record):
+        return outcome.status, outcome.error or ""
+    for status in APART:
+        if outcome.startswith(f"{status}: "):
+            return status, outcome.removeprefix(f"{status}: ")
+    return "failed", outcome
 
 
 def show(rows: Sequence[Row]) -> None:
@@ -38,7 +52,8 @@ def show(rows: Sequence[Row]) -> None:
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
-            failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{' '.join(overrides)}\n  {record}")
+            failed = how_ended(record)[0] == "failed"
+            failures.append(f"{'failed: ' if failed else ''}{' '.join(overrides)}\n  {record}")
             continue
         given = _given(overrides)
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
