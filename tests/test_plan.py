@@ -330,3 +330,7 @@ def test_what_the_trainer_cuts_is_said_once_and_is_not_called_few(tmp_path: Path
         "adapt takes 2 steps of 8 images; fewer than ten hardly learn",
         "trainer.max_steps ends pretrain after 3 steps: to try out, not to compare",
     )
+    assert plan(tmp_path, data_mix=long(3, 12), trainer=short).remarks == (
+        "pretrain takes 3 steps of 8 images; fewer than ten hardly learn",
+        "trainer.max_steps ends adapt after 3 steps: to try out, not to compare",
+    )

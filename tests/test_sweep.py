@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 
 from tests.test_main import SMOKE
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.sweep import jobs
 
 GRID = {"data_mix": "a,b", "freeze_policy": "x,y"}
@@ -72,10 +73,36 @@ def test_experiments_with_grids_of_their_own_cannot_be_swept_over(cli) -> None:
     assert "experiment: it sets hydra.sweeper" in err
 
 
-def test_one_failure_does_not_stop_the_others(cli, tmp_path: Path) -> None:
-    code, out, _ = cli(
-        "-m", *SMOKE, "freeze_policy=full", "freeze_policy.lr_head=1e-3,1e30", "freeze_policy.lr_backbone=1e-3"
-    )
+TWO = ("-m", *SMOKE, "data_mix=target_only", "freeze_policy.lr_head=1e-3,1e30", "freeze_policy.lr_backbone=1e-3")
+
+
+def test_a_run_that_diverged_is_no_failure(cli, tmp_path: Path) -> None:
+    code, out, err = cli(*TWO)
+    assert code == 0, err
+    assert "1 done (1 trained now, 0 were there), 0 failed, 1 diverged" in out
+    assert "diverged: the loss became" in out.replace("target validation ", "")
+    records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    assert sorted(record["status"] for record in records) == ["diverged", "done"]
+    assert not list((tmp_path / "outputs" / "sweeps" / "run" / "jobs").glob("*/traceback.txt"))
+    code, out, err = cli(*TWO)
+    assert code == 0, err
+    assert "steps in" not in out
+    assert "1 done (0 trained now, 1 were there), 0 failed, 1 diverged" in out
+    code, out, err = cli(*TWO, "freeze_policy.lr_head=1e-3,1e30,1e-2", "force=true")
+    assert code == 0, err
+    assert "2 done (2 trained now, 0 were there), 0 failed, 1 diverged" in out
+
+
+def test_one_failure_does_not_stop_the_others(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = importlib.import_module("tlfw.fold").train
+
+    def fails(freezing, *given, **also):
+        if freezing.policy.lr_head > 1:
+            raise TrainingFailed("the loss became too dear")
+        return train(freezing, *given, **also)
+
+    monkeypatch.setattr("tlfw.fold.train", fails)
+    code, out, _ = cli(*TWO)
     assert code == 1
     assert "1 done (1 trained now, 0 were there), 1 failed" in out
     assert "loss became" in out

@@ -8,6 +8,7 @@ import pytest
 
 from tests.test_record import RECORD
 from tlfw import table
+from tlfw.record import Record
 
 
 def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +35,28 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert "* random features" in out
     assert "failed: a=3\n  the loss became nan" in out
+
+
+def test_a_field_has_a_column_where_runs_differ_in_it_and_not_only_in_what_they_were_told(capsys) -> None:
+    """A control that is told what holds for all others too needs none."""
+
+    def done(**backbone: object) -> Record:
+        return dataclasses.replace(
+            RECORD,
+            settings={"backbone": backbone, "select": "last"},
+            metrics={},
+            stages=[],
+            cost={"seconds_spent": 1.0},
+        )
+
+    def shown(*backbones: Record) -> str:
+        told = [(), ("backbone.weights=null", "select=last")]
+        table.show([(overrides, record, False) for overrides, record in zip(told, backbones, strict=True)])
+        return capsys.readouterr().out
+
+    assert "backbone.weights" not in shown(done(weights=None), done(weights=None))
+    out = shown(done(weights="DEFAULT"), done(weights=None))
+    assert "backbone.weights" in out
+    assert "DEFAULT" in out
+    assert "null" in out
+    assert "select" not in out
