@@ -11,7 +11,6 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.test_plan import fixed
 from tests.test_run import JOB
 from tests.tiny import FULL, MIXES, SIZE, Tiny, experiment, stage
 from tlfw import fold as fold_room
@@ -21,11 +20,12 @@ from tlfw.experiment import Experiment
 from tlfw.fold import Fold
 from tlfw.mix import DataMix
 
-MOVING = {
-    "source": Tiny(classes=4, first=500, image_size=SIZE, augmentation=["flip_crop", "mixup"]),
-    "target": Tiny(image_size=SIZE, augmentation=["flip_crop", "mixup"]),
-    "freeze_policy": FULL,
-}
+
+def fixed(mix: str, seed: int) -> DataMix:
+    """A mix with `pretrain.seed`."""
+    made = MIXES[mix]
+    stages = {name: dataclasses.replace(each, seed=seed) for name, each in made.stages.items() if name != "adapt"}
+    return dataclasses.replace(made, stages={**made.stages, **stages})
 
 
 def served(made: Experiment) -> list[TrainBatches]:
@@ -71,15 +71,36 @@ def test_a_probe_that_two_ways_begin_with_is_one(tmp_path: Path) -> None:
     assert rows(first, "target", 24) != rows(again, "target", 24)
 
 
-def test_a_later_stage_augments_and_mixes_otherwise(tmp_path: Path) -> None:
-    """The same image in the same pass, and the same labels in the same step."""
-    first, second = served(experiment(tmp_path, data_mix=MIXES["pretrain_joint"], **MOVING))
-    pixels = first.sets["source"]
-    pictures = [pixels.batch([3], [0], batches.seeds["source"]) for batches in (first, second)]
-    assert not torch.equal(*pictures)
-    x, y_B = torch.rand(4, 3, SIZE, SIZE), torch.tensor([0, 1, 2, 3])
-    mixed = [pixels.mix(x, y_B, batches.seeds["source"], 5, 0)[1] for batches in (first, second)]
-    assert not torch.equal(*mixed)
+def augmented(*names: str) -> dict[str, Any]:
+    """The same settings, with images that are augmented so."""
+    return {
+        "source": Tiny(classes=4, first=500, image_size=SIZE, augmentation=list(names)),
+        "target": Tiny(image_size=SIZE, augmentation=list(names)),
+        "freeze_policy": FULL,
+    }
+
+
+def test_a_later_stage_augments_otherwise(tmp_path: Path) -> None:
+    """The same image in the same pass."""
+
+    def pictures(batches: TrainBatches) -> dict[tuple[int, int], torch.Tensor]:
+        rows = [(row, step, i) for step in range(16) for i, row in enumerate(batches.rows("source", step))]
+        return {row: batches[step]["source"][0][i] for row, step, i in rows}
+
+    first, second = map(
+        pictures, served(experiment(tmp_path, data_mix=MIXES["pretrain_joint"], **augmented("flip_crop")))
+    )
+    common = first.keys() & second.keys()
+    assert len(common) > 30
+    assert sum(torch.equal(first[row], second[row]) for row in common) < len(common) / 3
+
+
+def test_a_later_stage_mixes_otherwise(tmp_path: Path) -> None:
+    def shares(batches: TrainBatches) -> list[float]:
+        return [float(batches[step]["source"][1].max(1).values.min()) for step in range(6)]
+
+    first, second = map(shares, served(experiment(tmp_path, data_mix=MIXES["pretrain_joint"], **augmented("mixup"))))
+    assert len({*first, *second}) > 9  # 1 where both images are of a class
 
 
 def test_a_later_stage_drops_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic.dataclasses import dataclass
 
+from tests.test_fold import fixed
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw.data import Images
 from tlfw.experiment import Adapt, Pretrain
@@ -77,6 +78,15 @@ def test_a_stages_key_changes_with_what_decides_it(tmp_path: Path, change: dict[
     assert (base.key == other.key) == (not stages)
 
 
+def test_batch_norms_mode_is_in_the_key_also_where_nothing_is_stored(tmp_path: Path) -> None:
+    moving = {"freeze_policy": LAST_LAYERS, "target": Tiny(image_size=SIZE, augmentation="flip")}
+    drifting = {**moving, "freeze_policy": dataclasses.replace(LAST_LAYERS, batch_norm="train")}
+    one, other = plan(tmp_path, **moving), plan(tmp_path, **drifting)
+    assert one.stages[-1].stored == other.stages[-1].stored == 0
+    assert one.stages[-1].key != other.stages[-1].key
+    assert one.setting != other.setting
+
+
 def test_what_has_no_effect_is_in_no_key(tmp_path: Path) -> None:
     """BatchNorm's mode where nothing is frozen; the last five of five blocks."""
     full = plan(tmp_path, freeze_policy=FULL).key
@@ -136,13 +146,6 @@ def test_given_weights_are_of_no_seed(tmp_path: Path) -> None:
 
 
 # ----------------------------------------------------------------------------------------------- seeds and histories
-
-
-def fixed(mix: str, seed: int) -> DataMix:
-    """A mix with `pretrain.seed`."""
-    made = MIXES[mix]
-    stages = {name: dataclasses.replace(each, seed=seed) for name, each in made.stages.items() if name != "adapt"}
-    return dataclasses.replace(made, stages={**made.stages, **stages})
 
 
 def test_one_pretraining_serves_runs_of_all_seeds(tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.test_main import SMOKE
 from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.record import Record
 from tlfw.sweep import jobs
+from tlfw.zoo import TorchvisionBackbone
 
 GRID = {"data_mix": "a,b", "freeze_policy": "x,y"}
 CONTROL = [["data_mix=c", "freeze_policy=x"]]
@@ -123,6 +126,57 @@ def test_a_run_in_a_sweep_is_the_run_alone(cli, tmp_path: Path) -> None:
     assert alone["run_id"] == swept["run_id"]
     assert alone["metrics"] == swept["metrics"]
     assert (alone["sweep"], swept["sweep"]) == (None, "run")
+
+
+def seen(cli, tmp_path: Path, *given: str) -> dict[str, tuple[int, int]]:
+    """Cell -> images that its whole run sees, and that its last stage does, as a sweep's plan says."""
+    code, _, err = cli("-m", *given, "trainer=cpu", "hydra.sweeper.dry_run=true", "tracking=disabled")
+    assert code == 0, err
+    (plan,) = (tmp_path / "outputs" / "sweeps").glob("*/plan.json")
+    found = {}
+    for run in json.loads(plan.read_text())["runs"]:
+        cell = dict(word.split("=", 1) for word in run["overrides"])
+        images = [step["images"] for step in run["steps"] if "/features" not in step["until"]]
+        found[f"{cell['data_mix']} / {cell['freeze_policy']}"] = sum(images), images[-1]
+    plan.unlink()
+    return found
+
+
+SMALL = (
+    "+experiment=grid", "source.per_class=10", "backbone=shufflenet_v2_x0_5", "image_size=32",
+    "target.train_per_class=10",
+)  # fmt: skip
+
+
+def test_every_run_of_a_grid_sees_as_many_images_unless_that_is_not_wanted(cli, folder, tmp_path: Path) -> None:
+    folders = (f"source.root={folder('general', first=500)}", f"target.root={folder('mine')}")
+    for given in (SMALL, ("+experiment=quickstart_grid", "source.per_class=10"), ("+experiment=folder_grid", *folders)):
+        given = (*given, "target.train_per_class=null") if "folder" in given[0] else given
+        found = seen(cli, tmp_path, *given)
+        assert len(found) == 10
+        assert max(total for total, _ in found.values()) - min(total for total, _ in found.values()) <= 64, found
+    own = seen(cli, tmp_path, *SMALL, "match_budget=null")
+    assert own["joint / full"] == (5248, 5248)  # 10 x 360 + 20 x 80, in batches of 64
+    assert own["pretrain_joint / full"] == own["pretrain_finetune / full"] == (5248, 1600)
+    assert own["target_only / full"] == (1600, 1600)
+
+
+def test_a_grid_from_given_weights(cli, tmp_path: Path) -> None:
+    """Its control begins with random ones; without a source there are the mixes that need none."""
+    weights = tmp_path / "weights.pth"
+    torch.save(TorchvisionBackbone(name="shufflenet_v2_x0_5").build(3, 32, seed=0).state_dict(), weights)
+    given = (*SMALL, f"backbone.weights={weights}", "pretrain.budget=0epochs")
+    assert set(seen(cli, tmp_path, *given).values()) == {(1600, 1600)}
+    given = (*(word for word in given if "source" not in word), "data@source=none", "data_mix=pretrain_finetune")
+    without = seen(cli, tmp_path, *given)
+    assert without == dict.fromkeys(without, (1600, 1600))
+    assert [cell.split(" / ")[0] for cell in without] == ["pretrain_finetune"] * 3 + ["target_only"]
+    code, out, err = cli("-m", *given, "trainer=smoke", "tracking=disabled", "freeze_policy=full")
+    assert code == 0, err
+    assert "2 done (2 trained now, 0 were there), 0 failed" in out
+    records = [Record.read(path) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    begun = {record.paradigm["data_mix"]: record.settings["backbone"]["weights"] for record in records}
+    assert begun == {"pretrain_finetune": str(weights), "target_only": None}
 
 
 @pytest.mark.slow
