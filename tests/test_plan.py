@@ -256,6 +256,7 @@ def test_what_was_asked_for_is_the_same_whether_it_was_matched_or_not(tmp_path: 
         {"freeze_policy": dataclasses.replace(FULL, lr_backbone=0.06)},
         {"trainer": CLIPPED},
         {"trainer": partial(TRAINER.func, **TRAINER.keywords, precision="bf16-mixed")},
+        {"trainer": partial(TRAINER.func, **TRAINER.keywords, max_steps=3)},
         {"optimizer": partial(torch.optim.SGD, momentum=0.8)},
         {"select": "best_val"},
         {"match_budget": "images", "adapt": Adapt(budget="10epochs", batch_size=8)},

@@ -176,7 +176,7 @@ def test_a_loss_that_is_no_number_is_recorded(tmp_path: Path) -> None:
     (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
     record = Record.read(path)
     assert record.status == "diverged"
-    assert re.fullmatch(r"the (target validation )?loss became (nan|inf) at step \d: .*", record.error)
+    assert re.fullmatch(r"adapt: the (target validation )?loss became (nan|inf) at step \d: .*", record.error)
     assert record.metrics == {}
     assert [stage["name"] for stage in record.stages] == ["pretrain"]
     good, _ = fold.run(experiment(tmp_path, freeze_policy=FULL), JOB)

@@ -83,7 +83,7 @@ def test_a_run_that_diverged_is_no_failure(cli, tmp_path: Path) -> None:
     code, out, err = cli(*TWO)
     assert code == 0, err
     assert "1 done (1 trained now, 0 were there), 0 failed, 1 diverged" in out
-    assert "diverged: the loss became" in out.replace("target validation ", "")
+    assert "diverged: adapt: the loss became" in out.replace("target validation ", "")
     records = [json.loads(path.read_text()) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
     assert sorted(record["status"] for record in records) == ["diverged", "done"]
     assert not list((tmp_path / "outputs" / "sweeps" / "run" / "jobs").glob("*/traceback.txt"))

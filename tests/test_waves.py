@@ -74,7 +74,7 @@ def test_what_needs_a_stage_that_diverged_has_diverged_too() -> None:
     ]
     agenda = make_agenda(grid, lambda key: False)
     results = {
-        "until=pretrain": Diverged("the loss became nan"),
+        "until=pretrain": Diverged("pretrain: the loss became nan"),
         "run=c": Diverged("inf"),
         "run=d": ValueError("no luck"),
     }

@@ -126,8 +126,18 @@ class Fold:
             "steps": planned.steps,
         }
 
-    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
-        """Train a stage and put its weights and its facts into `draft`."""
+    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
+        """Train a stage and put its weights and its facts into `draft`.
+
+        Raises:
+            Diverged: with the stage's name.
+        """
+        try:
+            self._train(planned, tracked, draft)
+        except Diverged as problem:
+            raise Diverged(f"{planned.name}: {problem}") from problem
+
+    def _train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
         stage, plan = planned.stage, self.plan
         freezing = Freezing(planned.policy, self.model, stage.names)
         monitor = stage.monitor
@@ -178,7 +188,6 @@ class Fold:
             "metrics": self.validated(),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
-        return facts
 
     def mixture(self, planned: PlannedStage) -> Mixture:
         """What the stage trains and validates on: images, or stored features of them."""

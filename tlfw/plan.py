@@ -157,7 +157,14 @@ def make_plan(
     with at("backbone"):
         drawn = next(iter(stages.values())).seed_in(seed) if backbone.weights is None else None
         key = digest([backbone.identity(), data.image_size, drawn])
-        setting = digest([backbone.architecture(), drawn is None, data.image_size, numerics.tag["precision"]])
+        setting = digest(
+            {
+                "backbone": [backbone.architecture(), backbone.weights is None],
+                "image_size": data.image_size,
+                "precision": numerics.tag["precision"],
+                "most_steps": numerics.most_steps,
+            }
+        )
     times: Counter[str] = Counter()
     planned: list[PlannedStage] = []
     for name, stage in stages.items():

@@ -91,7 +91,7 @@ def conduct(
                 if not isinstance(value, Diverged):
                     outcomes |= {} if task.step else {task.candidate: value}
                 elif task.step:
-                    failed |= dict.fromkeys(task.step.keys, ("diverged", f"{task.step.until}: {value}"))
+                    failed |= dict.fromkeys(task.step.keys, ("diverged", str(value)))
                 else:
                     outcomes[task.candidate] = f"diverged: {value}"
     return outcomes
