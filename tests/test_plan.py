@@ -36,9 +36,8 @@ def plan(folder: Path, **changes: Any) -> Plan:
     return experiment(folder, **changes).plan()
 
 
-def changed(name: str, **changes: Any) -> DataMix:
+def changed(name: str, mix: DataMix = MIXES["pretrain_joint"], **changes: Any) -> DataMix:
     """A mix of which one stage is another."""
-    mix = MIXES["pretrain_joint"]
     return dataclasses.replace(mix, stages={**mix.stages, name: dataclasses.replace(mix.stages[name], **changes)})
 
 
@@ -266,12 +265,13 @@ def test_what_was_asked_for_is_the_same_whether_it_was_matched_or_not(tmp_path: 
         {"source": Tiny(classes=4, first=500, image_size=SIZE, mean=[0.4] * 3, std=[0.5] * 3)},
         {"backbone": TorchvisionBackbone(name="shufflenet_v2_x1_0")},
         {"backbone": TorchvisionBackbone(name="shufflenet_v2_x0_5", head_classes=9)},
-        {"data_mix": changed("pretrain", budget={"source": "3epochs"}, seed=0)},
-        {"data_mix": changed("pretrain", budget={"source": "3epochs"}, seed=1)},
-        {"data_mix": changed("adapt", budget={"target": "10epochs"})},
-        {"data_mix": changed("adapt", batch_size=16)},
-        {"data_mix": changed("adapt", share={"source": 0.25, "target": 0.75})},
-        {"data_mix": changed("adapt", loss_weight={"source": 0.5, "target": 1.0})},
+        {"data_mix": changed("pretrain", epochs("pretrain_joint"), seed=0)},
+        {"data_mix": changed("pretrain", epochs("pretrain_joint"), batch_size=16)},
+        {"data_mix": changed("adapt", epochs("pretrain_joint"), budget={"target": "10epochs"})},
+        {"data_mix": changed("adapt", epochs("pretrain_joint"), batch_size=16)},
+        {"data_mix": changed("adapt", epochs("pretrain_joint"), share={"source": 0.25, "target": 0.75})},
+        {"data_mix": changed("adapt", epochs("pretrain_joint"), loss_weight={"source": 0.5, "target": 1.0})},
+        {"data_mix": changed("pretrain", epochs("pretrain_joint"), policy=LAST_LAYERS)},
     ],
     ids=str,
 )
