@@ -89,6 +89,13 @@ def test_what_decides_the_order_decides_augmentation_and_mixing_too(changes: dic
     assert len({*map(float, shares()), *map(float, shares(**changes))}) == 12
 
 
+def test_each_data_set_has_draws_of_its_own() -> None:
+    """Two of as many images: as their seeds, so their orders."""
+    twins = {"source": SETS["source"], "target": SETS["source"]}
+    made = batches(sets=twins, per_batch={"source": 4, "target": 4})
+    assert [made.rows("source", i) for i in range(3)] != [made.rows("target", i) for i in range(3)]
+
+
 def test_each_image_of_a_pass_is_augmented_in_its_own_way() -> None:
     """Equal pictures at several positions."""
     pictures = ImageArray(np.repeat(np.asarray(paint(0, 0, 16))[None], 12, axis=0), np.zeros(12, dtype=int), ["c"])
