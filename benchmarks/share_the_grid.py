@@ -62,7 +62,8 @@ def main() -> None:
             continue
         place = folder / "alone" / name
         paradigm = [f"{group}={option}" for group, option in record.paradigm.items()]
-        measured += timed(place, "+experiment=quickstart", *paradigm, f"seed={record.seed}", *overrides)
+        own = ["match_budget=images", f"seed={record.seed}"]  # as in the grid
+        measured += timed(place, "+experiment=quickstart", *paradigm, *own, *overrides)
         assert numbers(place) == {name: numbers(folder / "serial")[name]}, f"{name} has other numbers alone"
         claimed, runs = claimed + record.cost["seconds"], runs + 1
     equal = numbers(folder / "serial") == numbers(folder / "joblib")

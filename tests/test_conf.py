@@ -45,6 +45,20 @@ def test_every_option_composes_and_instantiates(overrides: list[str]) -> None:
     assert OmegaConf.missing_keys(config) == set()
 
 
+def test_an_epoch_of_a_mixture_is_one() -> None:
+    """Mixes that train on both sets see as many images as two steps do, up to half a batch, whatever is in a batch."""
+    sizes = {"source": 1000, "target": 80}
+    seen = {}
+    for name in ("pretrain_finetune", "joint", "pretrain_joint", "target_only"):
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            mix = instantiate(compose("config", overrides=[f"data_mix={name}"])).data_mix
+        seen[name] = sum(each.steps(sizes) * sum(each.per_batch(sizes).values()) for each in mix.stages.values())
+    asked = 10 * sizes["source"] + 20 * sizes["target"]
+    assert seen["target_only"] == 20 * sizes["target"]
+    for name in ("pretrain_finetune", "joint", "pretrain_joint"):
+        assert asked <= seen[name] < asked + 64, (name, seen)
+
+
 def test_there_is_an_option_for_every_backbone() -> None:
     assert {p.stem for p in (CONF / "backbone").glob("*.yaml")} == set(BACKBONES)
 

@@ -16,7 +16,7 @@ from tlfw.evaluate import predicted, predictions_of
 from tlfw.learner import Validated
 from tlfw.metric import METRICS, measured
 
-SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget.amount=640", "adapt.budget.amount=320")
+SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget=640images", "adapt.budget=320images")
 PROBE = ("data_mix=target_only", "freeze_policy=last_layer")
 TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "tracking=offline")
 

@@ -17,8 +17,8 @@ import pytest
 from tlfw.record import Record
 
 GRID = (
-    "-m", "+experiment=quickstart", "tracking=disabled", "source.per_class=10", "pretrain.budget.amount=1920",
-    "adapt.budget.amount=960", "data_mix=pretrain_finetune,target_only", "freeze_policy=last_layer,full",
+    "-m", "+experiment=quickstart", "tracking=disabled", "source.per_class=10", "pretrain.budget=1920images",
+    "adapt.budget=960images", "data_mix=pretrain_finetune,target_only", "freeze_policy=last_layer,full",
     "select=best_val", "checkpoint_seconds=0.2", "hydra.sweeper.report=false",
 )  # fmt: skip
 KILLS = (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL)

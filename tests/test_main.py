@@ -64,10 +64,18 @@ SMOKE = (
         (["+backbone.wieghts=DEFAULT"], ["backbone.wieghts", "no such field"]),
         (["seed=-1"], ["seed", "greater than or equal to 0", "-1"]),
         (["seed=one"], ["seed", "valid integer", "'one'"]),
-        (["pretrain.budget.amount=1.5"], ["pretrain.budget.amount", "valid integer"]),
-        (["pretrain.budget.unit=weeks"], ["pretrain.budget.unit", "'epochs', 'steps' or 'images'", "'weeks'"]),
-        (["pretrain.budget.amount=0"], ["pretrain.budget.amount", "backbone.weights"]),
-        (["adapt.budget.amount=0"], ["adapt.budget.amount", "1 or more"]),
+        (["adapt.budget=2"], ["adapt.budget: 2 has no unit. Write 2epochs, 2steps or 2images."]),
+        (["pretrain.budget=1.5epochs"], ["pretrain.budget: '1.5epochs' is no budget. Write a whole num"]),
+        (["pretrain.budget=20 parsecs"], ["pretrain.budget: there is no unit 'parsecs'. Write 20epochs, 20steps or"]),
+        (["pretrain.budget=null"], ["pretrain.budget: null is no budget"]),
+        (["adapt.budget.amount=2"], ["adapt.budget.amount", "no such field", "Write adapt.budget=20epochs"]),
+        (["+adapt.budget.unit=steps"], ["adapt.budget: {'unit': 'steps'} is no budget"]),
+        (["data_mix.stages.pretrain.budget.source=3"], ["data_mix.stages.pretrain.budget.source: 3 has no unit"]),
+        (["pretrain.budget=0epochs"], ["pretrain.budget: it is 0", "backbone.weights"]),
+        (["adapt.budget=0images"], ["adapt.budget: it is 0", "1epoch or more"]),
+        (["data_mix=joint", "pretrain.budget=0steps", "adapt.budget=0steps"], ["adapt.budget: it is 0"]),
+        (["pretrain.seed=-1"], ["pretrain.seed", "greater than or equal to 0 or 'varies'", "-1"]),
+        (["pretrain.seed=often"], ["pretrain.seed", "valid integer or 'varies'", "'often'"]),
         (["pretrain.batch_size=0"], ["pretrain.batch_size", "greater than or equal to 1"]),
         (["joint.target_share=1"], ["joint.target_share", "less than 1"]),
         (["data_mix=joint", "pretrain.batch_size=1"], ["pretrain.batch_size", "larger"]),
@@ -252,7 +260,7 @@ def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:
 def test_an_interrupted_sweep_ends_soon_with_one_line(tmp_path: Path, signum: int, code: int) -> None:
     command = [
         sys.executable, "-m", "tlfw", "-m", "+experiment=quickstart", "tracking=offline", "source.per_class=20",
-        "pretrain.budget.amount=10000000", "seed=0,1", "workers=2",
+        "pretrain.budget=10000000images", "seed=0,1", "workers=2",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -16,7 +16,7 @@ from tlfw import run as fold
 from tlfw.data import NoData
 from tlfw.errors import ConfigError
 from tlfw.experiment import Adapt, Pretrain
-from tlfw.mix import Budget, DataMix
+from tlfw.mix import DataMix
 from tlfw.plan import Plan
 from tlfw.record import Record
 from tlfw.report.findings import find_out
@@ -26,8 +26,8 @@ POLICIES = {"last_layer": LAST_LAYER, "last_layers": LAST_LAYERS, "full": FULL}
 GRID = (
     ("pretrain_finetune", "full"), ("joint", "last_layers"), ("pretrain_joint", "last_layer"), ("target_only", "full"),
 )  # fmt: skip
-PRETRAIN = Pretrain(budget=Budget(amount=96, unit="images"), batch_size=8, lr=0.01)
-ADAPT = Adapt(budget=Budget(amount=10, unit="steps"), batch_size=6)
+PRETRAIN = Pretrain(budget="96images", batch_size=8, lr=0.01)
+ADAPT = Adapt(budget="10steps", batch_size=6)
 
 
 def resized(mix: str) -> DataMix:
@@ -36,11 +36,13 @@ def resized(mix: str) -> DataMix:
     adapt = dataclasses.replace(
         made.stages["adapt"],
         batch_size=8 if mix == "joint" else 6,
-        budget=[PRETRAIN.budget, ADAPT.budget] if mix == "joint" else [ADAPT.budget],
+        budget={"source": PRETRAIN.budget, "target": ADAPT.budget} if mix == "joint" else {"target": ADAPT.budget},
     )
     if "joint" in mix:
         adapt = dataclasses.replace(adapt, share={"target": 0.34, "source": 0.66})
-    stages = {name: dataclasses.replace(each, budget=[PRETRAIN.budget]) for name, each in made.stages.items()}
+    stages = {
+        name: dataclasses.replace(each, budget={each.names[0]: PRETRAIN.budget}) for name, each in made.stages.items()
+    }
     return dataclasses.replace(made, stages={**stages, "adapt": adapt})
 
 
@@ -110,7 +112,7 @@ def test_equal_steps_are_equal_runs(tmp_path: Path, measure: str) -> None:
     assert plan(tmp_path, "pretrain_finetune", match_budget=measure).key == own.key
     matched = plan(tmp_path, "joint", match_budget=measure)
     asked = resized("joint")
-    budget = [Budget(amount=matched.stages[-1].steps, unit="steps")]
+    budget = {"target": f"{matched.stages[-1].steps}steps"}
     given = dataclasses.replace(asked, stages={"adapt": dataclasses.replace(asked.stages["adapt"], budget=budget)})
     assert plan(tmp_path, "joint", data_mix=given).key == matched.key
 
@@ -127,7 +129,7 @@ def test_steps_follow_the_measure(tmp_path: Path) -> None:
 
 
 def test_published_weights_stand_in_for_the_references_pretraining_too(tmp_path: Path) -> None:
-    none = Pretrain(budget=Budget(amount=0, unit="images"), batch_size=8, lr=0.01)
+    none = Pretrain(budget="0images", batch_size=8, lr=0.01)
     left = {"pretrain": none, "source": NoData(image_size=SIZE)}
     for measure in MEASURES:
         assert plan(tmp_path, match_budget=measure, **left).key == plan(tmp_path, **left).key

@@ -15,6 +15,12 @@ def test_heads_are_functions_of_seed_and_name() -> None:
     two.add_head("target", 4)  # alone, and the same
     assert torch.equal(one.heads["target"][0].weight, two.heads["target"][0].weight)
     assert not torch.equal(one.heads["source"][0].weight, one.heads["target"][0].weight)
+    three = Model(TorchvisionBackbone(name="shufflenet_v2_x0_5"), 32, seed=4)
+    three.add_head("target", 4)
+    assert not torch.equal(three.heads["target"][0].weight, two.heads["target"][0].weight)
+    four = Model(TorchvisionBackbone(name="shufflenet_v2_x0_5"), 32, seed=4)
+    four.add_head("target", 4, seed=3)  # of a stage that has one of its own
+    assert torch.equal(four.heads["target"][0].weight, two.heads["target"][0].weight)
     kept = one.heads["source"][0]
     one.add_head("source", 4)
     assert one.heads["source"][0] is kept

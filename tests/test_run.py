@@ -8,6 +8,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -21,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import run as fold
 from tlfw.data import ImageArray
-from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.errors import ConfigError, Diverged
 from tlfw.freeze import LastBlocks
 from tlfw.interruption import Interrupted
 from tlfw.metric import METRICS, Predictions
@@ -77,6 +78,10 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
         "source": {"train": 32, "val": 8}, "target": {"train": 24, "val": 6, "test": 30},
     }  # fmt: skip
     assert record.settings == {"a": 1}
+    assert record.trains == "head"
+    assert record.remarks == [
+        f"{name} takes 4 steps of 8 images; fewer than ten hardly learn" for name in ("pretrain", "adapt")
+    ]
     assert record.cost["train_flops"] == sum(stage["train_flops"] for stage in record.stages) > 0
     assert record.cost["train_flops_spent"] == record.cost["train_flops"]
     weights = safetensors.torch.load_file(folder / "checkpoint.safetensors")
@@ -210,15 +215,50 @@ def test_a_run_that_failed_goes_on_from_what_was_published(tmp_path: Path, monke
 
 def test_a_loss_that_is_no_number_is_recorded(tmp_path: Path) -> None:
     bad = experiment(tmp_path, freeze_policy=LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30))
-    with pytest.raises(TrainingFailed):
+    with pytest.raises(Diverged, match="loss became"):
         fold.run(bad, JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
     record = Record.read(path)
-    assert record.status == "failed"
-    assert "loss became" in record.error
+    assert record.status == "diverged"
+    assert re.fullmatch(r"adapt: the (target validation )?loss became (nan|inf) at step \d: .*", record.error)
+    assert record.metrics == {}
     assert [stage["name"] for stage in record.stages] == ["pretrain"]
     good, _ = fold.run(experiment(tmp_path, freeze_policy=FULL), JOB)
     assert good.status == "done"
+
+
+def test_a_run_that_diverged_is_a_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would again: it is not trained again, unless that is asked for."""
+    wild = {"freeze_policy": LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30)}
+    with pytest.raises(Diverged):
+        fold.run(experiment(tmp_path, **wild), JOB)
+    with monkeypatch.context() as watched:
+        watched.setattr("tlfw.fold.train", lambda *_, **__: pytest.fail("trained"))
+        record, there = fold.run(experiment(tmp_path, **wild), JOB)
+    assert (record.status, there) == ("diverged", True)
+    with pytest.raises(Diverged):
+        fold.run(experiment(tmp_path, **wild, force=True), JOB)
+
+
+@pytest.mark.parametrize("moment", ["the stage's end", "the test"])
+def test_weights_that_are_no_numbers_at_a_stages_end_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Where no validation said so before."""
+    real = importlib.import_module("tlfw.evaluate").measures
+    calls = []
+
+    def measures(logits_NK: torch.Tensor, labels_N: torch.Tensor) -> dict[str, float]:
+        calls.append(1)
+        last = 5 if moment == "the test" else 2
+        return real(logits_NK, labels_N) | ({"loss": float("nan")} if len(calls) > last else {})
+
+    monkeypatch.setattr("tlfw.evaluate.measures", measures)
+    with pytest.raises(Diverged, match="/loss is nan: try a lower learning rate"):
+        fold.run(experiment(tmp_path), JOB)
+    (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
+    assert Record.read(path).status == "diverged"
+    assert len(experiment(tmp_path).shelf.keys("stages")) == (2 if moment == "the test" else 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

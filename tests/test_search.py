@@ -14,7 +14,7 @@ from tests.test_main import SMOKE
 from tests.test_waves import Returned
 from tests.tiny import FULL, experiment
 from tlfw import run as fold
-from tlfw.errors import ConfigError, Pruned
+from tlfw.errors import ConfigError, Diverged, Pruned
 from tlfw.metric import METRICS, Metric
 from tlfw.search import MONITOR, Search, search
 from tlfw.trial import Trial, open_journal
@@ -111,6 +111,23 @@ def test_the_metric_itself_is_not_drawn(tmp_path: Path) -> None:
     for changes in ({"space": {"metric": named}}, {"when": {"data_mix=joint": {"metric": named}}}):
         with pytest.raises(ConfigError, match=r"hydra.sweeper.search: metric is what trials are compared by"):
             World().go(tmp_path, **changes)
+
+
+def test_a_trial_that_diverged_is_a_result(tmp_path: Path) -> None:
+    """A worse one than any other: it is not drawn again by the search that goes on."""
+
+    class Wild(World):
+        def launch(self, batch, first):
+            found = super().launch(batch, first)
+            wild = [float(dict(word.split("=", 1) for word in each)["lr"]) > 0.02 for each in batch]
+            return [Returned(Diverged("nan")) if bad else each for bad, each in zip(wild, found, strict=True)]
+
+    first, again = Wild(), Wild()
+    best = first.go(tmp_path)
+    assert len(first.jobs) == best.trials == 9
+    assert best.pruned > 0
+    assert again.go(tmp_path) == best
+    assert again.jobs == []
 
 
 def test_conditions_and_what_cannot_be_drawn() -> None:

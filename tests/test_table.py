@@ -9,6 +9,7 @@ import pytest
 from tests.test_record import RECORD
 from tlfw import table
 from tlfw.metric import METRICS
+from tlfw.record import Record
 
 
 def cells(out: str, edge: str) -> list[list[str]]:
@@ -53,3 +54,29 @@ def test_runs_are_shown_by_the_metrics_that_are_asked_for(capsys: pytest.Capture
         "target test log-loss", "target test macro F1", "source log-loss kept", "source macro F1 kept",
     ]  # fmt: skip
     assert cells(out, "│")[0][4:8] == ["0.432 nats", "50.0 %", "2.000 nats", "-"]
+
+
+def test_a_field_has_a_column_where_runs_differ_in_it_and_not_only_in_what_they_were_told(capsys) -> None:
+    """A control that is told what holds for all others too needs none."""
+
+    def done(**backbone: object) -> Record:
+        return dataclasses.replace(
+            RECORD,
+            settings={"backbone": backbone, "select": "last"},
+            metrics={},
+            stages=[],
+            cost={"seconds_spent": 1.0},
+        )
+
+    def shown(*backbones: Record) -> str:
+        told = [(), ("backbone.weights=null", "select=last")]
+        rows = [(overrides, record, False) for overrides, record in zip(told, backbones, strict=True)]
+        table.show(rows, [METRICS["accuracy"]])
+        return capsys.readouterr().out
+
+    assert "backbone.weights" not in shown(done(weights=None), done(weights=None))
+    out = shown(done(weights="DEFAULT"), done(weights=None))
+    assert "backbone.weights" in out
+    assert "DEFAULT" in out
+    assert "null" in out
+    assert "select" not in out

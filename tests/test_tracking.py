@@ -18,7 +18,7 @@ from tests.tiny import FULL, LAST_LAYER, experiment
 from tests.wandb_server import WandbServer
 from tlfw import CONF, tracking
 from tlfw import run as fold
-from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.errors import ConfigError, Diverged
 from tlfw.freeze import LastBlocks
 from tlfw.server import Line
 from tlfw.tracking import Tracking
@@ -149,7 +149,7 @@ def test_a_forced_run_is_a_new_wandb_run_and_a_resumed_one_the_same(
     assert forced.wandb["id"] != resumed.wandb["id"]
 
 
-def test_a_failed_pretraining_is_ended_too(tmp_path: Path) -> None:
+def test_a_pretraining_that_diverged_is_ended_too(tmp_path: Path) -> None:
     import wandb
 
     from tests.tiny import MIXES, stage
@@ -161,10 +161,10 @@ def test_a_failed_pretraining_is_ended_too(tmp_path: Path) -> None:
         order=["pretrain", "adapt"],
         full_lr=0.1,
     )
-    with pytest.raises(TrainingFailed):
+    with pytest.raises(Diverged):
         fold.run(experiment(tmp_path, tracking=OFFLINE, data_mix=mix, freeze_policy=LAST_LAYER), JOB)
     assert wandb.run is None
-    assert [found["exit"] for found in logged(tmp_path).values()] == [1]
+    assert [(found["exit"], found["summary"]["status"]) for found in logged(tmp_path).values()] == [(1, "diverged")]
 
 
 @pytest.fixture

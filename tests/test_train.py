@@ -16,11 +16,12 @@ import pytest
 import torch
 from pydantic.dataclasses import dataclass
 from torch import nn
+from torch.multiprocessing import ProcessRaisedException
 
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw import schedule
 from tlfw.data import Mixture, Pixels, View
-from tlfw.errors import TrainingFailed
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.evaluate import measures
 from tlfw.freeze import FreezePolicy, Freezing, LastBlocks
 from tlfw.interruption import Interrupted, heeded
@@ -28,7 +29,7 @@ from tlfw.learner import Learner
 from tlfw.metric import METRICS, Metric
 from tlfw.model import Model
 from tlfw.strict import STRICT
-from tlfw.train import Lesson, certify, train, train_eval_gap, weights_of
+from tlfw.train import Clock, Lesson, certify, train, train_eval_gap, weights_of
 from tlfw.zoo import TorchvisionBackbone
 
 VIEW = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -52,21 +53,22 @@ def opinionated(net: Model) -> Model:
 
 def learn(
     net: Model, policy: FreezePolicy, scratch: Path, *, steps: int = 6, train_on: Pixels = TRAIN, balance: str = "none",
-    batch: int = 8, **changes,
+    loss_weight: dict[str, float] | None = None, seed: int = 0, batch: int = 8, **changes,
 ):  # fmt: skip
     scratch.mkdir(parents=True, exist_ok=True)
+    weights = loss_weight or {"target": 1.0}
     mixture = Mixture(
-        train={"target": train_on}, val={"target": VAL}, per_batch={"target": batch}, steps=steps, rounds=3, seed=0,
-        balanced=["target"] if balance == "sampling" else [],
+        train=dict.fromkeys(weights, train_on), val={"target": VAL}, per_batch=dict.fromkeys(weights, batch),
+        steps=steps, rounds=3, seed=0, balanced=["target"] if balance == "sampling" else [],
     )  # fmt: skip
     lesson = Lesson(
-        title="adapt", loss_weight={"target": 1.0}, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
-        schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target", seed=0,
-        metric=METRICS[changes.pop("metric", "accuracy")],
+        title="adapt", loss_weight=weights, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
+        schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target",
+        seed=seed, metric=METRICS[changes.pop("metric", "accuracy")],
         class_weight={"target": torch.tensor([0.5, 2.0, 1.0])} if balance == "loss" else {},
     )  # fmt: skip
     return train(
-        Freezing(policy, net, ["target"]), mixture, lesson, trainer=TRAINER, logger=False, scratch=scratch,
+        Freezing(policy, net, list(weights)), mixture, lesson, trainer=TRAINER, logger=False, scratch=scratch,
         probe_BCHW=TRAIN.batch(range(4), None, 0), **changes,
     )  # fmt: skip
 
@@ -160,8 +162,76 @@ def test_dropout_in_a_frozen_block_would_be_seen() -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_stage(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match=r"the (target validation )?loss became (nan|inf) at step"):
+    with pytest.raises(Diverged, match=r"the (target validation )?loss became (nan|inf) at step"):
         learn(model(), LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30), tmp_path)
+
+
+def test_it_does_so_in_another_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what is raised there torch gives the text."""
+    said = "tlfw.errors.Diverged: the loss became nan at step 3: try a lower learning rate"
+
+    def ended(text: str) -> None:
+        error = ProcessRaisedException(f"\n\n-- Process 1 terminated with the following error:\n{text}\n", 1, 99)
+        monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: (_ for _ in ()).throw(error))
+        learn(model(), LAST_LAYER, tmp_path)
+
+    with pytest.raises(Diverged, match=r"^the loss became nan at step 3: try a lower learning rate$"):
+        ended(f"Traceback (most recent call last):\n  ...\n{said}")
+    with pytest.raises(ProcessRaisedException, match="no luck"):
+        ended("ValueError: no luck")
+
+
+def test_each_data_set_counts_as_much_as_its_weight(tmp_path: Path) -> None:
+    """One step of plain descent moves a head in proportion to it."""
+
+    def moved(**loss_weight: float) -> dict[str, torch.Tensor]:
+        net = model()
+        before = weights_of(net)
+        learn(net, LAST_LAYER, tmp_path / str(loss_weight), steps=1, loss_weight=loss_weight)
+        after = weights_of(net)
+        return {name: after[f"heads.{name}.0.weight"] - before[f"heads.{name}.0.weight"] for name in loss_weight}
+
+    plain, weighted = moved(source=1.0, target=1.0), moved(source=0.25, target=3.0)
+    ratios = {name: (weighted[name].norm() / plain[name].norm()).item() for name in plain}
+    assert ratios == pytest.approx({"source": 0.25, "target": 3.0}, rel=1e-2)
+
+
+class Dropped(L.Callback):
+    """What a head's dropout let through at each step."""
+
+    def __init__(self, net: Model) -> None:
+        (dropout,) = (module for module in net.heads["target"].modules() if isinstance(module, nn.Dropout))
+        self.masks: list[bytes] = []
+        dropout.register_forward_hook(self.note)
+
+    def note(self, dropout: nn.Module, _: object, z_BD: torch.Tensor) -> None:
+        if dropout.training:
+            self.masks.append((z_BD != 0).numpy().tobytes())
+
+
+def test_dropout_is_another_at_every_step_and_for_every_seed(tmp_path: Path) -> None:
+    masks = {}
+    for name, seed in (("one", 0), ("again", 0), ("other", 1)):
+        net = model("efficientnet_b0")
+        seen = Dropped(net)
+        torch.manual_seed(len(name))
+        learn(net, LAST_LAYER, tmp_path / name, steps=3, seed=seed, callbacks=[seen])
+        masks[name] = seen.masks
+    assert masks["again"] == masks["one"]
+    assert len({*masks["one"], *masks["other"]}) == 6
+
+
+def test_the_validation_loss_is_the_mean_over_images(tmp_path: Path) -> None:
+    """Also where the last batch is smaller than the others."""
+    net = model()
+    assert len(VAL.labels_N) == 6
+    curve = learn(net, LAST_LAYER, tmp_path, batch=4).curve
+    net.eval()
+    with torch.no_grad():
+        logits_BK = net(VAL.batch(range(6), None, 0), "target")
+    each = nn.functional.cross_entropy(logits_BK, VAL.labels_N, reduction="none")
+    assert curve[-1]["target/val/loss"] == pytest.approx(each.mean().item(), rel=1e-5)
+    assert each[:4].mean().item() != pytest.approx(each[4:].mean().item(), rel=0.01)
 
 
 class Stop(L.Callback):
@@ -283,6 +353,10 @@ def test_time_spent_before_is_counted(tmp_path: Path) -> None:
         learn(model(), LAST_LAYERS, tmp_path, callbacks=[Stop(3, "training")], checkpoint_every=ALWAYS)
     earlier = torch.load(tmp_path / "last.ckpt", weights_only=True)["callbacks"]["Clock"]["seconds"]
     assert learn(model(), LAST_LAYERS, tmp_path).seconds > earlier > 0
+    clock = Clock()
+    clock.load_state_dict({"seconds": 1000.0})
+    assert 1000 < clock.seconds < 1010
+    assert 1000 < clock.state_dict()["seconds"] < 1010
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import importlib
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from tests.test_agenda import job, stage
 from tests.test_main import SMOKE
 from tests.test_record import RECORD
 from tlfw.agenda import Key, Step, make_agenda
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.metric import METRICS
 from tlfw.record import Record
 from tlfw.store import Store
@@ -30,7 +32,7 @@ class Returned:
 
     @property
     def return_value(self) -> object:
-        if isinstance(self.value, Exception):
+        if isinstance(self.value, Exception) and not isinstance(self.value, Diverged):  # which a job returns
             raise self.value
         return self.value
 
@@ -50,16 +52,46 @@ def test_a_failed_step_blocks_what_needs_it_and_nothing_else() -> None:
         bad = ("until=pretrain", "run=d")
         return [Returned(ValueError("no luck") if set(bad) & set(each) else (RECORD, False)) for each in batch]
 
-    left: list[tuple[tuple[str, ...], str]] = []
-    outcomes = conduct(agenda, launch, said=str, block=lambda overrides, why: left.append((tuple(overrides), why)))
+    left: list[tuple[object, ...]] = []
+    outcomes = conduct(agenda, launch, said=str, leave=lambda overrides, *why: left.append((tuple(overrides), *why)))
     assert launched == [(0, [["run=a", "until=pretrain"], ["run=c"], ["run=d"]])]
     assert outcomes == {
         **dict.fromkeys((0, 1), "blocked: pretrain failed: no luck"),
         2: (RECORD, False),
         3: "no luck",
     }
-    assert left == [(("run=a",), "pretrain failed: no luck"), (("run=b",), "pretrain failed: no luck")]
+    assert left == [((f"run={run}",), "blocked", "pretrain failed: no luck") for run in "ab"]
     assert summary(rows(agenda, {}, outcomes)) == "1 done (1 trained now, 0 were there), 1 failed, 2 blocked"
+
+
+def test_what_needs_a_stage_that_diverged_has_diverged_too() -> None:
+    """One diverges by itself, one did so in an earlier sweep, one needs features of what diverged, and one fails."""
+    p = stage("pretrain", "p")
+    features = Step("adapt/features", (("features", "f"),), 1, trains=False)
+    grid = [
+        *(job(run, p, features, stage("adapt", run)) for run in "ab"),
+        *(job(run, stage("adapt", run)) for run in "cd"),
+        job("e", stage("adapt", "e"), done=True),
+    ]
+    agenda = make_agenda(grid, lambda key: False)
+    results = {
+        "until=pretrain": Diverged("pretrain: the loss became nan"),
+        "run=c": Diverged("inf"),
+        "run=d": ValueError("no luck"),
+    }
+
+    def launch(batch, first):
+        return [Returned(results[each[-1]]) for each in batch]
+
+    left: list[tuple[object, ...]] = []
+    outcomes = conduct(agenda, launch, said=str, leave=lambda overrides, *why: left.append((tuple(overrides), *why)))
+    why = "pretrain: the loss became nan"
+    assert outcomes == {**dict.fromkeys((0, 1), f"diverged: {why}"), 2: "diverged: inf", 3: "no luck"}
+    assert left == [((f"run={run}",), "diverged", why) for run in "ab"]
+    before = dataclasses.replace(RECORD, status="diverged", error="the loss became inf")
+    found = rows(agenda, {"e": before}, outcomes)
+    assert found[-1] == (("run=e",), "diverged: the loss became inf", True)
+    assert summary(found) == "0 done (0 trained now, 0 were there), 1 failed, 4 diverged"
 
 
 def test_equal_runs_and_finished_ones_have_a_row_each() -> None:
@@ -114,15 +146,54 @@ def test_a_sweep_is_shown_by_the_metric_of_its_jobs() -> None:
     assert of(None, None) == ["macro_f1"]
 
 
-WILD = "freeze_policy.lr_backbone=1e30"
+GRID = (
+    "-m", *SMOKE, "source.per_class=10", "freeze_policy=last_layer,last_layers",
+    'hydra.sweeper.also=[["data_mix=target_only"]]',
+)  # fmt: skip
 
 
-def test_a_sweep_with_a_stage_that_fails(cli, tmp_path: Path) -> None:
-    """The pretraining of two runs becomes NaN; a third needs none."""
-    code, out, err = cli(
-        "-m", *SMOKE, "source.per_class=10", "pretrain.lr=1e30", "freeze_policy=last_layer,last_layers",
-        'hydra.sweeper.also=[["data_mix=target_only"]]',
-    )  # fmt: skip
+def test_a_sweep_with_a_stage_that_diverges(cli, tmp_path: Path) -> None:
+    """The pretraining of two runs becomes NaN, which is a result; others need none."""
+    code, out, err = cli(*GRID, "pretrain.lr=1e30")
+    assert code == 0, err
+    assert "2 done (2 trained now, 0 were there), 0 failed, 2 diverged" in out
+    assert "diverged: pretrain: the" in out
+    found = [Record.read(path) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    assert sorted(record.status for record in found) == ["diverged", "diverged", "done", "done"]
+    assert all("pretrain: the " in record.error for record in found if record.status == "diverged")
+    with (tmp_path / "outputs" / "sweeps" / "run" / "summary.csv").open() as file:
+        assert sorted(row["status"] for row in csv.DictReader(file)) == ["diverged", "diverged", "done", "done"]
+    code, out, err = cli(*GRID, "pretrain.lr=1e30")
+    assert code == 0, err
+    assert "steps in" not in out
+    assert "2 done (0 trained now, 2 were there), 0 failed, 2 diverged" in out
+
+
+def test_a_run_that_diverges_alone_ends_with_its_message(cli) -> None:
+    """And again, when nothing is trained."""
+    given = (*SMOKE, "data_mix=target_only", "freeze_policy.lr_backbone=1e30")
+    for once, said in (
+        (True, "try a lower learning rate\n"),
+        (False, "(of an earlier try, which force=true repeats)\n"),
+    ):
+        code, out, err = cli(*given)
+        assert code == 1
+        assert ("target: 80 train" in out) == once
+        assert "loss became" in err
+        assert said in err
+        assert "Traceback" not in err
+
+
+def test_a_sweep_with_a_stage_that_fails(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = importlib.import_module("tlfw.fold").train
+
+    def fails(freezing, mixture, lesson, **given):
+        if lesson.title == "pretrain":
+            raise TrainingFailed("the optimizer does not train what it should")
+        return train(freezing, mixture, lesson, **given)
+
+    monkeypatch.setattr("tlfw.fold.train", fails)
+    code, out, err = cli(*GRID)
     assert code == 1, err
     assert "2 blocked" in out
     assert "blocked: pretrain failed: the" in out

@@ -16,7 +16,7 @@ from tlfw import schedule
 from tlfw.data import DataSet, ImageArray, Images
 from tlfw.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
 from tlfw.freeze import FreezePolicy, LastBlocks
-from tlfw.mix import Budget, DataMix, Stage
+from tlfw.mix import DataMix, Stage
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
 from tlfw.zoo import TorchvisionBackbone
@@ -57,7 +57,7 @@ def stage(*sets: str, steps: int = 4, policy: FreezePolicy | None = None) -> Sta
         share={name: 1 / len(sets) for name in sets},
         loss_weight=dict.fromkeys(sets, 1.0),
         batch_size=8,
-        budget=[Budget(amount=steps, unit="steps")],
+        budget={sets[0]: f"{steps}steps"},
         policy=policy,
     )
 
@@ -93,8 +93,8 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "schedule": partial(schedule.cosine, warmup=0.0),
         "trainer": TRAINER,
         "tracking": Tracking(mode="disabled"),
-        "pretrain": Pretrain(budget=Budget(amount=4, unit="steps"), batch_size=8, lr=0.01),
-        "adapt": Adapt(budget=Budget(amount=4, unit="steps"), batch_size=8),
+        "pretrain": Pretrain(budget="4steps", batch_size=8, lr=0.01),
+        "adapt": Adapt(budget="4steps", batch_size=8),
         "joint": Joint(target_share=0.5, loss_weight={"source": 1.0, "target": 1.0}),
         "select": "last",
         "metric": "accuracy",

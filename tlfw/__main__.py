@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF, table
-from tlfw.errors import ConfigError, Pruned
+from tlfw.errors import ConfigError, Diverged, Pruned
 from tlfw.explain import explain
 from tlfw.interruption import Interrupted, heeded, heeded_by_helper
 from tlfw.metric import metric_of
@@ -47,7 +47,7 @@ def job(config: DictConfig) -> Any:
             if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
                 return problem
             raise
-        except Pruned as problem:  # of what is raised Hydra says on standard error that it failed
+        except (Pruned, Diverged) as problem:  # of what is raised Hydra says on standard error that it failed
             return problem
         except Exception:
             # The sweep's table has a line on it; whoever wants more finds it here.
@@ -98,6 +98,9 @@ def alone(config: DictConfig, folder: Path) -> None:
     if isinstance(found, Mapping):
         return
     record, untouched = found
+    if record.status == "diverged":
+        _forget(folder)
+        raise Diverged(f"{record.error} (of an earlier try, which force=true repeats)")
     table.show([((), record, untouched)], [metric_of(config.metric)])
     place = next((Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"))
     print(f"record: {place}", flush=True)

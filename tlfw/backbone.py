@@ -72,6 +72,10 @@ class Backbone:
         kept = {name: value for name, value in fields.items() if name not in ("weights", "head_classes", "runs")}
         return {"class": f"{type(self).__module__}.{type(self).__qualname__}", **kept}
 
+    def architecture(self) -> object:
+        """What makes the network, whatever its weights."""
+        return [canonical(type(self)), self.recipe(), self.head_classes]
+
     def identity(self) -> object:
         """What makes the first weights, the seed apart: a file counts by content, `DEFAULT` by what it stands for.
 
@@ -80,10 +84,9 @@ class Backbone:
         Raises:
             ConfigError: there is no such file or run.
         """
-        architecture = [canonical(type(self)), self.recipe(), self.head_classes]
         if self.weights is None:
-            return [*architecture, None]
-        return [*architecture, self.published.name if self.published else self._given(self.weights).sha256]
+            return [self.architecture(), None]
+        return [self.architecture(), self.published.name if self.published else self._given(self.weights).sha256]
 
     def _given(self, weights: str) -> WeightsFile:
         return WeightsFile.at(locate(weights, Path(self.runs).expanduser()))

@@ -43,7 +43,11 @@ def at(prefix: str) -> Iterator[None]:
 
 
 class TrainingFailed(RuntimeError):
-    """A stage began and could not end well, for example because its loss became NaN."""
+    """A stage began and could not end well."""
+
+
+class Diverged(TrainingFailed):
+    """A loss became NaN or infinite: a result, which another try would repeat."""
 
 
 class Pruned(TrainingFailed):

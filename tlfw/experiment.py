@@ -18,7 +18,7 @@ from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.match import Match, Measure
 from tlfw.metric import Metric, metric_of
-from tlfw.mix import Budget, DataMix, Set, Stage
+from tlfw.mix import BudgetText, DataMix, Seed, Set, Stage
 from tlfw.plan import Plan, make_plan
 from tlfw.seen import Memo
 from tlfw.store import Store
@@ -29,18 +29,23 @@ from tlfw.trial import Trial
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Pretrain:
-    """Step 1, where a data mix has one: its length, its batch, and one learning rate for all."""
+    """Step 1, where a data mix has one: its length, its batch, one learning rate for all, and its seed.
 
-    budget: Budget
+    Args:
+        seed: `varies`: each run pretrains with its own seed. A number: one pretraining serves runs of all seeds.
+    """
+
+    budget: BudgetText
     batch_size: int = Field(ge=1)
     lr: float = Field(gt=0)
+    seed: Seed = "varies"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Adapt:
     """The adaptation stage: its length and its batch. Its learning rates are the freeze policy's."""
 
-    budget: Budget
+    budget: BudgetText
     batch_size: int = Field(ge=1)
 
 
@@ -65,7 +70,8 @@ class Experiment:
 
     Args:
         name: the experiment's, for people.
-        seed: of weights, order, augmentation and dropout; not of which images are labelled.
+        seed: of weights, order, augmentation and dropout, but where `pretrain.seed` says another; not of which images
+            are labelled.
         image_size: pixels, which both data sets follow unless they say otherwise.
         select: a stage hands on its `last` weights, or its `best_val`.
         metric: by which `best_val` selects, a search draws and prunes, and runs are shown and judged; given by
@@ -128,7 +134,8 @@ class Experiment:
         """What all trainings of a run are to come to; None: to whatever their own budgets do."""
 
         def alone(name: Set, step: Pretrain | Adapt) -> Stage:
-            return Stage(share={name: 1.0}, loss_weight={name: 1.0}, batch_size=step.batch_size, budget=[step.budget])
+            budget = {name: step.budget}
+            return Stage(share={name: 1.0}, loss_weight={name: 1.0}, batch_size=step.batch_size, budget=budget)
 
         if self.match_budget is None:
             return None

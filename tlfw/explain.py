@@ -116,7 +116,7 @@ def _of_field(place: str, error: Any, config: DictConfig | None) -> tuple[str, s
     ):
         group = PLACES.get(field, field)
         return field, f"{error['input']!r} is only a name", f"To choose it from its group: {group}={error['input']}."
-    return field, error["msg"], f"It is {error['input']!r}."
+    return field, error["msg"], error.get("ctx", {}).get("remedy") or f"It is {error['input']!r}."
 
 
 def _unknown_option(problem: MissingConfigException) -> str:
@@ -149,6 +149,8 @@ def _unknown_field(problem: BaseException, known: Callable[[], Sequence[str]]) -
         return f"{typed[1]}: it is no field=value. To choose an experiment: +experiment={near}."
     if not field or ("not in struct" not in str(inner) and "Could not override" not in str(problem)):
         return text
+    if budget := re.fullmatch(r"(.+\.budget)\.(amount|unit|of)", field):
+        return f"{field}: there is no such field. Write {budget[1]}=20epochs, 450steps or 32000images."
     near = nearest(field, known(), limit=2)
     remedy = f"Did you mean {' or '.join(near)}?" if near else "Use --cfg job to see all fields."
     return f"{field}: there is no such field. {remedy}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +16,12 @@ import torch
 from tlfw.data import Mixture, Pixels
 from tlfw.data.mixture import kept_pixels
 from tlfw.data.sets import Part
+from tlfw.errors import Diverged
 from tlfw.evaluate import validate
 from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
+from tlfw.identity import seed_from
 from tlfw.interruption import Interrupted
 from tlfw.metric import recorded
 from tlfw.model import Model
@@ -57,12 +60,12 @@ class Fold:
 
     @functools.cached_property
     def model(self) -> Model:
-        return Model(self.experiment.backbone, self.plan.image_size, self.experiment.seed)
+        return Model(self.experiment.backbone, self.plan.image_size, self.plan.stages[0].seed)
 
     def add_heads(self, planned: PlannedStage) -> None:
         """A head for each data set of a stage that has none yet."""
         for name in planned.stage.names:
-            self.model.add_head(name, len(self.plan.divisions[name].classes))
+            self.model.add_head(name, len(self.plan.divisions[name].classes), planned.seed)
 
     def learn(self, planned: PlannedStage, tracked: Tracked | None) -> None:
         """Bring the model to where a stage leaves it: from the store, or by training.
@@ -76,11 +79,11 @@ class Fold:
         def make(draft: Path) -> None:
             nonlocal own
             if own is None:
+                name = f"{planned.name}-{self.experiment.backbone.name}-s{planned.seed}"
                 own = self.open(
                     id=f"{planned.name}-{planned.key[:16]}",
-                    name=f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}",
-                    folder=self.runs
-                    / f"{planned.name}-{self.experiment.backbone.name}-s{self.experiment.seed}-{planned.key[:12]}",
+                    name=name,
+                    folder=self.runs / f"{name}-{planned.key[:12]}",
                     job_type=planned.name,
                     tags=[planned.name, self.experiment.backbone.name],
                 )
@@ -117,15 +120,25 @@ class Fold:
         return {
             "stage": planned.name,
             "backbone": self.experiment.backbone.name,
-            "seed": self.experiment.seed,
+            "seed": planned.seed,
             "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
             "data_mix": self.data_mix,
             "trains": ", ".join([*trained, "head"]) if planned.frozen else "all",
             "steps": planned.steps,
         }
 
-    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> dict[str, Any]:
-        """Train a stage and put its weights and its facts into `draft`."""
+    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
+        """Train a stage and put its weights and its facts into `draft`.
+
+        Raises:
+            Diverged: with the stage's name.
+        """
+        try:
+            self._train(planned, tracked, draft)
+        except Diverged as problem:
+            raise Diverged(f"{planned.name}: {problem}") from problem
+
+    def _train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
         stage, plan = planned.stage, self.plan
         freezing = Freezing(planned.policy, self.model, stage.names)
         monitor = stage.monitor
@@ -145,7 +158,7 @@ class Fold:
                 select=self.experiment.select,
                 monitor=monitor,
                 metric=self.experiment.metric,
-                seed=self.experiment.seed,
+                seed=seed_from("stage", planned.seed, planned.earlier),
                 class_weight={
                     name: torch.from_numpy(plan.divisions[name].train.class_weights())
                     for name in stage.names
@@ -179,7 +192,6 @@ class Fold:
             "metrics": self.validated(),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
-        return facts
 
     def mixture(self, planned: PlannedStage) -> Mixture:
         """What the stage trains and validates on: images, or stored features of them."""
@@ -191,9 +203,10 @@ class Fold:
             per_batch=planned.per_batch,
             steps=planned.steps,
             rounds=self.experiment.validations,
-            seed=self.experiment.seed,
+            seed=planned.seed,
             workers=self.experiment.workers,
             balanced=[name for name in train if self.plan.balance[name] == "sampling"],
+            earlier=planned.earlier,
         )
 
     def served(self, name: str, part: Literal["train", "val"], planned: PlannedStage) -> Any:
@@ -222,21 +235,44 @@ class Fold:
         return kept_pixels(self.plan.data.content[name][part], chosen, view)
 
     def validated(self) -> dict[str, float]:
-        """`NAME/val/KEY` of every data set with a head and every metric, by the model as it stands."""
-        return {
-            recorded(f"{name}/val", key): value
-            for name in self.model.heads
-            for key, value in validate(
-                self.experiment.trainer, self.model, name, self.pixels(name, "val", still=True), self.experiment.workers
-            ).items()
-        }
+        """`NAME/val/KEY` of every data set with a head and every metric, by the model as it stands.
+
+        Raises:
+            Diverged: one is no number.
+        """
+        return finite(
+            {
+                recorded(f"{name}/val", key): value
+                for name in self.model.heads
+                for key, value in validate(
+                    self.experiment.trainer,
+                    self.model,
+                    name,
+                    self.pixels(name, "val", still=True),
+                    self.experiment.workers,
+                ).items()
+            }
+        )
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics, which are all numbers: a stage's last step may be the one that was too long.
+
+    Raises:
+        Diverged: one is not.
+    """
+    if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        raise Diverged(f"{bad[0]} is {metrics[bad[0]]}: try a lower learning rate")
+    return metrics
 
 
 def status_of(problem: BaseException) -> Status:
     """How a run or a stage that raised has ended."""
-    return "interrupted" if isinstance(problem, Interrupted | KeyboardInterrupt) else "failed"
+    if isinstance(problem, Interrupted | KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(problem, Diverged) else "failed"
 
 
 def said_of(problem: BaseException) -> str:
     """What it raised, for its record: no secret is in it."""
-    return masked(f"{type(problem).__name__}: {problem}".strip())
+    return masked(str(problem) if isinstance(problem, Diverged) else f"{type(problem).__name__}: {problem}".strip())

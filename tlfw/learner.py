@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from tlfw.errors import TrainingFailed
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.evaluate import predicted
 from tlfw.freeze import Freezing
 from tlfw.identity import seed_from
@@ -124,9 +124,7 @@ class Learner(L.LightningModule):
 
     def _check_finite(self, loss: Tensor, what: str) -> None:
         if not torch.isfinite(loss):
-            raise TrainingFailed(
-                f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate"
-            )
+            raise Diverged(f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate")
 
     def on_validation_epoch_end(self) -> None:
         for name in self.val_names:

@@ -1,16 +1,19 @@
-"""Budgets made equal: how long the last stage of each run trains, so that all runs take as much as one and the same."""
+"""How long each stage of a run trains; and budgets made equal, by the length of the last, so that all runs take as much
+as one and the same.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
 from tlfw.backbone import Backbone
 from tlfw.cost import flops_per_image
 from tlfw.data import DataSet, Division
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, at
 from tlfw.mix import Stage
 from tlfw.seen import Memo, SeenData, divided
 
@@ -18,6 +21,9 @@ Measure = Literal["epochs", "steps", "images", "flops"]
 
 COUNTED = {"epochs": "images of the target", "steps": "steps", "images": "images", "flops": "FLOPs"}
 """What each measure counts. Epochs of the target are its training images, of which all runs have the same."""
+
+NOMINAL = {"source": 1_000_003, "target": 100_003}
+"""Data sets of so many images say how long something was asked to be, however many images there are."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,20 +61,31 @@ class Match:
             divisions[name] = _also(name, data_sets[name], manifests, memo)
         sizes = {name: len(division.train) for name, division in divisions.items()}
         found = Matched(
-            measure=self.measure, total=0, backbone=backbone, image_size=data.image_size, divisions=divisions
+            measure=self.measure,
+            total=0,
+            asked=Fraction(0),
+            backbone=backbone,
+            image_size=data.image_size,
+            divisions=divisions,
         )
-        prices = [found.price(stage, stage.per_batch(sizes), backbone.block_names()) for stage in counted]
+        blocks = backbone.block_names()
         return dataclasses.replace(
-            found, total=sum(stage.steps(sizes) * price for stage, price in zip(counted, prices, strict=True))
+            found,
+            total=sum(stage.steps(sizes) * found.price(stage, stage.per_batch(sizes), blocks) for stage in counted),
+            asked=sum(
+                (_asked_steps(stage) * found.price(stage, stage.per_batch(NOMINAL), blocks) for stage in counted),
+                Fraction(0),
+            ),
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Matched:
-    """A budget for a whole run: `total` of what its measure counts."""
+    """A budget for a whole run: `total` of what its measure counts, and `asked` where sets had `NOMINAL` images."""
 
     measure: Measure
     total: int
+    asked: Fraction
     backbone: Backbone
     image_size: int
     divisions: Mapping[str, Division]
@@ -115,6 +132,60 @@ class Matched:
         return f"{amount:.4g} FLOPs" if self.measure == "flops" else f"{amount:,} {COUNTED[self.measure]}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """How long a stage trains.
+
+    Attributes:
+        per_batch: data set -> images in every batch.
+        steps: of the optimizer.
+        asked: images that it would see, unrounded, if data sets had `NOMINAL` images: equal where the same was asked
+            for, also of data sets of other sizes.
+    """
+
+    per_batch: Mapping[str, int]
+    steps: int
+    asked: Fraction
+
+
+def lengths(
+    stages: Mapping[str, Stage],
+    trained: Mapping[str, Collection[str]],
+    sizes: Mapping[str, int],
+    matched: Matched | None,
+) -> dict[str, Length]:
+    """How long each of a run's stages trains: by its own budgets, and the last as long as `matched` leaves to it.
+
+    Args:
+        stages: name -> stage, in order.
+        trained: name -> the names of the blocks that train.
+        sizes: data set -> training images.
+
+    Raises:
+        ConfigError: a batch is too small for its shares, or nothing is left to the last stage.
+    """
+    found: dict[str, Length] = {}
+    spent, spent_asked = 0, Fraction(0)
+    for name, stage in stages.items():
+        with at(f"data_mix.stages.{name}"):
+            per_batch = stage.per_batch(sizes)
+            steps = stage.steps(sizes)
+            usual = stage.per_batch(NOMINAL)
+            asked = _asked_steps(stage)
+        if matched:
+            price, usual_price = (matched.price(stage, batch, trained[name]) for batch in (per_batch, usual))
+            if len(found) == len(stages) - 1:
+                steps = matched.last_steps(name, price, spent)
+                asked = (matched.asked - spent_asked) / usual_price
+            spent, spent_asked = spent + steps * price, spent_asked + asked * usual_price
+        found[name] = Length(per_batch, steps, asked * sum(usual.values()))
+    return found
+
+
+def _asked_steps(stage: Stage) -> Fraction:
+    return Fraction(stage.images(NOMINAL), sum(stage.per_batch(NOMINAL).values()))
+
+
 def _also(name: str, data_set: DataSet, manifests: Path, memo: Memo) -> Division:
     """A data set that this run does not train on, but the reference does."""
     try:
@@ -123,5 +194,5 @@ def _also(name: str, data_set: DataSet, manifests: Path, memo: Memo) -> Division
         raise ConfigError(
             "match_budget",
             f"the run that all are made equal to trains on the {name}: {problem.problem.rstrip('.')}.",
-            f"Choose data@{name}, or match_budget=epochs, or pretrain.budget.amount=0.",
+            f"Choose data@{name}, or match_budget=epochs, or pretrain.budget=0epochs.",
         ) from problem

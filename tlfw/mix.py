@@ -3,59 +3,79 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.strict import STRICT
 
 Set = Literal["source", "target"]
+Unit = Literal["epochs", "steps", "images"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Budget:
-    """How long a stage trains.
+    """How long a stage trains; typed as one text, `20epochs`, `450steps` or `32000images`.
 
     Args:
         amount: how many; 0 leaves the stage out where published weights stand in for it.
-        unit: `epochs` | `steps` | `images`.
-        of: whose images an epoch is one pass over; not looked at for the other units.
+        unit: an epoch is as many images as its data set has for training, whatever else is in the batches.
     """
 
     amount: int = Field(ge=0)
-    unit: Literal["epochs", "steps", "images"]
-    of: Set | None = None
+    unit: Unit
 
-    def __post_init__(self) -> None:
-        if self.unit == "epochs" and self.of is None:
-            raise ConfigError("of", "epochs were asked for, but not of which data set.", "Use source or target.")
+    def images(self, size: int, batch: int) -> int:
+        """The images that this is, each counted as often as it is seen.
 
-    def steps(self, per_batch: Mapping[str, int], sizes: Mapping[str, int]) -> int:
-        """The optimizer steps that this is, for batches of so many images of sets of such `sizes`.
-
-        A batch without images of the set that epochs are counted in takes as long as one of that
-        set alone would.
-
-        Raises:
-            ConfigError: epochs are of a set that is not among `sizes`.
+        Args:
+            size: training images of the data set that the budget stands under.
+            batch: images in a batch of the stage.
         """
-        batch = sum(per_batch.values())
-        if self.unit == "steps":
-            return self.amount
-        if self.unit == "images":
-            return math.ceil(self.amount / batch)
-        assert self.of is not None
-        if self.of not in sizes:
-            raise ConfigError(
-                "budget.of",
-                f"epochs are of the {self.of}, which no stage of this data mix trains on.",
-                "Count them of the other set, or use steps or images.",
-            )
-        return math.ceil(self.amount * sizes[self.of] / per_batch.get(self.of, batch))
+        return self.amount * {"images": 1, "steps": batch, "epochs": size}[self.unit]
+
+    def __str__(self) -> str:
+        return f"{self.amount}{self.unit.removesuffix('s') if self.amount == 1 else self.unit}"
+
+
+def _of(number: str) -> dict[str, Budget]:
+    return {unit: Budget(amount=int(number), unit=unit) for unit in get_args(Unit)}
+
+
+def _read(given: object) -> object:
+    """A budget from its text.
+
+    Raises:
+        PydanticCustomError: it is none. pydantic adds the field's name, and `tlfw.explain` puts the remedy behind it.
+    """
+    if isinstance(given, Budget):
+        return given
+    number, unit = "", ""
+    shown = "null" if given is None else repr(given)
+    if found := re.fullmatch(r"(\d+) ?([a-zA-Z]*)", str(given), re.ASCII):
+        number, unit = found.groups()
+    if kind := re.fullmatch(r"(epoch|step|image)s?", unit):
+        return _of(number)[f"{kind[1]}s"]
+    problem = f"{shown} is no budget"
+    remedy = "Write a whole number with its unit: 20epochs, 450steps or 32000images."
+    if number:
+        problem = f"there is no unit {unit!r}" if unit else f"{number} has no unit"
+        epochs, steps, images = _of(number).values()
+        remedy = f"Write {epochs}, {steps} or {images}."
+    raise PydanticCustomError("budget", "{problem}", {"problem": problem, "remedy": remedy})
+
+
+BudgetText = Annotated[Budget, BeforeValidator(_read)]
+"""A field that holds a `Budget` and is given its text."""
+
+Seed = Annotated[int, Field(ge=0)] | Literal["varies"]
+"""A seed of its own, or `varies`: the run's."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -67,15 +87,19 @@ class Stage:
         loss_weight: data set -> weight of its cross-entropy in the loss.
         batch_size: images in a batch, over all processes; a set that has fewer and stands alone
             is one batch.
-        budget: how long; several are added up.
+        budget: data set of the mixture -> how long; several are added up, in images. An epoch is one of the data set
+            that it stands under.
         policy: what may change; null in the last stage, where the cell's freeze policy says it.
+        seed: of all that the stage draws: order, augmentation, mixing and dropout, new heads, and first weights where
+            it is the first. With a number, runs of all seeds share the stage.
     """
 
     share: dict[Set, float | None] = Field(min_length=1)
     loss_weight: dict[Set, float]
     batch_size: int = Field(ge=1)
-    budget: list[Budget] = Field(min_length=1)
+    budget: dict[Set, BudgetText] = Field(min_length=1)
     policy: FreezePolicy | None = None
+    seed: Seed = "varies"
 
     def __post_init__(self) -> None:
         shares = self.shares.values()
@@ -88,6 +112,12 @@ class Stage:
         if missing := [name for name in self.share if self.loss_weight.get(name, 0) <= 0]:
             raise ConfigError(
                 "loss_weight", f"{missing[0]} has none above 0.", "Give each data set of the mixture a positive weight."
+            )
+        if strange := [name for name in self.budget if name not in self.share]:
+            raise ConfigError(
+                f"budget.{strange[0]}",
+                f"the stage does not train on the {strange[0]}.",
+                f"Put it under {' or '.join(self.share)}.",
             )
 
     @property
@@ -131,10 +161,18 @@ class Stage:
             )
         return counts
 
+    def images(self, sizes: Mapping[str, int]) -> int:
+        """Images that its budgets come to for data sets of such `sizes` (training images), each as often as seen."""
+        batch = sum(self.per_batch(sizes).values())
+        return sum(budget.images(sizes[name], batch) for name, budget in self.budget.items())
+
     def steps(self, sizes: Mapping[str, int]) -> int:
-        """Optimizer steps of the whole stage for data sets of such `sizes` (training images)."""
-        per_batch = self.per_batch(sizes)
-        return sum(budget.steps(per_batch, sizes) for budget in self.budget)
+        """Optimizer steps of the whole stage for data sets of such `sizes`: its images in whole batches."""
+        return math.ceil(self.images(sizes) / sum(self.per_batch(sizes).values()))
+
+    def seed_in(self, run: int) -> int:
+        """The stage's seed in a run of seed `run`."""
+        return run if self.seed == "varies" else self.seed
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -172,20 +210,30 @@ class DataMix:
                 "the last stage has one of its own.",
                 "Leave it null: freeze_policy says what may change there.",
             )
+        if self.stages[last].seed != "varies":
+            raise ConfigError(
+                f"stages.{last}.seed", "the last stage has the run's own.", "Leave it out; seed says which it is."
+            )
 
     def trained(self, published: bool) -> dict[str, Stage]:
-        """The stages that are trained, in order: all but those whose budget is 0, for which published weights stand in.
+        """The stages that are trained, in order: all but those of 0, for which published weights stand in.
 
         Raises:
             ConfigError: nothing stands in for a stage without a budget, or the last has none.
         """
-        kept = {name: self.stages[name] for name in self.order if any(b.amount for b in self.stages[name].budget)}
+        kept = {
+            name: self.stages[name]
+            for name in self.order
+            if any(budget.amount for budget in self.stages[name].budget.values())
+        }
         left = [name for name in self.order if name not in kept]
-        if self.order[-1] in left:
-            raise ConfigError("adapt.budget.amount", "it is 0, so nothing would be learnt.", "Use 1 or more.")
+        fields = {name: f"stages.{name}.budget.{next(iter(self.stages[name].budget))}" for name in left}
+        last = self.order[-1]
+        if last in left:
+            raise ConfigError(fields[last], "it is 0, so nothing would be learnt.", "Use 1epoch or more.")
         if left and not published:
             raise ConfigError(
-                f"{left[0]}.budget.amount",
+                fields[left[0]],
                 "it is 0, but there are no published weights to stand in for that stage.",
                 "Set backbone.weights, or give it a budget, or use data_mix=target_only.",
             )

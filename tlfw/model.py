@@ -26,12 +26,16 @@ class Model(nn.Module):
         self.classes: dict[str, int] = {}
         """Logits of each head."""
 
-    def add_head(self, name: str, classes: int) -> None:
-        """Give data set `name` a fresh head, unless it has one. The new weights are a function of (seed, name)."""
+    def add_head(self, name: str, classes: int, seed: int | None = None) -> None:
+        """Give data set `name` a fresh head, unless it has one. The new weights are a function of (seed, name).
+
+        Args:
+            seed: None: that of the trunk.
+        """
         if name not in self.heads:
             self.classes[name] = max(classes, self.backbone.head_classes or 0)
-            seed = seed_from("head", self.seed, name)
-            self.heads[name] = self.backbone.head(self.classes[name], self.image_size, seed)
+            drawn = seed_from("head", self.seed if seed is None else seed, name)
+            self.heads[name] = self.backbone.head(self.classes[name], self.image_size, drawn)
 
     def forward(self, x: Tensor, head: str, start: int = 0) -> Tensor:
         """Logits `[B, classes]` of one head for inputs of block `start` (`x_BCHW` for the first)."""

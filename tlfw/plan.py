@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
-from tlfw.match import Match
+from tlfw.match import Length, Match, lengths
 from tlfw.metric import Metric
 from tlfw.mix import DataMix, Stage
 from tlfw.numerics import numerics_of
+from tlfw.record import Trains
 from tlfw.seen import Memo, SeenData, look, size_for
 
 
@@ -29,11 +31,14 @@ class PlannedStage:
     Attributes:
         key: the digest of everything that decides the stage's weights.
         policy: what may change.
+        seed: of all that is drawn.
+        earlier: data set of the mixture -> how many stages of the run trained on it before.
         per_batch: data set -> images in every batch.
         steps: of the optimizer.
         stored: how many blocks are taken from stored features; 0: computed directly.
         features: (data set, part) -> the key of its stored features; empty where none are used.
         frozen: the names of the blocks that do not train.
+        trains: the `head` alone, or those of the mixture, with some `blocks`, or `all` there is.
         random_start: whether nothing was ever learnt before.
     """
 
@@ -41,11 +46,14 @@ class PlannedStage:
     stage: Stage
     key: str
     policy: FreezePolicy
+    seed: int
+    earlier: Mapping[str, int]
     per_batch: Mapping[str, int]
     steps: int
     stored: int
     features: Mapping[tuple[str, str], str]
     frozen: tuple[str, ...]
+    trains: Trains
     random_start: bool
 
     @property
@@ -60,10 +68,11 @@ class Plan:
 
     Attributes:
         key: the digest of everything that decides the run's numbers.
-        setting: the digest of what decides them but the seed, the images, and where they are computed: runs that are
-            equal in it repeat each other.
+        setting: the digest of what decides them but the seed, the images and how many they are, which weights of an
+            architecture were given, and where they are computed: runs that are equal in it repeat each other.
         data: its images.
         numerics: what else the last bit depends on.
+        remarks: what a person should know before anything trains, and is no error: sentences.
     """
 
     key: str
@@ -71,6 +80,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     data: SeenData
     numerics: Mapping[str, Any]
+    remarks: tuple[str, ...]
 
     @property
     def divisions(self) -> Mapping[str, Division]:
@@ -128,7 +138,8 @@ def make_plan(
         ConfigError: something cannot work; its field is the full one.
     """
     _check_named(optimizer=optimizer, schedule=schedule, trainer=trainer)
-    stages = data_mix.trained(published=backbone.weights is not None)
+    with at("data_mix"):
+        stages = data_mix.trained(published=backbone.weights is not None)
     names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
     needed = {name: data_sets[name] for name in names}
     blocks = _check_backbone(backbone, freeze_policy, needed, memo)
@@ -137,59 +148,74 @@ def make_plan(
     if select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     _check_validated(data, numerics.tag["world_size"])
-    with at("backbone"):
-        key = digest([backbone.identity(), data.image_size, seed])
-        setting = digest([backbone.identity(), data.image_size, numerics.tag["precision"]])
+    policies = {name: stage.policy or freeze_policy for name, stage in stages.items()}
+    trained = {name: policy.trained_blocks(blocks) for name, policy in policies.items()}
     matched = match.budget(backbone, data_sets, data, manifests, memo) if match else None
-    spent = 0
+    long = lengths(stages, trained, data.sizes, matched)
+    for name, length in long.items():
+        with at(f"data_mix.stages.{name}"):
+            _check_batch(length.per_batch, data, numerics.tag["world_size"])
+            if sum(length.per_batch.values()) == numerics.tag["world_size"]:
+                backbone.check_single_images(data.image_size, frozen_first(blocks, trained[name]))
+    with at("backbone"):
+        drawn = next(iter(stages.values())).seed_in(seed) if backbone.weights is None else None
+        key = digest([backbone.identity(), data.image_size, drawn])
+        setting = digest(
+            {
+                "backbone": [backbone.architecture(), backbone.weights is None],
+                "image_size": data.image_size,
+                "precision": numerics.tag["precision"],
+                "most_steps": numerics.most_steps,
+            }
+        )
+    times: Counter[str] = Counter()
     planned: list[PlannedStage] = []
     for name, stage in stages.items():
-        policy = stage.policy or freeze_policy
-        trained = policy.trained_blocks(blocks)
-        with at(f"data_mix.stages.{name}"):
-            per_batch = stage.per_batch(data.sizes)
-            steps = stage.steps(data.sizes)
-            _check_batch(per_batch, data, numerics.tag["world_size"])
-            if sum(per_batch.values()) == numerics.tag["world_size"]:
-                backbone.check_single_images(data.image_size, frozen_first(blocks, trained))
-        if matched:
-            price = matched.price(stage, per_batch, trained)
-            if len(planned) == len(stages) - 1:
-                steps = matched.last_steps(name, price, spent)
-            spent += steps * price
-        steps = min(steps, numerics.most_steps)
+        policy, length = policies[name], long[name]
+        steps = min(length.steps, numerics.most_steps)
         stored = stored_blocks(policy, backbone, data.image_size, [data.views[each] for each in stage.names])
-        heads = dict.fromkeys(each for before in planned for each in before.stage.names) | dict.fromkeys(stage.names)
+        earlier = {each: times[each] for each in stage.names}
+        times.update(stage.names)
         start_key = key
-        what = {
-            "stage": [name, per_batch, stage.loss_weights, steps],
-            "policy": _effect(policy, trained, blocks),
+        how = {
+            "policy": _effect(policy, trained[name], blocks),
             "optimizer": optimizer,
             "schedule": schedule,
-            "select": [select, min(validations, steps), metric.name] if select == "best_val" else select,
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
-        setting = digest([setting, what, seen])
+        setting = digest(
+            {
+                **how,
+                "start": setting,
+                "stage": [name, stage.shares, stage.batch_size, stage.loss_weights, str(length.asked), stage.seed],
+                "select": [select, validations, metric.name] if select == "best_val" else select,
+                "data": seen,
+            }
+        )
         key = digest(
             {
-                **what,
+                **how,
                 "start": start_key,
-                "seed": seed,
+                "stage": [name, length.per_batch, stage.loss_weights, steps],
+                "select": [select, min(validations, steps), metric.name] if select == "best_val" else select,
+                "draws": [stage.seed_in(seed), earlier],
                 "data": {
                     each: [data.content[each]["train"], data.content[each]["val"], *seen[each]] for each in stage.names
                 },
                 "numerics": {**numerics.tag, "stored_blocks": stored},
             }
         )
-        served = [*((each, "train") for each in stage.names), *((each, "val") for each in heads)] if stored else []
+        served = [*((each, "train") for each in stage.names), *((each, "val") for each in times)] if stored else []
         planned.append(
             PlannedStage(
                 name=name,
                 stage=stage,
                 key=key,
                 policy=policy,
-                per_batch=per_batch,
+                seed=stage.seed_in(seed),
+                earlier=earlier,
+                per_batch=length.per_batch,
                 steps=steps,
                 stored=stored,
                 features={
@@ -198,13 +224,36 @@ def make_plan(
                     )
                     for each, part in served
                 },
-                frozen=tuple(block for block in blocks if block not in trained),
+                frozen=tuple(block for block in blocks if block not in trained[name]),
+                trains="head" if not trained[name] else "all" if set(blocks) <= set(trained[name]) else "blocks",
                 random_start=not planned and backbone.weights is None,
             )
         )
     return Plan(
-        key=digest([key, data.content]), setting=setting, stages=tuple(planned), data=data, numerics=numerics.tag
+        key=digest([key, data.content]),
+        setting=setting,
+        stages=tuple(planned),
+        data=data,
+        numerics=numerics.tag,
+        remarks=(*data.remarks, *_remarks(long, numerics.most_steps)),
     )
+
+
+FEW_STEPS = 10
+"""A stage of fewer is hardly one: a learning rate has no time to rise and fall."""
+
+
+def _remarks(long: Mapping[str, Length], most_steps: int) -> list[str]:
+    """What is odd about how long stages train: where a budget is small, and where the trainer cuts it."""
+    found = [
+        f"{name} takes {length.steps} step{'s' * (length.steps != 1)} of {sum(length.per_batch.values())} images; "
+        "fewer than ten hardly learn"
+        for name, length in long.items()
+        if length.steps < FEW_STEPS
+    ]
+    if cut := [name for name, length in long.items() if length.steps > most_steps]:
+        found.append(f"trainer.max_steps ends {' and '.join(cut)} after {most_steps} steps: to try out, not to compare")
+    return found
 
 
 def _effect(policy: FreezePolicy, trained: tuple[str, ...], blocks: tuple[str, ...]) -> list[Any]:

@@ -14,7 +14,11 @@ from typing import Any, Literal
 SCHEMA = 2
 FILE = "record.json"
 
-Status = Literal["done", "failed", "interrupted", "blocked"]
+Status = Literal["done", "diverged", "failed", "interrupted", "blocked"]
+Trains = Literal["head", "blocks", "all"]
+
+FINISHED: tuple[Status, ...] = ("done", "diverged")
+"""How a run has ended that is not made again: a loss that became NaN would become so again."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,8 +32,9 @@ class Record:
     Attributes:
         run_id: the digest of everything that produced the numbers.
         setting: of all that but the seed, the images and the device: runs that are equal in it repeat each other.
-        status: `done`; `failed`, with `error` saying why; `interrupted` by a person; `blocked` by what it needs and
-            what could not be made, which `error` names.
+        status: `done`; `diverged`, its loss, or that of a stage it needs, became NaN or infinite, which is a result;
+            `failed`, with `error` saying why; `interrupted` by a person; `blocked` by what it needs and what could not
+            be made, which `error` names.
         paradigm: names of the `data_mix` and of the `freeze_policy`.
         labels: what a reader must know before comparing, e.g. `random_features`.
         metrics: every metric of `tlfw.metric` by its key, as `target/val/acc`, `target/test/acc`, `source/val/acc` and
@@ -40,6 +45,8 @@ class Record:
         images: data set -> part (`train`, `val`, `test`) -> how many.
         content: data set -> part -> a name for its images and labels.
         settings: the whole config that was asked for, interpolations resolved.
+        trains: what the last stage trains: the `head` alone, or those of its mixture, with some `blocks`, or `all`.
+        remarks: what was said at the start, and is no error: sentences.
         certificate: the proof that frozen tensors stayed frozen in the last stage.
         cost: `seconds` and `train_flops` are the run's as if it had been alone, with all its
             stages and stored features; `seconds_spent` and `train_flops_spent` what was left to do
@@ -69,7 +76,7 @@ class Record:
     environment: dict[str, Any]
     attempt: int = 0
     error: str | None = None
-    trains: str | None = None
+    trains: Trains | None = None
     drawn: float | None = None
     ended: str | None = None
     remarks: list[str] = dataclasses.field(default_factory=list)

@@ -18,13 +18,13 @@ from tlfw.environment import environment
 from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions
 from tlfw.experiment import Experiment
-from tlfw.fold import Fold, said_of, status_of
+from tlfw.fold import Fold, finite, said_of, status_of
 from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
 from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
-from tlfw.record import Record, Status, replacing
+from tlfw.record import FINISHED, Record, Status, replacing
 from tlfw.secret import masked
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
@@ -52,17 +52,18 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     """Train what is not in the store, evaluate, and leave a record.
 
     Returns:
-        The record, and whether it was there before and nothing was done.
+        The record, and whether it was there before and nothing was done; then it may be of a run that diverged.
 
     Raises:
         ConfigError: before anything is trained.
+        Diverged: a loss became NaN or infinite; the record says `diverged` and where.
         TrainingFailed: a stage failed; the record says `failed` and why.
         Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
     _use_threads(experiment)
     plan = experiment.plan()
     former = find_record(experiment.runs, plan.key)
-    if former is not None and former.status == "done" and not experiment.force:
+    if former is not None and former.status in FINISHED and not experiment.force:
         return former, True
     attempt = 0 if former is None else former.attempt + experiment.force
     with heeded():
@@ -87,13 +88,17 @@ def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
     return begun.fold.validation
 
 
-def leave_blocked(experiment: Experiment, job: Job, why: str) -> None:
-    """Leave a record of a run that cannot be made, unless it was finished before."""
+def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> None:
+    """Leave a record of a run that cannot be made, unless it was finished before.
+
+    Args:
+        status: `blocked`, or `diverged` where a stage that it needs has.
+    """
     plan = experiment.plan()
     former = find_record(experiment.runs, plan.key)
-    if former is None or former.status != "done":
-        blocked = _Run(experiment, plan, job, 0)
-        blocked.publish(blocked.record("blocked", None, 0.0, error=why))
+    if former is None or former.status not in FINISHED:
+        unmade = _Run(experiment, plan, job, 0)
+        unmade.publish(unmade.record(status, None, 0.0, error=why))
 
 
 _THREADS = torch.get_num_threads()
@@ -140,7 +145,7 @@ class _Run:
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
             print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
-        for remark in self.plan.data.remarks:
+        for remark in self.plan.remarks:
             print(f"  note: {remark}", flush=True)
         if fit := self.experiment.backbone.fit(self.plan.image_size):
             print(f"  weights: {fit}", flush=True)
@@ -193,7 +198,7 @@ class _Run:
             self.plan.still_view("target"),
             self.experiment.workers,
         )
-        self.metrics |= {recorded("target/test", key): value for key, value in measured.items()}
+        self.metrics |= finite({recorded("target/test", key): value for key, value in measured.items()})
         self.folder.mkdir(parents=True, exist_ok=True)
         save_predictions(self.folder, predictions)
         self.evaluation_seconds = time.monotonic() - began
@@ -235,6 +240,8 @@ class _Run:
             environment=environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
             attempt=self.attempt,
             error=error,
+            trains=plan.stages[-1].trains,
+            remarks=list(plan.remarks),
         )
 
     def publish(self, record: Record) -> None:

@@ -151,7 +151,7 @@ def search(
                 study.tell(trial, value)
                 print(f"trial {trial.number}: target val {metric.told(value)} of {what}", flush=True)
             else:
-                pruned = str(outcome).startswith("pruned")
+                pruned = str(outcome).startswith(("pruned", "diverged"))  # what would end so again
                 failures += not pruned
                 state = optuna.trial.TrialState.PRUNED if pruned else optuna.trial.TrialState.FAIL
                 study.tell(trial, state=state)

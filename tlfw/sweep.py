@@ -22,7 +22,7 @@ from tlfw import CONF
 from tlfw.agenda import Candidate, steps_of
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
-from tlfw.record import Record
+from tlfw.record import FINISHED, Record, Status
 from tlfw.settings import flat
 from tlfw.typed import group_choices
 
@@ -137,7 +137,7 @@ def checked(
         sweep: the multirun's own config.
 
     Returns:
-        The jobs, and run id -> record of those that are done already.
+        The jobs, and run id -> record of those that are done already, or have diverged.
 
     Raises:
         Refused: some of them cannot work.
@@ -162,7 +162,7 @@ def checked(
                 experiment = instantiate(config)
                 plan = experiment.plan(memo)
                 record = find_record(experiment.runs, plan.key)
-                there = record is not None and record.status == "done" and not experiment.force
+                there = record is not None and record.status in FINISHED and not experiment.force
                 if there and record is not None:
                     done[plan.key] = record
                 candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), _settings(config), there))
@@ -238,19 +238,21 @@ def _leaves(node: Any, prefix: str) -> list[str]:
     return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}".lstrip("."))]
 
 
-def block(config: DictConfig, sweep: str, why: str) -> None:
+def leave(config: DictConfig, sweep: str, status: Status, why: str) -> None:
     """Leave a record of a run that cannot be made.
 
     Args:
         config: the job's, whole.
         sweep: the sweep's name.
+        status: `blocked`, or `diverged`.
     """
     from hydra.utils import instantiate
 
-    from tlfw.run import Job, leave_blocked
+    from tlfw.run import Job, leave_unmade
 
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
     with open_dict(config):
         del config["hydra"]
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    leave_blocked(instantiate(config), Job(choices=choices, config=settings, folder=None, sweep=sweep), why)
+    job = Job(choices=choices, config=settings, folder=None, sweep=sweep)
+    leave_unmade(instantiate(config), job, status, why)

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from tlfw.metric import Metric
-from tlfw.record import Record
+from tlfw.record import Record, Status
+from tlfw.settings import flat
 
 Row = tuple[Sequence[str], Record | str, bool]
-"""Of a job: its overrides, its record or why there is none, and whether nothing was done."""
+"""Of a job: its overrides, its record or how else it ended, and whether nothing was done."""
+
+
+APART: tuple[Status, ...] = ("diverged", "blocked")
+"""How a run may have ended that its outcome's text says before a colon; any other text is of one that failed."""
+
+
+def how_ended(outcome: Record | str) -> tuple[Status, str]:
+    """A run's status, and why it is no other."""
+    if isinstance(outcome, Record):
+        return outcome.status, outcome.error or ""
+    for status in APART:
+        if outcome.startswith(f"{status}: "):
+            return status, outcome.removeprefix(f"{status}: ")
+    return "failed", outcome
 
 
 def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     """Print one row for each job.
 
-    A field in which the overrides of runs differ has a column, unless another one shows it.
+    A field that is overridden has a column where runs differ in it, unless another one shows it.
 
     Args:
         metrics: by which the runs are shown.
     """
     table = Table(title=None)
-    varied = _varied([overrides for overrides, record, _ in rows if isinstance(record, Record)])
+    varied = _varied([(overrides, record) for overrides, record, _ in rows if isinstance(record, Record)])
     for column in ("data mix", "freeze policy", "backbone"):
         table.add_column(column)
     for column in (
@@ -38,9 +53,10 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     failures = []
     for overrides, record, untouched in rows:
         if isinstance(record, str):
-            failures.append(f"{'' if record.startswith('blocked: ') else 'failed: '}{' '.join(overrides)}\n  {record}")
+            failed = how_ended(record)[0] == "failed"
+            failures.append(f"{'failed: ' if failed else ''}{' '.join(overrides)}\n  {record}")
             continue
-        given = _given(overrides)
+        given = _given(overrides, record, varied)
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
         table.add_row(
             record.paradigm["data_mix"],
@@ -68,16 +84,18 @@ SHOWN = ("data_mix", "freeze_policy", "backbone", "backbone.name", "seed")
 """What has a column of its own."""
 
 
-def _given(overrides: Sequence[str]) -> dict[str, str]:
-    """Field -> value."""
-    return {name.lstrip("+"): value for name, _, value in (word.partition("=") for word in overrides)}
+def _given(overrides: Sequence[str], record: Record, fields: Iterable[str]) -> dict[str, str]:
+    """Field -> its value in a run, also where the run was not told it; of a group, what it was told."""
+    told = {name.lstrip("+"): value for name, _, value in (word.partition("=") for word in overrides)}
+    settings = {name: "null" if value is None else str(value) for name, value in flat(record.settings).items()}
+    return {field: settings.get(field, told.get(field, "")) for field in fields}
 
 
-def _varied(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """The fields in which jobs differ, and that are shown by no other column."""
-    given = [_given(job) for job in jobs]
-    fields = dict.fromkeys(field for each in given for field in each)
-    return [field for field in fields if field not in SHOWN and len({each.get(field) for each in given}) > 1]
+def _varied(jobs: Sequence[tuple[Sequence[str], Record]]) -> list[str]:
+    """The overridden fields in which jobs differ, and that are shown by no other column."""
+    fields = dict.fromkeys(word.partition("=")[0].lstrip("+") for overrides, _ in jobs for word in overrides)
+    given = [_given(*job, fields) for job in jobs]
+    return [field for field in fields if field not in SHOWN and len({each[field] for each in given}) > 1]
 
 
 def _text(metric: Metric, value: float | None) -> str:

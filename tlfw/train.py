@@ -8,6 +8,7 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import re
 import signal
 import time
 from collections.abc import Mapping
@@ -20,11 +21,12 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
+from torch.multiprocessing import ProcessRaisedException
 
 import tlfw
 from tlfw.cost import stage_flops
 from tlfw.data import Mixture
-from tlfw.errors import TrainingFailed
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.evaluate import TrainerFactory
 from tlfw.freeze import Freezing
 from tlfw.interruption import Interrupted, asked, deferred, heeded_by_rank
@@ -50,6 +52,7 @@ class Lesson:
         loss_weight: data set -> weight of its cross-entropy.
         class_weight: data set -> weights of its classes within it, where they differ.
         start: the block whose inputs the mixture serves.
+        seed: dropout and the like are functions of (seed, step, process).
         select: `last` weights, or those of the round that is best by `metric` on `monitor`.
         monitor: the data set whose validation selects.
         metric: selects, and is shown while the stage trains.
@@ -101,7 +104,8 @@ def train(
         probe_BCHW: a few images to compare frozen blocks in training and in evaluation on.
 
     Raises:
-        TrainingFailed: the loss became NaN or infinite, or a frozen tensor moved.
+        Diverged: the loss became NaN or infinite.
+        TrainingFailed: a frozen tensor moved, or nothing did that should.
         Interrupted: a signal asked for it; the checkpoint was written.
     """
     model = freezing.model
@@ -146,6 +150,10 @@ def train(
             fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
         except SIGTERMException as problem:  # between the moments at which `Checkpoints` looks
             raise Interrupted(signal.SIGTERM) from problem
+        except ProcessRaisedException as problem:  # of what another process raised only the text comes here
+            if said := re.search(rf"^{Diverged.__module__}.{Diverged.__name__}: (.+)$", str(problem), re.MULTILINE):
+                raise Diverged(said[1]) from problem
+            raise
     if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()

@@ -7,19 +7,20 @@ import io
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tlfw.agenda import Agenda, Key, Task, blocked, speeds
 from tlfw.changes import changes
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, Diverged
 from tlfw.interruption import Interrupted
 from tlfw.metric import METRICS, Metric, metric_of
-from tlfw.record import Record, replace_text
+from tlfw.record import Record, Status, replace_text
 from tlfw.settings import flat
 from tlfw.store import Store, read_json
-from tlfw.table import Row
+from tlfw.table import APART, Row, how_ended
 
 Whole = Callable[[Task], Sequence[str]]
 """From a task that is a whole run to the overrides of its job."""
@@ -40,21 +41,23 @@ def conduct(
     agenda: Agenda,
     launch: Launch,
     said: Callable[[BaseException], str],
-    block: Callable[[Sequence[str], str], None],
+    leave: Callable[[Sequence[str], Status, str], None],
     whole: Whole | None = None,
 ) -> dict[int, Any]:
     """Launch the waves of an agenda, each when the one before has ended. What failed stops what needs it, and no more.
+    What needs a stage that diverged has diverged too.
 
     Args:
         said: an exception, for people.
-        block: leaves a record of a run, given by its overrides, that cannot be made, and why.
+        leave: leaves a record of a run, given by its overrides, that cannot be made, with its status, and why.
         whole: what a job is told that makes a whole run; None: the candidate's overrides.
 
     Returns:
-        Job -> what its job returned, or why it did not, for each run that was to be made.
+        Job -> what its job returned, or why it did not, for each run that was to be made. The text of one that was
+        never begun, or that diverged, has its status before a colon.
     """
     outcomes: dict[int, Any] = {}
-    failed: dict[Key, str] = {}
+    failed: dict[Key, tuple[Status, str]] = {}
     launched = 0
     for wave in agenda.waves:
         ready: list[Task] = []
@@ -62,13 +65,12 @@ def conduct(
             if not blocked(task, failed):
                 ready.append(task)
                 continue
-            why = next(failed[key] for key in sorted(task.needs) if key in failed)
+            status, why = next(failed[key] for key in sorted(task.needs) if key in failed)
             if task.step:
-                failed |= dict.fromkeys(task.step.keys, why)
+                failed |= dict.fromkeys(task.step.keys, (status, why))
             else:
-                overrides = agenda.candidates[task.candidate].overrides
-                outcomes[task.candidate] = f"blocked: {why}"
-                block(overrides, why)
+                outcomes[task.candidate] = f"{status}: {why}"
+                leave(agenda.candidates[task.candidate].overrides, status, why)
         if not ready:
             continue
         own = whole or (lambda task: agenda.candidates[task.candidate].overrides)
@@ -80,14 +82,19 @@ def conduct(
                 value = result.return_value
             except Exception as problem:  # what Hydra does where a job failed
                 if task.step:
-                    failed |= dict.fromkeys(task.step.keys, f"{task.step.until} failed: {said(problem)}")
+                    why = f"{task.step.until} failed: {said(problem)}"
+                    failed |= dict.fromkeys(task.step.keys, ("blocked", why))
                 else:
                     outcomes[task.candidate] = said(problem)
             else:
                 if isinstance(value, Interrupted):  # in a process of its own
                     raise value
-                if not task.step:
-                    outcomes[task.candidate] = value
+                if not isinstance(value, Diverged):
+                    outcomes |= {} if task.step else {task.candidate: value}
+                elif task.step:
+                    failed |= dict.fromkeys(task.step.keys, ("diverged", str(value)))
+                else:
+                    outcomes[task.candidate] = f"diverged: {value}"
     return outcomes
 
 
@@ -103,6 +110,8 @@ def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]
         first = agenda.same_as.get(job, job)
         outcome = outcomes.get(first) or done[candidate.run_id]
         outcome = outcome[0] if isinstance(outcome, tuple) else outcome  # as a job returns it
+        if isinstance(outcome, Record) and outcome.status == "diverged":
+            outcome = f"diverged: {outcome.error}"
         found.append((candidate.overrides, outcome, first not in outcomes or job != first))
     return found
 
@@ -118,12 +127,11 @@ def metrics_of(agenda: Agenda, otherwise: str) -> list[Metric]:
 
 def summary(found: Sequence[Row]) -> str:
     """How the runs of a sweep ended, in one line."""
-    stopped = sum(isinstance(outcome, str) and outcome.startswith("blocked: ") for _, outcome, _ in found)
-    failed = sum(isinstance(outcome, str) for _, outcome, _ in found) - stopped
+    ended = Counter(how_ended(outcome)[0] for _, outcome, _ in found)
     untouched = sum(there and isinstance(outcome, Record) for _, outcome, there in found)
-    done = len(found) - failed - stopped
-    return f"{done} done ({done - untouched} trained now, {untouched} were there), {failed} failed" + (
-        f", {stopped} blocked" if stopped else ""
+    done = ended["done"]
+    return f"{done} done ({done - untouched} trained now, {untouched} were there), {ended['failed']} failed" + "".join(
+        f", {ended[status]} {status}" for status in APART if ended[status]
     )
 
 
@@ -172,7 +180,7 @@ def leave_summary(folder: Path, found: Sequence[Row]) -> None:
     writer.writerow(["overrides", "status", "run_id", "seed", *validated, "seconds", "error"])
     for overrides, outcome, there in found:
         if isinstance(outcome, str):
-            status, _, why = outcome.partition(": ") if outcome.startswith("blocked: ") else ("failed", "", outcome)
+            status, why = how_ended(outcome)
             writer.writerow([" ".join(overrides), status, "", "", *([""] * len(validated)), "", why])
         else:
             metrics = [outcome.metrics.get(name) for name in validated]

@@ -1,4 +1,4 @@
-"""What a batch holds is a function of (seed, step)."""
+"""What a batch holds is a function of (seed, how many stages trained on its sets before, step)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
+from tests.conftest import paint
 from tests.tiny import Tiny
-from tlfw.data import EvalBatches, Mixture, MixtureLoader, Pixels, View
+from tlfw.data import EvalBatches, ImageArray, Mixture, MixtureLoader, Pixels, View
 from tlfw.data.mixture import TrainBatches
+from tlfw.data.sets import Part
 from tlfw.interruption import deferred, heeded
 
 VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -52,9 +55,53 @@ def test_batches_hold_their_own_images_and_labels() -> None:
         assert x_BCHW.dtype == torch.float32
 
 
-def test_the_seed_decides() -> None:
+def test_the_seed_decides_and_how_many_stages_trained_on_a_set_before() -> None:
     assert same(batches()[0], batches()[0])
     assert not same(batches()[0], batches(seed=1)[0])
+    later = batches(earlier={"source": 1})
+    assert same(batches(earlier={"source": 0, "target": 0})[0], batches()[0])
+    for name, kept in (("source", False), ("target", True)):
+        assert ([later.rows(name, i) for i in range(9)] == [batches().rows(name, i) for i in range(9)]) == kept
+    orders = {str([batches(earlier={"source": k}).rows("source", i) for i in range(3)]) for k in range(5)}
+    assert len(orders) == 5
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"earlier": {"target": 1}}], ids=str)
+def test_what_decides_the_order_decides_augmentation_and_mixing_too(changes: dict) -> None:
+    """Of the image that both have at the same position in the same pass."""
+
+    def pictures(**given) -> dict[tuple[int, int], torch.Tensor]:
+        sets = {"target": Pixels(SETS["target"].part, dataclasses.replace(VIEW, augmentation=("flip_crop",)))}
+        made = batches(sets=sets, per_batch={"target": 5}, **given)
+        rows = [(row, step, i) for step in range(6) for i, row in enumerate(made.rows("target", step))]
+        return {row: made[step]["target"][0][i] for row, step, i in rows}
+
+    one, other = pictures(), pictures(**changes)
+    common = one.keys() & other.keys()
+    assert len(common) > 20
+    assert sum(torch.equal(one[row], other[row]) for row in common) < len(common) / 2
+
+    def shares(**given) -> list[torch.Tensor]:
+        sets = {"target": Pixels(SETS["target"].part, dataclasses.replace(VIEW, augmentation=("mixup",)))}
+        made = batches(sets=sets, per_batch={"target": 5}, **given)
+        return [made[step]["target"][1].max(1).values.min() for step in range(6)]
+
+    assert len({*map(float, shares()), *map(float, shares(**changes))}) == 12
+
+
+def test_each_data_set_has_draws_of_its_own() -> None:
+    """Two of as many images: as their seeds, so their orders."""
+    twins = {"source": SETS["source"], "target": SETS["source"]}
+    made = batches(sets=twins, per_batch={"source": 4, "target": 4})
+    assert [made.rows("source", i) for i in range(3)] != [made.rows("target", i) for i in range(3)]
+
+
+def test_each_image_of_a_pass_is_augmented_in_its_own_way() -> None:
+    """Equal pictures at several positions."""
+    pictures = ImageArray(np.repeat(np.asarray(paint(0, 0, 16))[None], 12, axis=0), np.zeros(12, dtype=int), ["c"])
+    part = Part(pictures, np.arange(12))
+    made = Pixels(part, dataclasses.replace(VIEW, augmentation=("flip_crop",))).batch(range(12), [0] * 12, 1)
+    assert len({x.numpy().tobytes() for x in made}) > 6
 
 
 def test_augmentation_changes_from_pass_to_pass() -> None:
@@ -81,14 +128,17 @@ def test_augmented_batches_are_the_same_whoever_makes_them(workers: int) -> None
 
 def test_batches_are_mixed_within_one_data_set_and_one_process() -> None:
     mixing = {name: Pixels(s.part, dataclasses.replace(VIEW, augmentation=("mixup",))) for name, s in SETS.items()}
+    shares = []
     for place in ({}, {"rank": 0, "world": 2}, {"rank": 1, "world": 2}):
         plain, made = batches(**place), batches(sets=mixing, **place)
         for name in SETS:
             (x, y_B), (mixed, y_BK) = plain[1][name], made[1][name]
             one_hot = torch.nn.functional.one_hot(y_B, 3).float()
             share = (mixed - x.roll(1, 0)).flatten()[0] / (x - x.roll(1, 0)).flatten()[0]
+            shares.append((name, round(float(share), 4)))
             torch.testing.assert_close(mixed, share * x + (1 - share) * x.roll(1, 0), rtol=1e-3, atol=1e-4)
             torch.testing.assert_close(y_BK, share * one_hot + (1 - share) * one_hot.roll(1, 0), rtol=1e-3, atol=1e-4)
+    assert len(set(shares[2:])) == 4  # each process and each data set mixes in its own way
     assert torch.equal(EvalBatches(mixing["target"], 5)[0][1], SETS["target"].labels_N[:5])
 
 

@@ -1,6 +1,7 @@
 """Serves a mixture of data sets in an order that anyone can repeat.
 
-What a batch holds is a function of (seed, step). Each data set is an endless row of
+What a batch holds is a function of (seed, how many stages have trained on each data set before, step), so that a later
+stage does not see again what an earlier one saw, in the same order. Each data set is an endless row of
 passes, each pass a new order of all its images; a batch takes the next few of each row.
 So every batch is full and mixed in the same ratio, an image is seen again only when all
 have been seen, and a stage can stop and go on anywhere. Where classes are to be balanced the row
@@ -101,8 +102,8 @@ def _kept_pixels(named: _Named, view: View) -> Pixels:
 
 
 @lru_cache(maxsize=64)
-def _order(seed: int, name: str, k: int, n: int) -> list[int]:
-    generator = torch.Generator().manual_seed(seed_from("order", seed, name, k))
+def _order(seed: int, what: str, k: int, n: int) -> list[int]:
+    generator = torch.Generator().manual_seed(seed_from("order", seed, what, k))
     return torch.randperm(n, generator=generator).tolist()
 
 
@@ -120,6 +121,7 @@ class TrainBatches(Dataset):
         per_batch: how many images of each are in every batch.
         rank, world: under distributed training each process takes every `world`-th image of the batch.
         balanced: the data sets whose classes are served equally often.
+        earlier: data set -> how many stages trained on it before; none where it is not named.
     """
 
     def __init__(
@@ -130,8 +132,11 @@ class TrainBatches(Dataset):
         rank: int = 0,
         world: int = 1,
         balanced: Collection[str] = (),
+        earlier: Mapping[str, int] | None = None,
     ) -> None:
-        self.sets, self.per_batch, self.seed, self.rank, self.world = sets, per_batch, seed, rank, world
+        self.sets, self.per_batch, self.rank, self.world = sets, per_batch, rank, world
+        times = earlier or {}
+        self.seeds = {name: seed_from("draws", seed, name, times.get(name, 0)) for name in per_batch}
         self._members = {name: _by_class(sets[name].labels_N.numpy()) for name in balanced}
 
     def rows(self, name: str, step: int) -> list[tuple[int, int]]:
@@ -140,22 +145,22 @@ class TrainBatches(Dataset):
         places = range(step * count, (step + 1) * count)[self.rank :: self.world]
         if name in self._members:
             return [self._balanced(name, place) for place in places]
-        return [(_order(self.seed, name, place // n, n)[place % n], place // n) for place in places]
+        return [(_order(self.seeds[name], "images", place // n, n)[place % n], place // n) for place in places]
 
     def _balanced(self, name: str, place: int) -> tuple[int, int]:
         members = self._members[name]
         turn, i = divmod(place, len(members))
-        c = _order(self.seed, f"{name}, classes", turn, len(members))[i]
+        c = _order(self.seeds[name], "classes", turn, len(members))[i]
         k, j = divmod(turn, len(members[c]))
-        return members[c][_order(self.seed, f"{name}, class {c}", k, len(members[c]))[j]], k
+        return members[c][_order(self.seeds[name], f"class {c}", k, len(members[c]))[j]], k
 
     def __getitem__(self, step: int) -> dict[str, tuple[Tensor, Tensor]]:
         batch = {}
         for name in self.per_batch:
             positions, passes = zip(*self.rows(name, step), strict=True)
             served = self.sets[name]
-            x = served.batch(positions, passes, seed_from(self.seed, name))
-            batch[name] = served.mix(x, served.labels_N[torch.as_tensor(positions)], self.seed, name, step, self.rank)
+            x = served.batch(positions, passes, self.seeds[name])
+            batch[name] = served.mix(x, served.labels_N[torch.as_tensor(positions)], self.seeds[name], step, self.rank)
         return batch
 
 
@@ -225,6 +230,7 @@ class Mixture(L.LightningDataModule):
         per_batch: images of each data set in a batch, over all processes.
         steps: of the whole stage.
         balanced: the data sets whose classes are trained on equally often.
+        earlier: data set -> how many stages trained on it before.
     """
 
     def __init__(
@@ -238,11 +244,12 @@ class Mixture(L.LightningDataModule):
         seed: int,
         workers: int = 0,
         balanced: Collection[str] = (),
+        earlier: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.train, self.val, self.per_batch = train, val, per_batch
         self.steps, self.rounds, self.seed, self.workers = steps, min(rounds, steps), seed, workers
-        self.balanced = balanced
+        self.balanced, self.earlier = balanced, earlier
 
     @property
     def val_names(self) -> list[str]:
@@ -259,7 +266,7 @@ class Mixture(L.LightningDataModule):
     def train_dataloader(self) -> MixtureLoader:
         i = self.trainer.current_epoch if self.trainer else 0
         first, last = (self.steps * j // self.rounds for j in (i, i + 1))
-        batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place(), self.balanced)
+        batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place(), self.balanced, self.earlier)
         return MixtureLoader(batches, first, last, self.workers)
 
     def val_dataloader(self) -> list[DataLoader]:

@@ -54,6 +54,7 @@ class TlfwSweeper(Sweeper):
         from tlfw import sweep, table, waves
         from tlfw.agenda import make_agenda
         from tlfw.conclusion import conclude
+        from tlfw.record import FINISHED
         from tlfw.store import Store
 
         assert self.config is not None
@@ -79,7 +80,7 @@ class TlfwSweeper(Sweeper):
             agenda,
             launch=self._launch,
             said=_said,
-            block=lambda job, why: sweep.block(self._compose(job), folder.name, why),
+            leave=lambda job, status, why: sweep.leave(self._compose(job), folder.name, status, why),
         )
         rows = waves.rows(agenda, done, outcomes)
         table.show(rows, waves.metrics_of(agenda, self.config.metric))
@@ -91,7 +92,7 @@ class TlfwSweeper(Sweeper):
         if self.report:
             new = bool(outcomes) or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
-        if any(isinstance(outcome, str) for _, outcome, _ in rows):
+        if any(table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
             raise sweep.SomeFailed
         return [outcome for _, outcome, _ in rows]
 
