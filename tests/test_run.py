@@ -245,15 +245,15 @@ def test_weights_that_are_no_numbers_at_a_stages_end_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Where no validation said so before."""
-    real = importlib.import_module("tlfw.evaluate").measures
+    real = importlib.import_module("tlfw.evaluate").measured
     calls = []
 
-    def measures(logits_NK: torch.Tensor, labels_N: torch.Tensor) -> dict[str, float]:
+    def measured(predictions: Predictions) -> dict[str, float]:
         calls.append(1)
         last = 5 if moment == "the test" else 2
-        return real(logits_NK, labels_N) | ({"loss": float("nan")} if len(calls) > last else {})
+        return real(predictions) | ({"loss": float("nan")} if len(calls) > last else {})
 
-    monkeypatch.setattr("tlfw.evaluate.measures", measures)
+    monkeypatch.setattr("tlfw.evaluate.measured", measured)
     with pytest.raises(Diverged, match="/loss is nan: try a lower learning rate"):
         fold.run(experiment(tmp_path), JOB)
     (path,) = (tmp_path / "outputs" / "runs").glob("*/record.json")
