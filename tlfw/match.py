@@ -10,6 +10,7 @@ from typing import Literal
 from tlfw.backbone import Backbone
 from tlfw.cost import flops_per_image
 from tlfw.data import DataSet, Division
+from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
 from tlfw.mix import Stage
 from tlfw.seen import Memo, SeenData, divided
@@ -37,6 +38,7 @@ class Match:
         backbone: Backbone,
         data_sets: Mapping[str, DataSet],
         data: SeenData,
+        copies: Copies,
         manifests: Path,
         memo: Memo,
     ) -> Matched:
@@ -52,7 +54,8 @@ class Match:
         divisions = dict(data.divisions)
         counted = [stage for stage in self.reference if self.measure != "epochs" or "target" in stage.names]
         for name in (name for stage in counted for name in stage.names if name not in divisions):
-            divisions[name] = _also(name, data_sets[name], manifests, memo)
+            beside = {each: data_sets[each] for each in data.divisions}
+            divisions[name] = _also(name, {**beside, name: data_sets[name]}, copies, manifests, memo)
         sizes = {name: len(division.train) for name, division in divisions.items()}
         found = Matched(
             measure=self.measure, total=0, backbone=backbone, image_size=data.image_size, divisions=divisions
@@ -115,10 +118,10 @@ class Matched:
         return f"{amount:.4g} FLOPs" if self.measure == "flops" else f"{amount:,} {COUNTED[self.measure]}"
 
 
-def _also(name: str, data_set: DataSet, manifests: Path, memo: Memo) -> Division:
-    """A data set that this run does not train on, but the reference does."""
+def _also(name: str, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Division:
+    """A data set that this run does not train on, but the reference does, beside those that it trains on."""
     try:
-        return divided(data_set, name == "target", manifests, memo)
+        return divided(data_sets, copies, manifests, memo)[name]
     except ConfigError as problem:
         raise ConfigError(
             "match_budget",

@@ -44,6 +44,12 @@ class Record:
             stages and stored features; `seconds_spent` and `train_flops_spent` what was left to do
             here, after what came from the store. `peak_memory_bytes` is the process's while it ran.
         attempt: 0 at first; each `force=true` adds one.
+        drawn: the share of the target's pool, all but its test images, that is labelled; the mean over labelled images
+            of their class's share, (0, 1].
+        fold: which of the target's folds was the test; None: it has none.
+        remarks: what was said of the data at the start: what was left out, near copies, unequal classes.
+        near_copies: names `near_copies/NAME.json` beside the folder of all runs, the test images that look nearly like
+            one that may be learnt from; None: there are none.
     """
 
     run_id: str
@@ -68,6 +74,10 @@ class Record:
     environment: dict[str, Any]
     attempt: int = 0
     error: str | None = None
+    drawn: float | None = None
+    fold: int | None = None
+    remarks: list[str] = dataclasses.field(default_factory=list)
+    near_copies: str | None = None
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> Path:

@@ -95,6 +95,8 @@ def leave_blocked(experiment: Experiment, job: Job, why: str) -> None:
         blocked.publish(blocked.record("blocked", None, 0.0, error=why))
 
 
+NEAR_COPIES = "near_copies"
+
 _THREADS = torch.get_num_threads()
 
 
@@ -138,9 +140,11 @@ class _Run:
         start_measuring_memory()
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
-            print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
+            print(f"  {name}: {division.described}", flush=True)
         for remark in self.plan.data.remarks:
             print(f"  note: {remark}", flush=True)
+        if near := self.plan.data.near:
+            near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
         if fit := self.experiment.backbone.fit(self.plan.image_size):
             print(f"  weights: {fit}", flush=True)
         tracked: Tracked | None = None
@@ -234,6 +238,10 @@ class _Run:
             environment=environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
             attempt=self.attempt,
             error=error,
+            drawn=plan.data.drawn,
+            fold=experiment.target.fold,
+            remarks=list(plan.data.remarks),
+            near_copies=plan.data.near.digest if plan.data.near else None,
         )
 
     def publish(self, record: Record) -> None:
