@@ -10,11 +10,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from tests.data.test_division import subjects
 from tests.test_tracking import logged
 from tlfw.record import Record
 
@@ -227,6 +231,64 @@ def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:
     code, _, err = cli(*SMOKE, *given)
     assert code == 1
     assert "has no folder train" in err
+
+
+MINE = (*SMOKE, "data@source=none", "data_mix=target_only", "data@target=image_folder", "target.train_per_class=null")
+
+
+def test_people_are_kept_on_one_side(cli, tmp_path: Path) -> None:
+    """Twelve people, six photographs each: whoever is tested on is in no other part, and the predictions know who."""
+    root = subjects(tmp_path / "people")
+    code, out, err = cli(*MINE, f"target.root={root}", 'target.group="(?P<group>p[0-9]+)_"', "adapt.budget.amount=1")
+    assert code == 0, err
+    assert "  target: 42 train, 12 val, 18 test images of 2 classes, 18 to 24 of each for training\n" in out
+    (path,) = tmp_path.glob("outputs/runs/*/predictions.npz")
+    predictions = np.load(path)
+    people = [Path(name).name[:3] for name in predictions["name"]]
+    assert set(Counter(people).values()) == {6}
+    assert predictions["group"].tolist() == people
+    code, _, err = cli(*MINE, f"target.root={root}", "target.group=1")
+    assert code == 1
+    assert "target.group: 72 of 72 images for train have no folder 1 below their class's" in err
+
+
+def test_the_same_pixels_in_test_are_refused(cli, folder) -> None:
+    """All test images are training images, losslessly encoded anew."""
+    root = folder("mine", train=6, test=0)
+    for file in (root / "train").glob("*/*.png"):
+        copy = root / "test" / file.parent.name / f"{file.stem}.bmp"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(copy)
+    code, _, err = cli(*MINE, f"target.root={root}")
+    assert code == 1
+    assert ".bmp, which is for test, is the same image as " in err
+    code, out, err = cli(*MINE, f"target.root={root}", "copies=accept")
+    assert code == 0, err
+    assert out.count("  note: target: 18 images that judge the model are also learnt from (copies=accept): ") == 1
+    code, _, err = cli(*MINE, f"target.root={root}", "copies=leave_out")
+    assert code == 1
+    assert "target: all images of class 'class0' are left out" in err
+
+
+def test_a_fold_is_the_test(cli, folder, tmp_path: Path) -> None:
+    root = folder("mine", train=9, test=0)
+    code, _, err = cli(*MINE, f"target.root={root}", "folds=3")
+    assert code == 1
+    assert "fold: it is null of 3 folds. Use one of 0 to 2; a sweep fills it in." in err
+    for fold in range(3):
+        code, _, err = cli(*MINE, f"target.root={root}", "folds=3", f"fold={fold}")
+        assert code == 0, err
+    predictions = [np.load(path) for path in tmp_path.glob("outputs/runs/*/predictions.npz")]
+    assert (
+        len({name for each in predictions for name in each["name"]}) == sum(len(p["name"]) for p in predictions) == 27
+    )
+    assert {Record.read(path).fold for path in tmp_path.glob("outputs/runs/*/record.json")} == {0, 1, 2}
+
+
+def test_a_wrong_choice_of_folds_or_copies_is_one_message(cli) -> None:
+    refused(cli, ["folds=1", "fold=0"], ["folds", "greater than or equal to 2"])
+    refused(cli, ["copies=ignore"], ["copies", "'refuse', 'leave_out' or 'accept'"])
+    refused(cli, ["folds=3", "fold=0"], ["folds: the set has test images of its own"])
 
 
 @pytest.mark.slow

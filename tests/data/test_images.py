@@ -43,7 +43,7 @@ def test_the_same_pixels_have_one_name_in_any_file_and_in_memory(tmp_path: Path)
 
 
 def test_what_files_look_like_is_kept_with_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = files(tmp_path / "x", a_png=paint(0, 0), b_png=paint(0, 1).resize((20, 20)))
+    found = files(tmp_path / "x", a_png=paint(0, 0), b_png=paint(0, 1).resize((15, 20)))
     sums, looks = found.sums([0, 1], tmp_path / "m"), found.looks([1, 0], tmp_path / "m")
     assert looks[0] is None
     assert looks[1] == ImageArray(np.asarray(paint(0, 0))[None], np.zeros(1), "a").looks([0], None)[0]

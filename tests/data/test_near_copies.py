@@ -77,7 +77,7 @@ def test_several_parts_are_searched_and_each_is_named(tmp_path: Path) -> None:
 
 
 def test_small_and_made_images_are_not_looked_at(tmp_path: Path) -> None:
-    small = part(tmp_path / "small", a=picture(1).resize((23, 40)))
+    small = part(tmp_path / "small", a=picture(1).resize((15, 40)))
     large = part(tmp_path / "large", a=picture(1))
     made = ImageArray(lambda: pytest.fail("made"), np.zeros(1), "a", name="maker")
     typeset = Part(made, np.arange(1), ("maker/0",))

@@ -7,8 +7,10 @@ import hashlib
 import numpy as np
 from PIL import Image, ImageOps
 
-SMALLEST = 24
-"""Pixels of the shorter side below which so many images look alike that a perceptual hash says nothing."""
+SMALLEST = 16
+"""Pixels of the shorter side below which so many images look alike that a perceptual hash says nothing.
+
+Not more, so that a CIFAR image of half its size is still known."""
 
 GREY = 16
 """Side in pixels of the small grey versions by which two images are compared."""

@@ -110,7 +110,7 @@ def _thumbnail(part: Part, i: int) -> str:
 def find(test: Part, others: Mapping[str, Part], manifests: Path | None) -> NearCopies:
     """Look for near copies of test images in `others`, or remember what was found in the same images before.
 
-    Images whose shorter side is below 24 px are not looked for, nor are those that are made by a program.
+    Images whose shorter side is below 16 px are not looked for, nor are those that are made by a program.
 
     Args:
         manifests: a folder where what was found may be kept; None: it is not kept.

@@ -134,7 +134,7 @@ class Rows:
                 )
             found = [self._by_level(name, by) if isinstance(by, int) else _by_match(name, by) for name in files.names]
             if lacking := [name for name, each in zip(files.names, found, strict=True) if not each]:
-                what = f"no folder {by} below their class's" if isinstance(by, int) else f"no match of {by!r}"
+                what = f"no folder {by} below their class's" if isinstance(by, int) else f"no match of {by}"
                 raise ConfigError(
                     "group",
                     f"{len(lacking)} of {len(files.names)} images for {split} have {what}, such as {lacking[0]}.",
