@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.data.test_division import subjects
+from tests.conftest import paint, subjects
 from tests.test_tracking import logged
 from tlfw.record import Record
 
@@ -268,6 +268,32 @@ def test_the_same_pixels_in_test_are_refused(cli, folder) -> None:
     code, _, err = cli(*MINE, f"target.root={root}", "copies=leave_out")
     assert code == 1
     assert "target: all images of class 'class0' are left out" in err
+
+
+def test_the_test_stays_whatever_is_drawn(cli, folder, tmp_path: Path) -> None:
+    root = folder("mine", train=12, test=0)
+    for seed in range(2):
+        code, _, err = cli(*MINE, f"target.root={root}", "target.train_per_class=5", f"target.split_seed={seed}")
+        assert code == 0, err
+    paths = list(tmp_path.glob("outputs/runs/*/predictions.npz"))
+    assert len(paths) == 2
+    one, other = (np.load(path)["name"].tolist() for path in paths)
+    assert one == other
+
+
+def test_pictures_under_two_classes_are_left_out_and_the_rest_is_used(cli, folder) -> None:
+    """As in Tiny ImageNet: whichever side of the cut they would be on, nobody has to delete files."""
+    root = folder("mine", train=9, test=0)
+    for i in range(4):
+        paint(0, 500 + i).save(root / "train" / "class0" / f"twin{i}.png")
+        paint(0, 500 + i).save(root / "train" / "class1" / f"twin{i}.{'png' if i % 2 else 'bmp'}")
+    for seed in range(2):
+        code, out, err = cli(*MINE, f"target.root={root}", f"target.split_seed={seed}")
+        assert code == 0, err
+        assert "  target: 18 train, 3 val, 6 test images of 3 classes, 6 of each for training\n" in out
+        assert (
+            out.count("note: target: 8 images for training are left out, for their pictures are under more than") == 1
+        )
 
 
 def test_a_fold_is_the_test(cli, folder, tmp_path: Path) -> None:

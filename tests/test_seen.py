@@ -201,7 +201,7 @@ class Doubled(DataSet):
         if split == "val":
             return None
         shift = 0 if split == "train" else 29
-        pixels = np.stack([np.asarray(paint(c, shift + i, 20)) for c in range(2) for i in range(30)])
+        pixels = np.stack([np.asarray(paint(c, shift + i, 12)) for c in range(2) for i in range(30)])
         return ImageArray(pixels, np.repeat([0, 1], 30), ["a", "b"])
 
 

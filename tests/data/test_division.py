@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import paint
+from tests.conftest import paint, subjects
 from tests.tiny import Tiny
 from tlfw.data import Division, ImageArray, ImageFolder
 from tlfw.data.division import Draw, Part, divide
@@ -137,19 +137,6 @@ def test_the_drawn_share_is_that_of_the_pool(folder) -> None:
 
 
 # Groups
-
-
-def subjects(place: Path, people: int = 12, shots: int = 6, pattern: str = "p{person:02d}_{shot}.png") -> Path:
-    """Photographs of people, who are alternately ill and well: each one's are nearly alike."""
-    random = np.random.default_rng(0)
-    for person in range(people):
-        base = np.kron(random.integers(0, 256, (4, 4)), np.ones((8, 8)))
-        for shot in range(shots):
-            file = place / "train" / ("ill", "well")[person % 2] / pattern.format(person=person, shot=shot)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            noisy = np.clip(base + random.normal(0, 4, base.shape), 0, 255).astype(np.uint8)
-            Image.fromarray(noisy).save(file)
-    return place
 
 
 BY_NAME = "(?P<group>p[0-9]+)_"

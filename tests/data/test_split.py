@@ -39,7 +39,7 @@ def test_the_share_grows_by_one_at_the_most(fraction: float) -> None:
 
 
 def test_ten_are_eight_and_two() -> None:
-    assert [share(n, 0.2) for n in (2, 5, 10, 50)] == [1, 1, 2, 10]
+    assert [share(n, 0.2) for n in (2, 5, 7, 8, 10, 12, 13, 50)] == [1, 1, 1, 2, 2, 2, 3, 10]
 
 
 def test_hold_out_is_stratified_and_spares_the_last_image() -> None:
@@ -64,12 +64,13 @@ def test_copies_are_held_out_together_and_never_all_of_a_class() -> None:
     for seed in range(30):
         units = 100 * LABELS + random.integers(0, random.integers(1, 9), len(LABELS))
         order = ranks(NAMES, seed)
-        held = hold_out(LABELS, units, order, 0.2)
-        assert all(len(set(held[units == unit])) == 1 for unit in units)
-        for c in range(3):
-            own = units[c == LABELS]
-            assert 0 < held[c == LABELS].sum() < len(own) or len(set(own)) == 1
-            assert not held[c == LABELS].all()
+        for fraction in (0.2, 0.97):
+            held = hold_out(LABELS, units, order, fraction)
+            assert all(len(set(held[units == unit])) == 1 for unit in units)
+            for c in range(3):
+                own = units[c == LABELS]
+                assert 0 < held[c == LABELS].sum() < len(own) or len(set(own)) == 1
+                assert not held[c == LABELS].all()
         folds = deal(LABELS, units, order, 3)
         assert all(len(set(folds[units == unit])) == 1 for unit in units)
 
@@ -81,8 +82,8 @@ def test_a_large_unit_does_not_take_the_place_of_many() -> None:
         held = hold_out(labels, units, ranks(NAMES[:20], seed), 0.2)
         assert held.sum() == 4
         assert not held[:9].any()
-    two = np.repeat([0, 1], [9, 6])
-    held = hold_out(np.zeros(15, dtype=int), two, ranks(NAMES[:15], 0), 0.2)
+    two = np.repeat([0, 1], [9, 8])
+    held = hold_out(np.zeros(17, dtype=int), two, ranks(NAMES[:17], 0), 0.2)
     assert held.tolist() == (two == 1).tolist()  # the smaller of two, though it is more than was asked for
 
 
@@ -139,6 +140,27 @@ def test_groups_are_held_out_whole_with_every_class_on_both_sides(fraction: floa
         assert held.mean() == pytest.approx(fraction, abs=0.05)
         chosen.add(tuple(held))
     assert len(chosen) > 4
+
+
+def test_groups_of_unlike_sizes_are_held_out_by_turns() -> None:
+    """scikit-learn deals out the largest first, to folds that follow from the sizes: the seed chooses the fold."""
+    groups = np.repeat(np.arange(20), np.arange(3, 23))
+    labels, names = groups % 2, [str(i) for i in range(len(groups))]
+    held = [hold_out_groups(labels, groups, ranks(names, seed), 0.2, CLASSES, "the test") for seed in range(12)]
+    assert len({tuple(each) for each in held}) >= 4
+
+
+def test_no_class_is_held_out_wholly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However groups were dealt out: another fold is taken, or it is refused."""
+    labels, groups = np.repeat([0, 1], 12), np.repeat(np.arange(6), 4)
+    order = ranks(NAMES[:24], 0)
+    dealt = {3: [0, 1, 2, 0, 0, 0], 2: [0, 1, 0, 1, 0, 0]}
+    monkeypatch.setattr("tlfw.data.split.deal_groups", lambda y, g, r, folds: np.array(dealt[folds])[groups])
+    held = hold_out_groups(labels, groups, order, 0.3, CLASSES, "the test")
+    assert np.bincount(labels[held]).tolist() in ([8, 8], [4, 4])
+    dealt[2] = [0, 1, 0, 0, 0, 0]
+    with pytest.raises(ConfigError, match=r"group: there are too few for the test"):
+        hold_out_groups(labels, groups, order, 0.3, CLASSES, "the test")
 
 
 def test_few_groups_are_shared_out_as_far_as_they_reach() -> None:
