@@ -237,24 +237,25 @@ def test_near_copies_are_said_and_nothing_is_moved(tmp_path: Path, seen: Look) -
     assert before.remarks == ()
     jpeg(picture(4)).save(root / "test" / "a" / "near.png")
     ImageOps.mirror(picture(203)).save(root / "test" / "a" / "mirrored.png")
-    memo = Memo()
-    for seed in range(3):
-        target = mine(root, train_per_class=2, split_seed=seed)
+    memo, where = Memo(), set()
+    for seed in range(8):
+        target = mine(root, train_per_class=20, val_fraction=0.5, split_seed=seed)
         found = seen("refuse", memo, target=target, source=mine(general))
-        assert found.divisions["target"].counts == {"train": 2, "val": 2, "test": 22}
+        assert found.divisions["target"].counts == {"train": 20, "val": 20, "test": 22}
         assert {(pair.part, found.near.others[pair.part].called(pair.other)) for pair in found.near.pairs} == {
             ("target/train", str(root / "train" / "a" / "4.png")), ("source/train", str(general / "train/b/203.png"))
         }  # fmt: skip
         (said,) = (remark for remark in found.remarks if "nearly" in remark)
-        drawn = names(found.divisions["target"].train) | names(found.divisions["target"].val)
-        general_ = names(found.divisions["source"].train)
-        here = ("train/a/4.png" in drawn) + ("train/b/203.png" in general_)
+        sides = ["train/a/4.png" in names(found.divisions["target"].parts[part]) for part in ("train", "val")]
+        where.add(tuple(sides))
+        here = any(sides) + ("train/b/203.png" in names(found.divisions["source"].train))
         assert said.startswith(
             "target: 2 of 22 test images look nearly like one that may be learnt from, "
             f"{here} like one that is learnt from here: {root / 'test'}"
         )
         digest = found.near.digest
         assert digest == seen(target=dataclasses.replace(target, split_seed=9), source=mine(general)).near.digest
+    assert len(where) == 3  # it trains, it validates, it is not drawn
 
 
 def test_near_copies_are_looked_for_in_given_validation_images_too(tmp_path: Path, seen: Look) -> None:

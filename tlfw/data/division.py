@@ -253,8 +253,7 @@ class _Cut:
         judging: dict[str, Collection[str]] = (
             {} if self.published else {name: set(part.sums_M) for name, part in given.items()}
         )
-        if split == "train":
-            judging["the target"] = self.others
+        judging["the target"] = self.others
         sums = self.stock.sums[split]
         lost = [i for i in indices.tolist() if any(sums[i] in content for content in judging.values())]
         if lost:
