@@ -67,6 +67,19 @@ def paint(label: int, index: int, size: int = 40) -> Image.Image:
     return Image.fromarray(pixels)
 
 
+def subjects(place: Path, people: int = 12, shots: int = 6) -> Path:
+    """Photographs of people, who are alternately ill and well: each one's are nearly alike."""
+    random = np.random.default_rng(0)
+    for person in range(people):
+        base = np.kron(random.integers(0, 256, (4, 4)), np.ones((8, 8)))
+        for shot in range(shots):
+            file = place / "train" / ("ill", "well")[person % 2] / f"p{person:02d}_{shot}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            noisy = np.clip(base + random.normal(0, 4, base.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(file)
+    return place
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
     """Makes an image folder: (name, classes=3, train=6, val=0, test=4) -> its root; another `first`, other images."""

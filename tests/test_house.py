@@ -53,12 +53,16 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "data.fingerprint",
         "data.images",
+        "data.rows",
+        "data.copies",
         "data.split",
+        "data.division",
+        "data.near_copies",
         "data.augment",
         "data.view",
         "data.sets",
-        "data.copies",
         "data.published",
         "data.typeset",
         "data.mixture",
@@ -173,10 +177,11 @@ def names(room: str) -> set[str]:
 
 
 def test_test_images_are_reached_by_few_rooms_only() -> None:
-    """`plan` names their content, `copies` compares it, `run` hands them to `evaluate.examine` when all is decided,
-    and `report.gather` counts them."""
+    """`rows` names the parts, `division` cuts them, `copies` and `near_copies` compare them with what is learnt from,
+    `run` hands them to `evaluate.examine` when all is decided, and `report.gather` counts them."""
     assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.sets", "data.copies", "data.published", "seen", "run", "report.gather",
+        "data.rows", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
+        "report.gather",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 

@@ -11,11 +11,15 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from tests.conftest import paint, subjects
 from tests.test_tracking import logged
 from tlfw.record import Record
 
@@ -253,6 +257,90 @@ def test_wrong_folders_are_named(cli, folder, tmp_path: Path) -> None:
     code, _, err = cli(*SMOKE, *given)
     assert code == 1
     assert "has no folder train" in err
+
+
+MINE = (*SMOKE, "data@source=none", "data_mix=target_only", "data@target=image_folder", "target.train_per_class=null")
+
+
+def test_people_are_kept_on_one_side(cli, tmp_path: Path) -> None:
+    """Twelve people, six photographs each: whoever is tested on is in no other part, and the predictions know who."""
+    root = subjects(tmp_path / "people")
+    code, out, err = cli(*MINE, f"target.root={root}", 'target.group="(?P<group>p[0-9]+)_"', "adapt.budget.amount=1")
+    assert code == 0, err
+    assert "  target: 42 train, 12 val, 18 test images of 2 classes, 18 to 24 of each for training\n" in out
+    (path,) = tmp_path.glob("outputs/runs/*/predictions.npz")
+    predictions = np.load(path)
+    people = [Path(name).name[:3] for name in predictions["name"]]
+    assert set(Counter(people).values()) == {6}
+    assert predictions["group"].tolist() == people
+    code, _, err = cli(*MINE, f"target.root={root}", "target.group=1")
+    assert code == 1
+    assert "target.group: 72 of 72 images for train have no folder 1 below their class's" in err
+
+
+def test_the_same_pixels_in_test_are_refused(cli, folder) -> None:
+    """All test images are training images, losslessly encoded anew."""
+    root = folder("mine", train=6, test=0)
+    for file in (root / "train").glob("*/*.png"):
+        copy = root / "test" / file.parent.name / f"{file.stem}.bmp"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(copy)
+    code, _, err = cli(*MINE, f"target.root={root}")
+    assert code == 1
+    assert ".bmp, which is for test, is the same image as " in err
+    code, out, err = cli(*MINE, f"target.root={root}", "copies=accept")
+    assert code == 0, err
+    assert out.count("  note: target: 18 images that judge the model are also learnt from (copies=accept): ") == 1
+    code, _, err = cli(*MINE, f"target.root={root}", "copies=leave_out")
+    assert code == 1
+    assert "target: all images of class 'class0' are left out" in err
+
+
+def test_the_test_stays_whatever_is_drawn(cli, folder, tmp_path: Path) -> None:
+    root = folder("mine", train=12, test=0)
+    for seed in range(2):
+        code, _, err = cli(*MINE, f"target.root={root}", "target.train_per_class=5", f"target.split_seed={seed}")
+        assert code == 0, err
+    paths = list(tmp_path.glob("outputs/runs/*/predictions.npz"))
+    assert len(paths) == 2
+    one, other = (np.load(path)["name"].tolist() for path in paths)
+    assert one == other
+
+
+def test_pictures_under_two_classes_are_left_out_and_the_rest_is_used(cli, folder) -> None:
+    """As in Tiny ImageNet: whichever side of the cut they would be on, nobody has to delete files."""
+    root = folder("mine", train=9, test=0)
+    for i in range(4):
+        paint(0, 500 + i).save(root / "train" / "class0" / f"twin{i}.png")
+        paint(0, 500 + i).save(root / "train" / "class1" / f"twin{i}.{'png' if i % 2 else 'bmp'}")
+    for seed in range(2):
+        code, out, err = cli(*MINE, f"target.root={root}", f"target.split_seed={seed}")
+        assert code == 0, err
+        assert "  target: 18 train, 3 val, 6 test images of 3 classes, 6 of each for training\n" in out
+        assert (
+            out.count("note: target: 8 images for training are left out, for their pictures are under more than") == 1
+        )
+
+
+def test_a_fold_is_the_test(cli, folder, tmp_path: Path) -> None:
+    root = folder("mine", train=9, test=0)
+    code, _, err = cli(*MINE, f"target.root={root}", "folds=3")
+    assert code == 1
+    assert "fold: it is null of 3 folds. Use one of 0 to 2; a sweep fills it in." in err
+    for fold in range(3):
+        code, _, err = cli(*MINE, f"target.root={root}", "folds=3", f"fold={fold}")
+        assert code == 0, err
+    predictions = [np.load(path) for path in tmp_path.glob("outputs/runs/*/predictions.npz")]
+    assert (
+        len({name for each in predictions for name in each["name"]}) == sum(len(p["name"]) for p in predictions) == 27
+    )
+    assert {Record.read(path).fold for path in tmp_path.glob("outputs/runs/*/record.json")} == {0, 1, 2}
+
+
+def test_a_wrong_choice_of_folds_or_copies_is_one_message(cli) -> None:
+    refused(cli, ["folds=1", "fold=0"], ["folds", "greater than or equal to 2"])
+    refused(cli, ["copies=ignore"], ["copies", "'refuse', 'leave_out' or 'accept'"])
+    refused(cli, ["folds=3", "fold=0"], ["folds: the set has test images of its own"])
 
 
 @pytest.mark.slow

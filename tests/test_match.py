@@ -7,19 +7,22 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pydantic.dataclasses import dataclass
 
 from tests.test_run import JOB
-from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, experiment, stage
+from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import cost
 from tlfw import run as fold
-from tlfw.data import NoData
+from tlfw.data import ImageArray, Images, NoData
 from tlfw.errors import ConfigError
 from tlfw.experiment import Adapt, Pretrain
 from tlfw.mix import DataMix
 from tlfw.plan import Plan
 from tlfw.record import Record
 from tlfw.report.findings import find_out
+from tlfw.strict import STRICT
 
 MEASURES = ("epochs", "steps", "images", "flops")
 POLICIES = {"last_layer": LAST_LAYER, "last_layers": LAST_LAYERS, "full": FULL}
@@ -177,3 +180,25 @@ def test_operations_are_counted_once_for_each_network(tmp_path: Path, monkeypatc
         for mix, policy in GRID:
             plan(tmp_path, mix, policy, match_budget="flops", seed=seed)
     assert len(counted) == 4  # everything by either head; the target's alone, and with the last block
+
+
+def test_what_the_reference_trains_on_is_what_other_runs_do(tmp_path: Path) -> None:
+    """Also where the source leaves out what the target has, and the run itself has no source."""
+
+    @dataclass(frozen=True, kw_only=True, config=STRICT)
+    class Overlapping(Tiny):
+        def read(self, split: str) -> Images | None:
+            images, own = super().read(split), Tiny(image_size=SIZE).read(split)
+            if images is None or own is None:
+                return None
+            pixels = np.concatenate([images._pixels, own._pixels[:30]])
+            return ImageArray(pixels, np.concatenate([images.labels_N, own.labels_N[:30]]), images.classes)
+
+    source = Overlapping(classes=4, first=500, image_size=SIZE)
+    epoch = dataclasses.replace(PRETRAIN, budget=Budget.parse("3epochs"))
+    given = {"source": source, "copies": "leave_out", "pretrain": epoch, "match_budget": "images"}
+    alone = cell(tmp_path, "target_only", **given).plan()
+    both = cell(tmp_path, "pretrain_finetune", **given).plan()
+    assert len(both.divisions["source"].train) == 32
+    assert [stage.images for stage in both.stages] == [96, 60]
+    assert [stage.images for stage in alone.stages] == [156]

@@ -19,9 +19,11 @@ import safetensors.torch
 import torch
 from pydantic.dataclasses import dataclass
 
+from tests.data.test_near_copies import jpeg, picture
+from tests.test_seen import photographs
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import run as fold
-from tlfw.data import ImageArray
+from tlfw.data import ImageArray, ImageFolder
 from tlfw.errors import ConfigError, Diverged
 from tlfw.freeze import LastBlocks
 from tlfw.interruption import Interrupted
@@ -118,6 +120,44 @@ def test_every_process_has_an_image_to_validate_on(tmp_path: Path) -> None:
     assert experiment(tmp_path, target=few, data_mix=MIXES["target_only"]).plan()
     with pytest.raises(ConfigError, match=r"target\.val_fraction: 2 images .* shared by 3 processes"):
         experiment(tmp_path, target=few, data_mix=MIXES["target_only"], trainer=three).plan()
+
+
+def test_a_record_says_what_was_drawn_and_what_was_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = photographs(tmp_path / "mine", train=range(60), test=range(100, 120))
+    jpeg(picture(4)).save(root / "test" / "a" / "near.png")
+    given = {
+        "target": ImageFolder(root=str(root), image_size=SIZE, train_per_class=6),
+        "data_mix": MIXES["target_only"],
+    }
+    record, _ = fold.run(experiment(tmp_path, **given), JOB)
+    assert record.drawn == pytest.approx(0.2)
+    assert record.fold is None
+    out = capsys.readouterr().out
+    assert "  target: 10 train, 2 val, 21 test images of 2 classes, 5 of each for training\n" in out
+    assert [remark.split(",")[0] for remark in record.remarks] == [
+        "target: 1 of 21 test images look nearly like one that may be learnt from",
+        "target: 2 of 2 classes have fewer than 5 images for validation",
+    ]
+    for remark in record.remarks:
+        assert out.count(f"  note: {remark}\n") == 1
+    facts = json.loads((tmp_path / "outputs" / "near_copies" / f"{record.near_copies}.json").read_text())
+    assert [Path(pair["other"]).name for pair in facts["pairs"]] == ["4.png"]
+    assert Record.read(next((tmp_path / "outputs" / "runs").glob("*/record.json"))) == record
+    (root / "test" / "a" / "near.png").unlink()
+    assert fold.run(experiment(tmp_path, **given), JOB)[0].near_copies is None
+
+
+def test_what_belongs_together_makes_another_run_of_the_same_stages(tmp_path: Path) -> None:
+    """The numbers are the same, but not the intervals that are made of them."""
+    root = photographs(tmp_path / "mine", train=range(60), val=range(60, 70), test=range(100, 120))
+    plans = [
+        experiment(tmp_path, target=ImageFolder(root=str(root), image_size=SIZE, group=group)).plan()
+        for group in (None, "(?P<group>.*)", "(?P<group>.*)", "^[a-z]*/(?P<group>.*)[.]")
+    ]
+    assert len({tuple(stage.key for stage in plan.stages) for plan in plans}) == 1
+    assert len({tuple(plan.data.content["target"].values()) for plan in plans}) == 1
+    assert plans[1].key == plans[2].key
+    assert len({plan.key for plan in plans}) == 3
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """What a model says of images, and how good that is.
 
-This is the only room that opens a test image.
+This is the only room in which a model sees a test image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.data import EvalBatches, Pixels, Served, View
-from tlfw.data.sets import Part
+from tlfw.data.division import Part
 from tlfw.interruption import Interrupted, asked, deferred
 from tlfw.metric import Predictions, measured
 from tlfw.model import Model
@@ -122,8 +122,8 @@ def examine(
     Returns:
         `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test images' list),
         `label`, `prediction` (int64 `[N]`), `log_prob` of the label (float32 `[N]`, nats), `confidence` (the
-        prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), and the names of the
-        `classes`.
+        prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), where it is known
+        `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
     """
     served = Pixels(part, view)
     logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
@@ -137,6 +137,8 @@ def examine(
         "name": np.asarray([part.images.called(int(i)) for i in part.indices]),
         "classes": np.asarray(part.images.classes),
     }
+    if part.groups_M is not None:
+        predictions["group"] = np.asarray(part.groups_M)
     return measures(logits_NK, served.labels_N), predictions
 
 

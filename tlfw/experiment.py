@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet
+from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.match import Match, Measure
@@ -80,6 +81,10 @@ class Experiment:
             the last stage takes as many steps as make the sum over the run's stages that of `pretrain.budget` on the
             source and then `adapt.budget` on the target with everything training, to the nearest step, if
             `trainer.max_steps` lets it. null: each stage has its own budget.
+        folds, fold: which the target follows unless it says otherwise: it is divided into so many, and that one is the
+            test.
+        copies: what is done where an image that judges the model is in a part that was given for learning too:
+            `refuse` it; `leave_out` all such images of what is learnt from, never of the test; `accept` them.
         validations: how often a stage is validated, evenly spread, the last time at its end.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
@@ -109,6 +114,9 @@ class Experiment:
     select: Literal["last", "best_val"]
     metric: Annotated[InstanceOf[Metric], BeforeValidator(metric_of)]
     match_budget: Measure | None
+    folds: int | None
+    fold: int | None
+    copies: Copies
     validations: int = Field(ge=1)
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
     workers: int = Field(ge=0)
@@ -174,6 +182,7 @@ class Experiment:
             metric=self.metric,
             validations=self.validations,
             match=self.match,
+            copies=self.copies,
             seed=self.seed,
             threads=self.threads,
             manifests=self.shelf.root / "manifests",

@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 
 from tlfw.data import Mixture, Pixels
+from tlfw.data.division import Part
 from tlfw.data.mixture import kept_pixels
-from tlfw.data.sets import Part
 from tlfw.errors import Diverged
 from tlfw.evaluate import validate
 from tlfw.experiment import Experiment

@@ -13,6 +13,7 @@ from typing import Literal
 from tlfw.backbone import Backbone
 from tlfw.cost import flops_per_image
 from tlfw.data import DataSet, Division
+from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError, at
 from tlfw.mix import Stage
 from tlfw.seen import Memo, SeenData, divided
@@ -43,6 +44,7 @@ class Match:
         backbone: Backbone,
         data_sets: Mapping[str, DataSet],
         data: SeenData,
+        copies: Copies,
         manifests: Path,
         memo: Memo,
     ) -> Matched:
@@ -58,7 +60,8 @@ class Match:
         divisions = dict(data.divisions)
         counted = [stage for stage in self.reference if self.measure != "epochs" or "target" in stage.names]
         for name in (name for stage in counted for name in stage.names if name not in divisions):
-            divisions[name] = _also(name, data_sets[name], manifests, memo)
+            beside = {each: data_sets[each] for each in data.divisions}
+            divisions[name] = _also(name, {**beside, name: data_sets[name]}, copies, manifests, memo)
         sizes = {name: len(division.train) for name, division in divisions.items()}
         found = Matched(
             measure=self.measure,
@@ -186,10 +189,10 @@ def _asked_steps(stage: Stage) -> Fraction:
     return Fraction(stage.images(NOMINAL), sum(stage.per_batch(NOMINAL).values()))
 
 
-def _also(name: str, data_set: DataSet, manifests: Path, memo: Memo) -> Division:
-    """A data set that this run does not train on, but the reference does."""
+def _also(name: str, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Division:
+    """A data set that this run does not train on, but the reference does, beside those that it trains on."""
     try:
-        return divided(data_set, name == "target", manifests, memo)
+        return divided(data_sets, copies, manifests, memo)[name]
     except ConfigError as problem:
         raise ConfigError(
             "match_budget",

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet, Division, View
+from tlfw.data.copies import Copies
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.evaluate import TrainerFactory
@@ -127,6 +128,7 @@ def make_plan(
     metric: Metric,
     validations: int,
     match: Match | None,
+    copies: Copies,
     seed: int,
     threads: int | None,
     manifests: Path,
@@ -143,14 +145,14 @@ def make_plan(
     names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
     needed = {name: data_sets[name] for name in names}
     blocks = _check_backbone(backbone, freeze_policy, needed, memo)
-    data = look(backbone, needed, manifests, memo)
+    data = look(backbone, needed, copies, manifests, memo)
     numerics = memo.get(lambda: numerics_of(trainer, threads), "numerics", trainer, threads)
     if select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     _check_validated(data, numerics.tag["world_size"])
     policies = {name: stage.policy or freeze_policy for name, stage in stages.items()}
     trained = {name: policy.trained_blocks(blocks) for name, policy in policies.items()}
-    matched = match.budget(backbone, data_sets, data, manifests, memo) if match else None
+    matched = match.budget(backbone, data_sets, data, copies, manifests, memo) if match else None
     long = lengths(stages, trained, data.sizes, matched)
     for name, length in long.items():
         with at(f"data_mix.stages.{name}"):
@@ -230,7 +232,8 @@ def make_plan(
             )
         )
     return Plan(
-        key=digest([key, data.content]),
+        # What the test images belong together with decides the intervals that predictions are read for.
+        key=digest([key, data.content, data.grouping]),
         setting=setting,
         stages=tuple(planned),
         data=data,

@@ -52,6 +52,12 @@ class Record:
             stages and stored features; `seconds_spent` and `train_flops_spent` what was left to do
             here, after what came from the store. `peak_memory_bytes` is the process's while it ran.
         attempt: 0 at first; each `force=true` adds one.
+        drawn: the share of the target's pool, all but its test images, that is labelled; the mean over labelled images
+            of their class's share, (0, 1].
+        fold: which of the target's folds was the test; None: it has none.
+        remarks: what was said of the data at the start: what was left out, near copies, unequal classes.
+        near_copies: names `near_copies/NAME.json` beside the folder of all runs, the test images that look nearly like
+            one that may be learnt from; None: there are none.
     """
 
     run_id: str

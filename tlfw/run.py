@@ -101,6 +101,8 @@ def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> 
         unmade.publish(unmade.record(status, None, 0.0, error=why))
 
 
+NEAR_COPIES = "near_copies"
+
 _THREADS = torch.get_num_threads()
 
 
@@ -144,9 +146,11 @@ class _Run:
         start_measuring_memory()
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
-            print(f"  {name}: {', '.join(f'{n} {part}' for part, n in division.counts.items())} images", flush=True)
+            print(f"  {name}: {division.described}", flush=True)
         for remark in self.plan.remarks:
             print(f"  note: {remark}", flush=True)
+        if near := self.plan.data.near:
+            near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
         if fit := self.experiment.backbone.fit(self.plan.image_size):
             print(f"  weights: {fit}", flush=True)
         tracked: Tracked | None = None
@@ -241,7 +245,10 @@ class _Run:
             attempt=self.attempt,
             error=error,
             trains=plan.stages[-1].trains,
+            drawn=plan.data.drawn,
+            fold=experiment.target.fold,
             remarks=list(plan.remarks),
+            near_copies=plan.data.near.digest if plan.data.near else None,
         )
 
     def publish(self, record: Record) -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet, Division, View
-from tlfw.data.copies import refuse_copies
+from tlfw.data.copies import Copies, pairs
+from tlfw.data.division import divide
+from tlfw.data.near_copies import NearCopies, find
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.identity import digest
+
+UNEQUAL = 3
+"""How many times the images of the smallest class the largest may have before it is said."""
+
+FEWEST_VALIDATING = 5
+"""Images of a class below which validation chooses settings by luck."""
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -44,6 +55,7 @@ class SeenData:
         content: data set -> part -> digest.
         image_size: pixels.
         remarks: what is odd about the images, and no error: sentences.
+        near: test images that look nearly like one that may be learnt from; None: there are none.
     """
 
     divisions: Mapping[str, Division]
@@ -52,74 +64,197 @@ class SeenData:
     content: Mapping[str, Mapping[str, str]]
     image_size: int
     remarks: tuple[str, ...]
+    near: NearCopies | None
 
     @property
     def sizes(self) -> dict[str, int]:
         """Data set -> its training images."""
         return {name: len(division.train) for name, division in self.divisions.items()}
 
+    @property
+    def drawn(self) -> float | None:
+        """The share of the target's pool that is labelled (`Division.drawn`)."""
+        return self.divisions["target"].drawn if "target" in self.divisions else None
 
-def look(backbone: Backbone, data_sets: Mapping[str, DataSet], manifests: Path, memo: Memo) -> SeenData:
+    @property
+    def grouping(self) -> str | None:
+        """A name for what the test images belong together with; None: nothing is known."""
+        test = self.divisions["target"].test if "target" in self.divisions else None
+        return None if test is None or test.groups_M is None else digest(test.groups_M)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """A division, and names for what is in its parts."""
+
+    division: Division
+    content: Mapping[str, str]
+    pool: str
+
+
+def look(backbone: Backbone, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> SeenData:
     """Read, divide and name the images of `data_sets`.
+
+    Args:
+        copies: what is done with copies across given parts.
 
     Raises:
         ConfigError: they cannot be had, or one that judges the model is also one that it learns from.
     """
     image_size = size_for(backbone, data_sets)
-    divisions: dict[str, Division] = {}
-    sums: dict[str, dict[str, list[str]]] = {}
-    content: dict[str, dict[str, str]] = {}
-    for name, data_set in data_sets.items():
-        parts = ("train", "val", "test") if name == "target" else ("train", "val")
+    found = _divided(data_sets, copies, manifests, memo)
+    divisions = {name: known.division for name, known in found.items()}
 
-        def read(data_set: DataSet = data_set, parts: tuple[str, ...] = parts) -> tuple[Any, Any, Any]:
-            division = divided(data_set, "test" in parts, manifests, memo)
-            own = {part: getattr(division, part).sums(manifests) for part in parts}
-            return division, own, {part: getattr(division, part).digest(found) for part, found in own.items()}
+    def remark() -> tuple[tuple[str, ...], NearCopies | None]:
+        published = {name: data_set.published_splits for name, data_set in data_sets.items()}
+        copied = _copied(divisions, published, copies)
+        near = _near(found, manifests, memo)
+        return tuple(_remarks(divisions, copied, near)), near
 
-        with at(name):
-            divisions[name], sums[name], content[name] = memo.get(read, data_set, parts)
-    published = {name: data_set.published_splits for name, data_set in data_sets.items()}
-    memo.get(lambda: refuse_copies(divisions, sums, published), "copies", content, published)
+    remarks, near = memo.get(remark, "remarks", data_sets, copies)
     return SeenData(
         divisions=divisions,
         views={name: view(data_set, backbone, image_size) for name, data_set in data_sets.items()},
         balance={name: data_set.balance for name, data_set in data_sets.items()},
-        content=content,
+        content={name: known.content for name, known in found.items()},
         image_size=image_size,
-        remarks=memo.get(lambda: _remarks(divisions, sums), "remarks", content),
+        remarks=remarks,
+        near=near,
     )
 
 
-def _remarks(divisions: Mapping[str, Division], sums: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[str, ...]:
-    found = []
-    for name, division in divisions.items():
-        if division.test is not None:
-            tested = set(division.test.labels_M.tolist())
-            if missing := [each for label, each in enumerate(division.classes) if label not in tested]:
-                more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-                found.append(f"{name}: no test image is of {', '.join(missing[:3])}{more}")
-        labels: dict[str, int] = {}
-        known = zip(sums[name]["train"], division.train.labels_M.tolist(), strict=True)
-        torn = [
-            (i, labels[each], label) for i, (each, label) in enumerate(known) if labels.setdefault(each, label) != label
-        ]
-        if torn:
-            i, first, other = torn[0]
-            found.append(
-                f"{name}: {len(torn)} training image{'s are' if len(torn) > 1 else ' is'} there under another class "
-                f"too: {division.train.called(i)} is {division.classes[other]} and {division.classes[first]}"
-            )
-    return tuple(found)
-
-
-def divided(data_set: DataSet, tested: bool, manifests: Path, memo: Memo) -> Division:
-    """A data set's images by use.
+def divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Mapping[str, Division]:
+    """The images of data sets by use, as they are where all of these are in one experiment.
 
     Raises:
-        ConfigError: they cannot be had; the field is the data set's own.
+        ConfigError: they cannot be had.
     """
-    return memo.get(lambda: data_set.divide(tested=tested, manifests=manifests), "division", data_set, tested)
+    return {name: known.division for name, known in _divided(data_sets, copies, manifests, memo).items()}
+
+
+def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> dict[str, _Known]:
+    # All draws of a data set have its images in common.
+    stocks = {}
+    for name, data_set in data_sets.items():
+        tested = name == "target"
+        look_at = functools.partial(data_set.stock, tested=tested, manifests=manifests)
+        with at(name):
+            stocks[name] = memo.get(look_at, "stock", data_set.undrawn, tested)
+    found = {}
+    for name, data_set in data_sets.items():
+        # What the target has in any part, so that the source is the same for every draw of the target.
+        beside = "target" if name == "source" and copies == "leave_out" and "target" in stocks else None
+
+        def cut(name: str = name, data_set: DataSet = data_set, beside: str | None = beside) -> _Known:
+            division = divide(
+                stocks[name],
+                data_set.draw,
+                tested=name == "target",
+                published=data_set.published_splits,
+                copies=copies,
+                others=stocks[beside].content if beside else (),
+            )
+            content = {part: images.digest() for part, images in division.parts.items()}
+            return _Known(division, content, digest(division.pool.sums_M))
+
+        with at(name):
+            found[name] = memo.get(
+                cut, "division", name, data_set, copies, data_sets[beside].undrawn if beside else None
+            )
+    return found
+
+
+def _copied(divisions: Mapping[str, Division], published: Mapping[str, bool], copies: Copies) -> list[str]:
+    """What is to be said of images that judge a model and are also among those that it learns from.
+
+    Raises:
+        ConfigError: there are some, and they are not accepted.
+    """
+    parts = {name: division.parts for name, division in divisions.items()}
+    sums = {name: {part: images.sums_M for part, images in own.items()} for name, own in parts.items()}
+    found = list(pairs(sums, published))
+    if not found:
+        return []
+    (name, part), i, (other, other_part), j = found[0]
+    what = (
+        f"{parts[name][part].called(i)}, which is for {part}, is the same image as "
+        f"{parts[other][other_part].called(j)}, which {other} has for {other_part}"
+    )
+    if copies == "accept":
+        return [f"{name}: {len(found)} images that judge the model are also learnt from (copies=accept): {what}"]
+    raise ConfigError(
+        name,
+        f"{what}; there are {len(found)} such pairs.",
+        "Remove one of each, for a model is not judged by what it learns from; or set copies=leave_out, which leaves "
+        "them out of what is learnt from, or copies=accept.",
+    )
+
+
+def _near(found: Mapping[str, _Known], manifests: Path, memo: Memo) -> NearCopies | None:
+    """Test images that look nearly like others, of all that any draw may learn from."""
+    target = found["target"].division if "target" in found else None
+    if target is None or target.test is None:
+        return None
+    others = {"target/train": target.pool}
+    if target.own_val:
+        others["target/val"] = target.val
+    if "source" in found:
+        others["source/train"] = found["source"].division.pool
+    content = found["target"].content
+    own_val = content["val"] if target.own_val else None
+    found_pools = {name: known.pool for name, known in found.items()}
+    test = target.test
+    near = memo.get(lambda: find(test, others, manifests), "near", content["test"], own_val, found_pools)
+    return near if near.pairs else None
+
+
+def _remarks(divisions: Mapping[str, Division], copied: Sequence[str], near: NearCopies | None) -> Iterator[str]:
+    for name, division in divisions.items():
+        yield from (f"{name}: {remark}" for remark in division.remarks)
+    yield from copied
+    if near is not None:
+        yield _near_remark(near, divisions)
+    if "target" in divisions:
+        yield from (f"target: {remark}" for remark in _of_classes(divisions["target"]))
+
+
+def _near_remark(near: NearCopies, divisions: Mapping[str, Division]) -> str:
+    learnt = {f"{name}/train": set(division.train.indices.tolist()) for name, division in divisions.items()}
+    val = divisions["target"].val.indices.tolist()
+    if divisions["target"].own_val:
+        learnt["target/val"] = set(val)
+    else:
+        learnt["target/train"] |= set(val)
+    here = [p for p in near.pairs if int(near.others[p.part].indices[p.other]) in learnt[p.part]]
+    shown = (here or near.pairs)[0]
+    return (
+        f"target: {len({pair.test for pair in near.pairs})} of {len(near.test)} test images look nearly like one that "
+        f"may be learnt from, {len({pair.test for pair in here})} like one that is learnt from here: "
+        f"{near.test.called(shown.test)} and {near.others[shown.part].called(shown.other)}"
+    )
+
+
+def _of_classes(division: Division) -> Iterator[str]:
+    """What is odd about the sizes of the target's classes."""
+    classes = len(division.classes)
+    counts = {part: np.bincount(images.labels_M, minlength=classes) for part, images in division.parts.items()}
+    train_K, val_K = counts["train"], counts["val"]
+    if train_K.max() > UNEQUAL * train_K.min():
+        few, many = int(train_K.argmin()), int(train_K.argmax())
+        yield (
+            f"its classes are unequal, {train_K[many]} images of {division.classes[many]} for training and "
+            f"{train_K[few]} of {division.classes[few]}: metric=balanced_accuracy counts every class the same, "
+            "target.balance=loss or sampling trains them so"
+        )
+    if val_K.min() < FEWEST_VALIDATING:
+        few = int(val_K.argmin())
+        yield (
+            f"{int((val_K < FEWEST_VALIDATING).sum())} of {classes} classes have fewer than {FEWEST_VALIDATING} images "
+            f"for validation, {division.classes[few]} has {val_K[few]}: it chooses settings by luck"
+        )
+    if "test" in counts and (missing := [division.classes[label] for label in np.flatnonzero(counts["test"] == 0)]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        yield f"no test image is of {', '.join(missing[:3])}{more}"
 
 
 def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:

@@ -1,62 +1,48 @@
-"""No image judges a model that learns from it."""
+"""Equal pictures: where they are, under which labels, and what has to stay together."""
 
 from __future__ import annotations
 
-import dataclasses
-import shutil
-from pathlib import Path
+import numpy as np
 
-import pytest
+from tlfw.data.copies import bound, contradictory, numbered, pairs
 
-from tlfw.data import Digits, ImageFolder
-from tlfw.data.copies import refuse_copies
-from tlfw.errors import ConfigError
-
-
-def check(manifests: Path, **data_sets) -> None:
-    divisions = {name: data_set.divide(tested=name == "target") for name, data_set in data_sets.items()}
-    parts = {"source": ("train", "val"), "target": ("train", "val", "test")}
-    sums = {name: {p: getattr(divisions[name], p).sums(manifests) for p in parts[name]} for name in divisions}
-    refuse_copies(divisions, sums, {name: data_set.published_splits for name, data_set in data_sets.items()})
+SUMS = {
+    "target": {"train": ["a", "b", "c"], "val": ["d", "b"], "test": ["e", "c", "d", "s", "t"]},
+    "source": {"train": ["s", "d", "u"], "val": ["t", "u"]},
+}
 
 
-def test_different_images_pass(folder, tmp_path: Path) -> None:
-    check(tmp_path / "m", target=ImageFolder(root=str(folder("mine"))))
+def test_pairs_are_all_in_which_one_image_judges_and_another_teaches() -> None:
+    found = set(pairs(SUMS, {"target": False, "source": False}))
+    target = {(("target", "test"), 1, ("target", "train"), 2), (("target", "test"), 2, ("target", "val"), 0),
+              (("target", "val"), 1, ("target", "train"), 1)}  # fmt: skip
+    across = {(("target", "test"), 2, ("source", "train"), 1), (("target", "test"), 3, ("source", "train"), 0),
+              (("target", "val"), 0, ("source", "train"), 1)}  # fmt: skip
+    source = {(("source", "val"), 1, ("source", "train"), 2)}
+    assert found == target | across | source
+    assert set(pairs(SUMS, {"target": True, "source": False})) == across | source
+    assert set(pairs(SUMS, {"target": True, "source": True})) == across
+    assert set(pairs({"target": SUMS["target"]}, {"target": False})) == target
 
 
-@pytest.mark.parametrize(("part", "given"), [("test", {}), ("val", {"val": 2})])
-def test_a_copy_in_train_is_refused(folder, tmp_path: Path, part: str, given: dict) -> None:
-    root = folder("mine", **given)
-    shutil.copy(root / part / "class1" / "1.png", root / "train" / "class2" / "copy.png")
-    shutil.copy(root / part / "class0" / "0.png", root / "train" / "class0" / "copy.png")
-    with pytest.raises(
-        ConfigError, match=rf"target: .*{part}/class[01]/[01].png.* same image as .*copy.png.* 2 such pairs"
-    ):
-        check(tmp_path / "m", target=ImageFolder(root=str(root)))
+def test_equal_names_get_equal_numbers() -> None:
+    assert numbered(["x", "y", "x", "z", "y"]).tolist() == [0, 1, 0, 2, 1]
+    assert numbered([]).tolist() == []
 
 
-def test_a_link_from_test_to_train_is_refused(folder, tmp_path: Path) -> None:
-    root = folder("mine", test=0)
-    (root / "test").symlink_to(root / "train", target_is_directory=True)
-    with pytest.raises(ConfigError, match=r"1\d such pairs"):
-        check(tmp_path / "m", target=ImageFolder(root=str(root)))
+def test_a_picture_under_two_labels_contradicts_itself() -> None:
+    content = numbered(["x", "y", "x", "z", "y", "x"])
+    assert contradictory(np.array([0, 1, 0, 2, 1, 0]), content).tolist() == [False] * 6
+    assert contradictory(np.array([0, 1, 0, 2, 0, 5]), content).tolist() == [True, True, True, False, True, True]
+    assert contradictory(np.zeros(0, dtype=np.int64), numbered([])).tolist() == []
 
 
-def test_test_images_in_the_source_are_refused(folder, tmp_path: Path) -> None:
-    mine, general = folder("mine"), folder("general", first=5000)
-    sets = {"source": ImageFolder(root=str(general)), "target": ImageFolder(root=str(mine))}
-    check(tmp_path / "m", **sets)
-    shutil.copy(mine / "test" / "class0" / "3.png", general / "train" / "class2" / "x.png")
-    general_ = ImageFolder(root=str(general), val_fraction=0.01)
-    for seed in range(2):  # x.png is for training in one of them at least
-        with pytest.raises(ConfigError, match=r"target: .*test/class0/3.png.*same image as .*x.png, which source has"):
-            check(tmp_path / "m", source=dataclasses.replace(general_, split_seed=seed), target=sets["target"])
-
-
-def test_published_splits_are_taken_as_they_are(tmp_path: Path) -> None:
-    digits = Digits()
-    division = digits.divide()
-    same = {"target": {part: ["x"] * len(getattr(division, part)) for part in ("train", "val", "test")}}
-    refuse_copies({"target": division}, same, {"target": True})
-    with pytest.raises(ConfigError, match="target: image"):
-        refuse_copies({"target": division}, same, {"target": False})
+def test_groups_that_share_a_copy_are_one() -> None:
+    content, groups = numbered(["a", "b", "b", "c", "d", "e"]), numbered(["1", "1", "2", "2", "3", "3"])
+    units = bound(content, groups)
+    assert len(set(units[:4])) == 1
+    assert len(set(units[4:])) == 1
+    assert units[0] != units[4]
+    chain = bound(numbered(["a", "b", "b", "c", "c", "a", "x"]), numbered(["1", "1", "2", "2", "3", "4", "5"]))
+    assert len(set(chain[:6])) == 1
+    assert chain[6] not in chain[:6]

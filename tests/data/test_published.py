@@ -32,9 +32,11 @@ N = 6
 """Images of each split, in two classes, first the one and then the other."""
 
 
-def jpg(path: Path, label: int = 0) -> None:
+def jpg(path: Path) -> None:
+    """A picture that no other file has."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 10), (label * 200, 50, 50)).save(path, format="PPM" if path.suffix == ".ppm" else "JPEG")
+    pixels = np.random.default_rng(list(str(path).encode())).integers(256, size=(10, 12, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, format="PPM" if path.suffix == ".ppm" else "JPEG")
 
 
 def text(path: Path, *lines: str) -> None:
@@ -71,15 +73,16 @@ def mnist(root: Path, folder: str, prefix: str = "") -> None:
 
 
 def usps(root: Path) -> None:
-    row = " ".join(f"{i}:{(i % 3) - 1}" for i in range(1, 257))
-    lines = "\n".join(f"{label + 1} {row}" for label in labels())
+    random = np.random.default_rng(0)
+    rows = [" ".join(f"{i}:{x}" for i, x in enumerate(random.integers(-1, 2, 256), 1)) for _ in range(N)]
+    lines = "\n".join(f"{label + 1} {row}" for label, row in zip(labels(), rows, strict=True))
     for name in ("usps.bz2", "usps.t.bz2"):
         (root / name).write_bytes(bz2.compress(lines.encode()))
 
 
 def svhn(root: Path) -> None:
     for split in ("train", "test"):
-        pixels = np.zeros((32, 32, 3, N), np.uint8)
+        pixels = np.random.default_rng(0).integers(256, size=(32, 32, 3, N), dtype=np.uint8)
         scipy.io.savemat(root / f"{split}_32x32.mat", {"X": pixels, "y": np.array(labels(), np.uint8)[:, None]})
 
 
@@ -88,7 +91,7 @@ def stl10(root: Path) -> None:
     folder.mkdir()
     text(folder / "class_names.txt", *(f"c{i}" for i in range(10)))
     for split in ("train", "test"):
-        (folder / f"{split}_X.bin").write_bytes(np.zeros((N, 3, 96, 96), np.uint8).tobytes())
+        (folder / f"{split}_X.bin").write_bytes(grey(N * 3, 96).tobytes())
         (folder / f"{split}_y.bin").write_bytes((np.array(labels(1), np.uint8)).tobytes())
 
 
@@ -277,8 +280,8 @@ def test_splits_labels_and_classes_are_found(tmp_path: Path, name: str) -> None:
     image = division.train.images.open(int(division.train.indices[0]))
     assert image.mode == "RGB"
     again = TorchvisionSet(name=name, root=str(tmp_path)).divide()
-    digests = [part.digest(part.sums(tmp_path / "m")) for part in (division.train, again.train)]
-    assert digests[0] == digests[1]
+    assert division.train.digest() == again.train.digest()
+    assert made.published_splits == ("test" in SETS[name])
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -304,6 +307,23 @@ def test_pcam_needs_a_package_and_says_so(tmp_path: Path, monkeypatch: pytest.Mo
 def test_what_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} "):
         TorchvisionSet(name=name, root=str(tmp_path / "nowhere")).divide()
+
+
+@pytest.mark.parametrize("name", ["EuroSAT", "Caltech101", "Caltech256", "SUN397"])
+def test_a_test_that_is_carved_here_shares_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Some are there twice in their class, and one is there under both labels."""
+    monkeypatch.setattr("tests.data.test_published.N", 24)
+    MAKE[name](tmp_path)
+    files = sorted(tmp_path.rglob("*.jpg"))
+    for copy, original in ((1, 0), (12, 0), (3, 2), (5, 4), (6, 4), (14, 13), (16, 15)):
+        files[copy].write_bytes(files[original].read_bytes())
+    for seed in range(6):
+        division = TorchvisionSet(name=name, root=str(tmp_path), test_seed=seed, split_seed=seed).divide()
+        sums = [set(part.sums_M) for part in division.parts.values()]
+        assert sum(map(len, sums)) == len(set.union(*sums)) == 24 - 3 - 5
+        assert "3 images for training are left out" in division.remarks[0]
 
 
 def test_every_set_is_read_from_files_of_its_own_format() -> None:

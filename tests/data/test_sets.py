@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,16 @@ from PIL import Image
 from tests.conftest import paint
 from tests.tiny import SIZE, experiment
 from tlfw.data import Digits, ImageArray, ImageFolder
-from tlfw.data.sets import Part
+from tlfw.data.division import Part
+from tlfw.data.images import ImageFiles
 from tlfw.errors import ConfigError
 
 
-def named(part: Part, manifests: Path = Path()) -> str:
-    return part.digest(part.sums(manifests))
+def files(root: Path) -> ImageFiles:
+    """The training images of a folder."""
+    found = ImageFolder(root=str(root)).rows(["train"]).lists["train"]
+    assert isinstance(found, ImageFiles)
+    return found
 
 
 def test_digits_are_scikit_learns_with_a_fixed_stratified_test_half() -> None:
@@ -27,8 +30,8 @@ def test_digits_are_scikit_learns_with_a_fixed_stratified_test_half() -> None:
     counts = np.bincount(division.test.labels_M)
     assert counts.max() - counts.min() <= 5
     other = Digits(split_seed=3).divide()
-    assert named(division.test) == named(other.test)
-    assert named(division.train) != named(other.train)
+    assert division.test.digest() == other.test.digest()
+    assert division.train.digest() != other.train.digest()
     image = division.test.images.open(0)
     assert image.mode == "RGB"
     assert image.size == (8, 8)
@@ -53,19 +56,19 @@ def test_a_folder_with_train_alone_gives_its_own_test_images(folder) -> None:
 
 def test_content_is_named_by_the_files_and_not_by_where_they_lie(folder, tmp_path: Path) -> None:
     first, second = folder("one"), folder("two")
-    digests = [named(ImageFolder(root=str(root)).divide().train, tmp_path / "m") for root in (first, second)]
+    digests = [ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest() for root in (first, second)]
     assert digests[0] == digests[1]
     part = ImageFolder(root=str(first)).divide().train
     victim = first / part.images.names[part.indices[0]]
     Image.new("RGB", (8, 8)).save(victim)
-    assert named(ImageFolder(root=str(first)).divide().train, tmp_path / "m") != digests[1]
+    assert ImageFolder(root=str(first)).divide(manifests=tmp_path / "m").train.digest() != digests[1]
 
 
 def test_files_are_read_once_for_their_digest(folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("one")
-    before = named(ImageFolder(root=str(root)).divide().train, tmp_path / "m")
+    before = ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest()
     monkeypatch.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
-    assert named(ImageFolder(root=str(root)).divide().train, tmp_path / "m") == before
+    assert ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest() == before
 
 
 def test_a_class_that_only_the_test_has_is_an_error(folder) -> None:
@@ -106,7 +109,7 @@ def odd_images(folder: Path) -> dict[str, tuple[int, int, int]]:
 def test_images_of_every_mode_are_seen_as_people_see_them(tmp_path: Path) -> None:
     expected = odd_images(tmp_path / "ein Ordner" / "train" / "rot und grau")
     odd_images(tmp_path / "ein Ordner" / "train" / "b")
-    images = ImageFolder(root=str(tmp_path / "ein Ordner")).read("train")
+    images = files(tmp_path / "ein Ordner")
     names = {Path(name).name: i for i, name in enumerate(images.names) if "rot" in name}
     assert set(expected) <= set(names)
     assert not {"notes.txt", ".hidden.png"} & set(names)
@@ -123,7 +126,7 @@ def test_an_image_that_a_camera_turned_is_turned_back(tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # turned by a quarter
         Image.new("RGB", (40, 20)).save(place / "x.jpg", exif=exif)
-    assert ImageFolder(root=str(tmp_path)).read("train").open(0).size == (20, 40)
+    assert files(tmp_path).open(0).size == (20, 40)
 
 
 def test_very_unequal_and_very_many_classes(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_very_unequal_and_very_many_classes(tmp_path: Path) -> None:
         place = root / "train" / f"{label:03d}"
         place.mkdir(parents=True)
         for i in range(1 if label else 10):
-            Image.new("L", (4, 4), label % 256).save(place / f"{i}.png")
+            Image.new("RGB", (4, 4), (label % 256, label // 256, i)).save(place / f"{i}.png")
     division = ImageFolder(root=str(root)).divide(tested=False)
     assert len(division.classes) == 300
     assert len(division.train) == 299 + 8
@@ -149,7 +152,7 @@ def test_system_folders_and_loops_are_not_read(folder) -> None:
     (place / "loop").symlink_to(root / "train" / "class0", target_is_directory=True)
     (place / "below").mkdir()
     (place / "0.png").rename(place / "below" / "0.PNG")
-    names = ImageFolder(root=str(root)).read("train").names
+    names = files(root).names
     assert len(names) == len(set(names)) == 18
     assert "train/class0/below/0.PNG" in names
 
@@ -158,7 +161,7 @@ def test_a_class_folder_may_be_a_link(folder, tmp_path: Path) -> None:
     root = folder("images")
     (root / "train" / "class0").rename(tmp_path / "elsewhere")
     (root / "train" / "class0").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
-    assert len(ImageFolder(root=str(root)).read("train").names) == 18
+    assert len(files(root).names) == 18
 
 
 def test_floating_point_images_are_refused(folder, tmp_path: Path) -> None:
@@ -166,7 +169,7 @@ def test_floating_point_images_are_refused(folder, tmp_path: Path) -> None:
     (root / "train" / "class0" / "0.png").unlink()
     Image.new("F", (8, 8), 0.5).save(root / "train" / "class0" / "0.tiff")
     with pytest.raises(ConfigError, match=r"cannot be read: .*0\.tiff .*floating-point"):
-        named(Part(ImageFolder(root=str(root)).read("train"), np.arange(18)), tmp_path / "m")
+        files(root).sums(range(18), tmp_path / "m")
 
 
 def test_a_thousand_classes_of_two_images_are_planned(tmp_path: Path) -> None:
@@ -196,20 +199,19 @@ def test_unreadable_images_are_named_together(folder, tmp_path: Path) -> None:
     root = folder("images", train=10)
     names = [f"train/class1/{i}.png" for i in range(4)]
     damage(root, names[0])
-    part = ImageFolder(root=str(root)).divide().train
-    whole = dataclasses.replace(part, indices=np.arange(30))
+    whole = files(root)
     with pytest.raises(ConfigError, match=r"root: the image cannot be read: .*class1/0.png \(.*\)\. .*skip_unreadable"):
-        named(whole, tmp_path / "m")
+        whole.sums(range(30), tmp_path / "m")
     damage(root, *names)
     for _ in range(2):  # found, and then known
         with pytest.raises(
             ConfigError, match=r"root: 4 images cannot .*/0.png \(.*/1.png \(.*/2.png \(.*\) and 1 more\. "
         ) as found:
-            named(whole, tmp_path / "m")
+            whole.sums(range(30), tmp_path / "m")
         assert "/3.png" not in str(found.value)
 
 
-def test_unreadable_images_are_left_out_before_anything_is_divided(folder, tmp_path: Path, capsys) -> None:
+def test_unreadable_images_are_left_out_before_anything_is_divided(folder, tmp_path: Path) -> None:
     damaged, clean = folder("damaged", train=10), folder("clean", train=10)
     names = ["train/class0/3.png", "train/class1/0.png", "train/class1/7.png", "test/class2/1.png"]
     damage(damaged, *names)
@@ -221,9 +223,8 @@ def test_unreadable_images_are_left_out_before_anything_is_divided(folder, tmp_p
         for part in ("train", "val", "test"):
             one, other = getattr(found, part), getattr(expected, part)
             assert one.indices.tolist() == other.indices.tolist()
-            assert named(one, tmp_path / "m") == named(other, tmp_path / "m")
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line == f"{damaged}: 4 of 42 images cannot be read and are left out: {', '.join(names[:3])} and 1 more"
+            assert one.digest() == other.digest()
+        assert found.remarks == (f"4 of 42 images cannot be read and are left out: {', '.join(names[:3])} and 1 more",)
 
 
 def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
@@ -237,7 +238,7 @@ def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
         unchanged.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
         unchanged.setattr("PIL.__version__", "0")
-        unchanged.setattr("tlfw.data.images.open_image", lambda path: None)
+        unchanged.setattr("tlfw.data.images.open_image", lambda path: paint(0, 3))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
     paint(0, 3).save(root / "train/class0/3.png")
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
@@ -246,7 +247,10 @@ def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
 def test_a_class_without_readable_images_is_an_error(folder, tmp_path: Path) -> None:
     root = folder("images", train=2)
     damage(root, "train/class1/0.png", "train/class1/1.png")
-    with pytest.raises(ConfigError, match=r"root: none of the images in .*train/class1 can be read \(.*\)\. "):
+    with pytest.raises(
+        ConfigError,
+        match=r"root: none of the images of class 'class1' for train can be read, .*1/0.png for one \(.*\)\. ",
+    ):
         ImageFolder(root=str(root), skip_unreadable=True).divide(manifests=tmp_path / "m")
 
 

@@ -1,9 +1,11 @@
 """Labelled images: what they are, how they are split, seen, and served in mixtures."""
 
+from tlfw.data.division import Division
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
 from tlfw.data.published import TorchvisionSet
-from tlfw.data.sets import DataSet, Digits, Division, ImageFolder, NoData
+from tlfw.data.rows import Row, Rows
+from tlfw.data.sets import DataSet, Digits, ImageFolder, NoData
 from tlfw.data.typeset import Typeset
 from tlfw.data.view import View
 
@@ -20,6 +22,8 @@ __all__ = [
     "MixtureLoader",
     "NoData",
     "Pixels",
+    "Row",
+    "Rows",
     "Served",
     "TorchvisionSet",
     "Typeset",

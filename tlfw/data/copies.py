@@ -1,11 +1,17 @@
-"""Copies of an image on both sides of a split make a model look better than it is."""
+"""Equal pictures: on both sides of a split they make a model look better than it is; under two labels, one is wrong.
+
+Within what is cut here, copies are one unit and stay on one side. Between parts that were given, a setting decides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
-from tlfw.data.sets import Division
-from tlfw.errors import ConfigError
+import numpy as np
+
+Copies = Literal["refuse", "leave_out", "accept"]
+"""What is done with an image that judges a model and is, in a part that was given, also one that it learns from."""
 
 PartName = tuple[str, str]
 
@@ -17,35 +23,55 @@ JUDGES: Mapping[PartName, tuple[PartName, ...]] = {
 """Parts that judge a model, and where their images must not be found again."""
 
 
-def refuse_copies(
-    divisions: Mapping[str, Division], sums: Mapping[str, Mapping[str, Sequence[str]]], published: Mapping[str, bool]
-) -> None:
-    """See that no image that judges a model is one that it learns from.
+def pairs(
+    sums: Mapping[str, Mapping[str, Sequence[str]]], published: Mapping[str, bool]
+) -> Iterator[tuple[PartName, int, PartName, int]]:
+    """Images that judge a model and are also among those that it learns from.
 
     Args:
         sums: data set -> part -> a name for each image's content.
         published: data set -> whether its splits are known as they are; their own copies stay.
 
-    Raises:
-        ConfigError: there is one; says which, and how many.
+    Returns:
+        The part that judges, the image's position in it, the other part, and the position there of one that is equal.
     """
-    found = []
     for (name, part), others in JUDGES.items():
         for other, other_part in others:
-            if {name, other} <= set(divisions) and not (name == other and published[name]):
+            if {name, other} <= set(sums) and not (name == other and published[name]):
                 where = {each: i for i, each in enumerate(sums[other][other_part])}
-                found += [
-                    (name, part, i, other, other_part, where[each])
-                    for i, each in enumerate(sums[name][part])
-                    if each in where
-                ]
-    if not found:
-        return
-    name, part, i, other, other_part, j = found[0]
-    raise ConfigError(
-        name,
-        f"{getattr(divisions[name], part).called(i)}, which is for {part}, is the same image as "
-        f"{getattr(divisions[other], other_part).called(j)}, which {other} has for {other_part}; "
-        f"there are {len(found)} such pairs.",
-        "Remove one of each: a model is not judged by what it learns from.",
-    )
+                for i, each in enumerate(sums[name][part]):
+                    if each in where:
+                        yield (name, part), i, (other, other_part), where[each]
+
+
+def numbered(names: Sequence[str]) -> np.ndarray:
+    """Equal numbers for equal names: int64 `[N]`, counted from 0."""
+    known: dict[str, int] = {}
+    return np.asarray([known.setdefault(each, len(known)) for each in names], dtype=np.int64)
+
+
+def contradictory(labels_N: np.ndarray, content_N: np.ndarray) -> np.ndarray:
+    """Which images are there under another label too: bool `[N]`.
+
+    Args:
+        content_N: int64, equal for copies (`numbered`).
+    """
+    size = int(content_N.max(initial=-1)) + 1
+    lowest, highest = np.full(size, np.iinfo(np.int64).max), np.full(size, -1)
+    np.minimum.at(lowest, content_N, labels_N)
+    np.maximum.at(highest, content_N, labels_N)
+    return (lowest != highest)[content_N]
+
+
+def bound(content_N: np.ndarray, groups_N: np.ndarray) -> np.ndarray:
+    """What has to stay together where both copies and groups do: equal numbers, int64 `[N]`, counted from 0.
+
+    Two groups that share a copy are one.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    contents = int(content_N.max(initial=-1)) + 1
+    nodes = contents + int(groups_N.max(initial=-1)) + 1
+    edges = coo_array((np.ones(len(content_N)), (content_N, contents + groups_N)), shape=(nodes, nodes))
+    return connected_components(edges, directed=False)[1][content_N].astype(np.int64)

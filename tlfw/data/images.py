@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from tlfw.data.fingerprint import exact, looks
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
 from tlfw.record import replace_text
+
+MANIFEST = "pixels 1"
+"""Raised whenever something else comes to be found out about a file."""
+
+MANY = 10_000
+"""Files that are looked at for the first time take so long from here on that it is said."""
 
 
 class Images(Protocol):
@@ -39,15 +45,21 @@ class Images(Protocol):
         """The image at `index` in RGB, upright."""
         ...
 
-    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
-        """For each of the images at `indices` a name for its content, pixels or file: equal where they are copies.
+    def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
+        """For each of the images at `indices` a name for its content: equal where their pixels are (`exact`).
+
+        Images that are made, or too many to be opened, may have names of another kind, each its own.
 
         Args:
-            manifests: a folder where what was found out about files may be kept.
+            manifests: a folder where what was found out about files may be kept; None: it is not kept.
 
         Raises:
             ConfigError: one of them cannot be read.
         """
+        ...
+
+    def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
+        """What each of the images at `indices` looks like (`fingerprint.looks`); None where that says nothing."""
         ...
 
     def called(self, index: int) -> str:
@@ -63,7 +75,7 @@ class ImageArray:
         labels_N: int64 `[N]`.
         classes: the classes' names.
         name: what makes these images, all of them different, if that names their content; otherwise
-            their bytes do.
+            their pixels do.
     """
 
     def __init__(
@@ -84,33 +96,31 @@ class ImageArray:
     def open(self, index: int) -> Image.Image:
         return Image.fromarray(self._pixels[index]).convert("RGB")
 
-    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+    def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
         if self._name is not None:
             return [f"{self._name}/{index}" for index in indices]
-        return [hashlib.sha256(self._pixels[index].tobytes()).hexdigest() for index in indices]
+        return [exact(self._pixels[index]) for index in indices]
+
+    def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
+        if self._name is not None:
+            return [None] * len(indices)
+        return [looks(Image.fromarray(self._pixels[index]).convert("RGB")) for index in indices]
 
     def called(self, index: int) -> str:
         return f"image {index}"
 
 
 class ImageFiles:
-    """Image files, named relative to `root`.
+    """Image files, named relative to `root`, with `/` between folders.
 
     Args:
         field: the setting that led here, for complaints.
-        remedy: what a person can do about images that cannot be read.
     """
 
     def __init__(
-        self,
-        root: Path,
-        names: Sequence[str],
-        labels: Sequence[int],
-        classes: Sequence[str],
-        field: str = "root",
-        remedy: str = "Repair or remove what cannot be read.",
+        self, root: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str], field: str = "root"
     ) -> None:
-        self.root, self.names, self.field, self.remedy = root, tuple(names), field, remedy
+        self.root, self.names, self.field = root, tuple(names), field
         self.labels_N = np.asarray(labels, dtype=np.int64)
         self.classes = tuple(classes)
 
@@ -130,62 +140,91 @@ class ImageFiles:
             ConfigError: the file system does not let one be read, which says nothing about the image.
         """
         facts = self._facts(self.names, manifests)
-        return {i: str(facts[name][3]) for i, name in enumerate(self.names) if facts[name][2] is None}
+        return {i: facts[name].why for i, name in enumerate(self.names) if facts[name].sum is None}
 
-    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
-        """SHA-256 of files."""
-        names = [self.names[i] for i in indices]
+    def without(self, indices: Collection[int]) -> ImageFiles:
+        """The same but for some files."""
+        left = [i for i in range(len(self.names)) if i not in indices]
+        names, labels = [self.names[i] for i in left], self.labels_N[left].tolist()
+        return ImageFiles(self.root, names, labels, self.classes, self.field)
+
+    def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
+        facts = self._readable([self.names[i] for i in indices], manifests)
+        return [str(facts[self.names[i]].sum) for i in indices]
+
+    def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
+        facts = self._readable([self.names[i] for i in indices], manifests)
+        return [facts[self.names[i]].looks for i in indices]
+
+    def _readable(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
         facts = self._facts(names, manifests)
-        if bad := {name: str(entry[3]) for name, entry in facts.items() if entry[2] is None}:
+        if bad := {name: facts[name].why for name in names if facts[name].sum is None}:
             raise self._complaint(bad)
-        return [str(facts[name][2]) for name in names]
+        return facts
 
-    def _facts(self, names: Sequence[str], manifests: Path | None) -> dict[str, list[Any]]:
-        """[size, time, SHA-256] of files by name, or [size, time, None, why, Pillow's version] of an unreadable one.
-
-        Each is read and decoded once, and again when it changes.
-        """
+    def _facts(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
+        """What is known of files by name. Each is read and decoded once, and again when it changes."""
         if manifests is None:
-            return {name: [None, None, *self._look(name)] for name in names}
-        book = manifests / f"{digest([str(self.root.resolve())])}.json"
+            return {name: self._look(name, 0, 0) for name in names}
+        book = manifests / f"{digest([str(self.root.resolve()), MANIFEST])}.json"
         try:
-            known = json.loads(book.read_text())
-        except (OSError, ValueError):
+            known = {name: _Facts(*entry) for name, entry in json.loads(book.read_text()).items()}
+        except (OSError, ValueError, TypeError, AttributeError):
             known = {}
-        found: dict[str, list[Any]] = {}
-        news = False
+        found: dict[str, _Facts] = {}
+        news: list[tuple[str, int, int]] = []
         for name in names:
             try:
                 stat = os.stat(self.root / name)
             except OSError as problem:
                 raise self._complaint({name: str(problem)}) from problem
-            state = [stat.st_size, stat.st_mtime_ns]
             entry = known.get(name)
-            # Another Pillow may read what this one does not.
-            if entry is None or entry[:2] != state or (entry[2] is None and entry[4] != PIL.__version__):
-                entry, news = [*state, *self._look(name)], True
-            found[name] = entry
+            if entry is not None and entry.holds(stat.st_size, stat.st_mtime_ns):
+                found[name] = entry
+            else:
+                news.append((name, stat.st_size, stat.st_mtime_ns))
+        if len(news) >= MANY:
+            print(f"{self.root}: {len(news):,} images are looked at for the first time", flush=True)
+        found |= {name: self._look(name, size, modified_ns) for name, size, modified_ns in news}
         if news:
             with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
                 manifests.mkdir(parents=True, exist_ok=True)
                 replace_text(book, json.dumps(known | found))
         return found
 
-    def _look(self, name: str) -> list[str | None]:
+    def _look(self, name: str, size: int, modified_ns: int) -> _Facts:
         try:
-            open_image(self.root / name)
-            return [hashlib.sha256((self.root / name).read_bytes()).hexdigest()]
+            image = open_image(self.root / name)
+            return _Facts(size, modified_ns, exact(np.asarray(image)), looks(image))
         except MemoryError:  # says nothing about the image
             raise
         except Exception as problem:  # Pillow raises many kinds for what it cannot read
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise self._complaint({name: str(problem)}) from problem
-            return [None, str(problem) or type(problem).__name__, PIL.__version__]
+            why = str(problem) or type(problem).__name__
+            return _Facts(size, modified_ns, None, None, why, PIL.__version__)
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
         what = "the image" if len(bad) == 1 else f"{len(bad)} images"
         named = first_three([f"{self.root / name} ({why})" for name, why in bad.items()])
-        return ConfigError(self.field, f"{what} cannot be read: {named}.", self.remedy)
+        remedy = "Repair or remove what cannot be read, or set skip_unreadable=true to leave it out."
+        return ConfigError(self.field, f"{what} cannot be read: {named}.", remedy)
+
+
+class _Facts(NamedTuple):
+    """What is known of a file as it was: its pixels' name and looks, or why Pillow of a version cannot read it."""
+
+    size: int
+    modified_ns: int
+    sum: str | None
+    looks: str | None
+    why: str = ""
+    pillow: str = ""
+
+    def holds(self, size: int, modified_ns: int) -> bool:
+        """Whether this is still known of a file of that size, modified then: another Pillow may read more."""
+        same = (self.size, self.modified_ns) == (size, modified_ns)
+        return same and (self.sum is not None or self.pillow == PIL.__version__)
 
 
 def first_three(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from tlfw.data.sets import Part
+from tlfw.data.division import Part
 from tlfw.data.view import View
 from tlfw.identity import seed_from
 from tlfw.interruption import heeded_by_loader

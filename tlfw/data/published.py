@@ -14,8 +14,10 @@ from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from tlfw.data.fingerprint import exact, looks
 from tlfw.data.images import ImageArray, ImageFiles, Images
-from tlfw.data.sets import DataSet, SplitName
+from tlfw.data.rows import SplitName
+from tlfw.data.sets import DataSet
 from tlfw.errors import ConfigError, nearest
 from tlfw.strict import STRICT
 
@@ -75,8 +77,6 @@ class TorchvisionSet(DataSet):
         download: fetch it if it is not there.
     """
 
-    published_splits = True
-
     name: str
     root: str = Field(default="data", min_length=1)
     download: bool = False
@@ -94,6 +94,10 @@ class TorchvisionSet(DataSet):
     @property
     def title(self) -> str:
         return self.name.lower()
+
+    @property
+    def published_splits(self) -> bool:
+        return "test" in SETS[self.name]
 
     def read(self, split: SplitName) -> Images | None:
         if split not in SETS[self.name]:
@@ -125,8 +129,6 @@ def images_of(found: Any) -> Images:
     """
     if hasattr(found, "h5py"):
         return _InOneFile(found)
-    if hasattr(found, "h5py"):
-        return _InOneFile(found)
     labels_N, files = _labels_and_files(found)
     classes = _classes(found, labels_N)
     if files is not None:
@@ -150,8 +152,11 @@ class _Opened:
     def open(self, index: int) -> Image.Image:
         return self.found[index][0].convert("RGB")
 
-    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
-        return [hashlib.sha256(np.asarray(self.open(i)).tobytes()).hexdigest() for i in indices]
+    def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
+        return [exact(np.asarray(self.open(i))) for i in indices]
+
+    def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
+        return [looks(self.open(i)) for i in indices]
 
     def called(self, index: int) -> str:
         return f"image {index}"
@@ -167,10 +172,13 @@ class _InOneFile(_Opened):
             labels_N = np.asarray(opened["y"]).reshape(-1).astype(np.int64)
         super().__init__(found, labels_N, ("normal", "tumour"))
 
-    def sums(self, indices: Sequence[int], manifests: Path) -> list[str]:
+    def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
         stat = self._pixels.stat()
         whole = _checksum(self._pixels, stat.st_size, stat.st_mtime_ns)
         return [f"{whole}/{index}" for index in indices]
+
+    def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
+        return [None] * len(indices)
 
 
 @functools.cache
@@ -202,4 +210,4 @@ def _classes(found: Any, labels_N: np.ndarray) -> list[str]:
 
 
 def _below(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file.absolute())
+    return (file.relative_to(root) if file.is_relative_to(root) else file.absolute()).as_posix()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -16,73 +16,13 @@ from pydantic.dataclasses import dataclass
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.augment import STRONGEST, augmentations
-from tlfw.data.images import ImageArray, ImageFiles, Images, first_three
-from tlfw.data.split import first_per_class, hold_out
+from tlfw.data.division import Division, Draw, divide
+from tlfw.data.images import ImageArray, Images
+from tlfw.data.rows import SPLITS, Row, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
-from tlfw.identity import digest
 from tlfw.strict import STRICT
 
-SplitName = Literal["train", "val", "test"]
 Balance = Literal["none", "loss", "sampling"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Some images of a list: `indices` int64 `[M]` into `images`."""
-
-    images: Images
-    indices: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def labels_M(self) -> np.ndarray:
-        """int64 `[M]`."""
-        return self.images.labels_N[self.indices]
-
-    def called(self, i: int) -> str:
-        """How a person finds the `i`-th of these images."""
-        return self.images.called(int(self.indices[i]))
-
-    def sums(self, manifests: Path) -> list[str]:
-        """What `Images.sums` says of these images."""
-        return self.images.sums(self.indices.tolist(), manifests)
-
-    def digest(self, sums: Sequence[str]) -> str:
-        """A name for the content of these images, of which `sums` is known, and for their labels."""
-        return digest([sums, self.labels_M.tolist(), self.images.classes])
-
-    def class_weights(self) -> np.ndarray:
-        """Weights that give every class the same sum: images / (classes x images of the class), float32 `[classes]`.
-
-        Their mean over the images is 1. A class without images has 0. (scikit-learn's `balanced`, King and Zeng, 2001.)
-        """
-        from sklearn.utils.class_weight import compute_class_weight  # loads in a second
-
-        weights_K = np.zeros(len(self.images.classes), dtype=np.float32)
-        there = np.unique(self.labels_M)
-        weights_K[there] = compute_class_weight("balanced", classes=there, y=self.labels_M)
-        return weights_K
-
-
-@dataclasses.dataclass(frozen=True)
-class Division:
-    """A data set's images by what they are used for. No two parts share an image.
-
-    `test` is None for a data set that is not tested on.
-    """
-
-    classes: tuple[str, ...]
-    train: Part
-    val: Part
-    test: Part | None
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Part -> its number of images."""
-        parts = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: len(part) for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -97,7 +37,17 @@ class DataSet:
         val_fraction: the share of the labelled images that is kept for validation. Not used where
             the set comes with validation images of its own and `train_per_class` is null.
         test_fraction: the share that is kept for the test where the set has no test images of its own.
-        split_seed: decides which images; `seed` does not.
+        split_seed: the draw: decides which images are labelled, and which of these validate; `seed` does not. The test
+            images stay.
+        test_seed: decides which images are for the test where the set has none of its own.
+        group: what keeps images that belong together (of one subject, camera, day) on one side of every split: a
+            regular expression, searched in the path below the root, whose group named `group` says it; or n, the n-th
+            folder below the class's (1: CLASS/GROUP/IMAGE). null: nothing does, unless the source itself knows.
+        folds: of the target, where it has no test images of its own: it is divided into so many by `test_seed`, and
+            one of them is the test.
+        fold: which; from 0.
+        skip_unreadable: leave out files that hold no image that can be read, before anything is divided, and say so;
+            otherwise they are an error.
         augmentation: of training images: a name or a list of names, done in this order; `augment` says what each is.
         strength: how much, where 1 is usual.
         balance: of unequal classes in training; validation and test stay as they are. `none`; `loss`: an image counts
@@ -106,14 +56,16 @@ class DataSet:
             weights' own, or ImageNet's.
     """
 
-    published_splits: ClassVar[bool] = False
-    """Whether it is known which images are for the test, and others report numbers on them."""
-
     image_size: int | None = Field(default=None, ge=1, le=4096)
     train_per_class: int | None = Field(default=None, ge=2)
     val_fraction: float = Field(default=0.2, gt=0, lt=1)
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     split_seed: int = 0
+    test_seed: int = 0
+    group: str | int | None = None
+    folds: int | None = Field(default=None, ge=2, le=50)
+    fold: int | None = Field(default=None, ge=0)
+    skip_unreadable: bool = False
     augmentation: str | list[str] = "none"
     strength: float = Field(default=1.0, gt=0, le=STRONGEST)
     balance: Balance = "none"
@@ -126,6 +78,7 @@ class DataSet:
         if self.std is not None and min(self.std) <= 0:
             raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
         augmentations(self.augmentation, self.strength)
+        _check_group(self.group)
 
     @property
     def augmentations(self) -> tuple[str, ...]:
@@ -137,56 +90,63 @@ class DataSet:
         """What people call it."""
         return type(self).__name__.lower()
 
+    @property
+    def published_splits(self) -> bool:
+        """Whether it is known which images are for the test, and others report numbers on them."""
+        return False
+
+    @property
+    def draw(self) -> Draw:
+        """How its images are chosen for their uses."""
+        return Draw(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Draw)})
+
+    @property
+    def undrawn(self) -> Self:
+        """The same as a source alone: with no draw of its own, so that it is equal for all draws."""
+        plain = Draw()
+        return dataclasses.replace(
+            self, **{field.name: getattr(plain, field.name) for field in dataclasses.fields(Draw)}
+        )
+
     def read(self, split: SplitName) -> Images | None:
         """All images of one split; None where the set has none of that name. `train` always exists.
+
+        Which of them are drawn is decided later: here the fields of `Draw` have their defaults.
 
         Raises:
             ConfigError: they are not where the config says.
         """
         raise NotImplementedError
 
-    def usable(self, found: dict[SplitName, Images], manifests: Path | None) -> dict[SplitName, Images]:
-        """`found` without the images that are to be left out: none, unless a subclass says so."""
-        return found
+    def rows(self, splits: Sequence[SplitName]) -> Rows:
+        """All images of these splits, as far as the set has them: a list for each, unless a subclass has it otherwise.
 
-    def divide(self, *, tested: bool = True, manifests: Path | None = None) -> Division:
-        """Decide what each image is for. Opens no image, unless unreadable ones are to be left out.
+        Raises:
+            ConfigError: they are not where the config says.
+        """
+        return Rows({split: images for split in splits if (images := self.read(split)) is not None})
+
+    def stock(self, *, tested: bool = True, manifests: Path | None = None) -> Stock:
+        """All images that can be used, each looked at once.
 
         Args:
             tested: whether test images are needed: of the target only.
             manifests: a folder where what was found out about files may be kept; None: it is not kept.
 
         Raises:
-            ConfigError: there are too few.
+            ConfigError: they cannot be had or read, or have no group.
         """
-        splits: tuple[SplitName, ...] = ("train", "val", "test") if tested else ("train", "val")
-        found = {split: images for split in splits if (images := self.read(split)) is not None}
-        found = self.usable(found, manifests)
-        labelled, own_val, own_test = found["train"], found.get("val"), found.get("test")
-        classes = labelled.classes
-        if len(classes) < 2:
-            raise ConfigError("", f"there is only the class {classes[0]!r}.", "Give at least two.")
-        pool = np.arange(len(labelled.labels_N))
-        test = None
-        if own_test is not None:
-            test = Part(own_test, np.arange(len(own_test.labels_N)))
-        elif tested:
-            pool, held = hold_out(labelled.labels_N, len(classes), self.test_fraction, self.split_seed)
-            test = Part(labelled, held)
-        if self.train_per_class is not None:
-            pool = pool[first_per_class(labelled.labels_N[pool], classes, self.train_per_class, self.split_seed)]
-        if own_val is not None and self.train_per_class is None:
-            train, val = pool, Part(own_val, np.arange(len(own_val.labels_N)))
-        else:
-            kept, held = hold_out(labelled.labels_N[pool], len(classes), self.val_fraction, self.split_seed)
-            train, val = pool[kept], Part(labelled, pool[held])
-        if len(val) == 0 or (test is not None and len(test) == 0):
-            raise ConfigError(
-                "val_fraction" if len(val) == 0 else "test_fraction",
-                "no class has an image to spare for it.",
-                "Give more images, so that every part has some.",
-            )
-        return Division(classes, Part(labelled, train), val, test)
+        rows = self.undrawn.rows(SPLITS if tested else ("train", "val"))
+        return stock(rows, self.skip_unreadable, self.group, manifests)
+
+    def divide(self, *, tested: bool = True, manifests: Path | None = None) -> Division:
+        """Decide what each image is for, as if this were the only data set.
+
+        Raises:
+            ConfigError: there are too few, or they cannot be had.
+        """
+        held = self.stock(tested=tested, manifests=manifests)
+        return divide(held, self.draw, tested=tested, published=self.published_splits)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -195,80 +155,51 @@ class ImageFolder(DataSet):
 
     Args:
         root: the folder; relative to where the command is run. Not part of any key: content is.
-        skip_unreadable: leave out files that hold no image that can be read, before anything is divided, and say so
-            in a line; otherwise they are an error.
     """
 
     root: str = Field(min_length=1)
-    skip_unreadable: bool = False
 
     @property
     def title(self) -> str:
         return Path(self.root).resolve().name
 
-    def usable(self, found: dict[SplitName, Images], manifests: Path | None) -> dict[SplitName, Images]:
-        if not self.skip_unreadable:
-            return found
-        kept: dict[SplitName, Images] = {}
-        bad: list[str] = []
-        for split, files in found.items():
-            assert isinstance(files, ImageFiles)
-            unreadable = files.unreadable(manifests)
-            left = [i for i in range(len(files.names)) if i not in unreadable]
-            counts = Counter(files.labels_N[left].tolist())
-            lost = {int(files.labels_N[i]) for i in unreadable if not counts[files.labels_N[i]]}
-            if not left or (split == "train" and lost):
-                folder = files.root / split / (files.classes[min(lost)] if split == "train" else "")
-                why = next(why for i, why in unreadable.items() if files.labels_N[i] in lost)
-                raise ConfigError(
-                    "root", f"none of the images in {folder} can be read ({why}).", "Repair some, or remove the folder."
-                )
-            kept[split] = ImageFiles(
-                files.root, [files.names[i] for i in left], files.labels_N[left].tolist(), files.classes
-            )
-            bad += [files.names[i] for i in unreadable]
-        if bad:
-            _say_once(
-                f"{self.root}: {len(bad)} of {sum(len(images.labels_N) for images in found.values())} images cannot be "
-                f"read and are left out: {first_three(bad)}"
-            )
-        return kept
-
-    def read(self, split: SplitName) -> Images | None:
+    def rows(self, splits: Sequence[SplitName]) -> Rows:
         root = Path(self.root).expanduser()
-        folder = root / split
         remedy = f"Put the images into {root / 'train'}/CLASS/."
         if not root.is_dir():
             raise ConfigError("root", f"there is no folder {root.absolute()}.", "Give the folder that holds train/.")
-        if not folder.is_dir():
-            if split == "train":
-                raise ConfigError("root", f"{root} has no folder train.", remedy)
-            return None
+        if not (root / "train").is_dir():
+            raise ConfigError("root", f"{root} has no folder train.", remedy)
         classes = _folders(root / "train")
         if not classes:
             raise ConfigError("root", f"{root / 'train'} has no class folders.", remedy)
-        if unknown := [name for name in _folders(folder) if name not in classes]:
-            raise ConfigError(
-                "root",
-                f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
-                "Use the same class folders in each split.",
-            )
-        found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder / name)]
-        counts = Counter(label for _, label in found)
-        if not found or (split == "train" and len(counts) < len(classes)):
-            empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
-            raise ConfigError(
-                "root",
-                f"{empty} has no images.",
-                f"Put some there; these endings are read: {', '.join(IMG_EXTENSIONS)}.",
-            )
-        return ImageFiles(
-            root,
-            [str(path.relative_to(root)) for path, _ in found],
-            [label for _, label in found],
-            classes,
-            remedy="Repair or remove what cannot be read, or set skip_unreadable=true to leave it out.",
+        found = [row for split in splits if (root / split).is_dir() for row in _rows(root, split, classes)]
+        return Rows.of_files(root, found, classes, above=2)
+
+
+def _rows(root: Path, split: SplitName, classes: Sequence[str]) -> list[Row]:
+    """The images of one split of an image folder."""
+    folder = root / split
+    if unknown := [name for name in _folders(folder) if name not in classes]:
+        raise ConfigError(
+            "root",
+            f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
+            "Use the same class folders in each split.",
         )
+    found = [
+        Row(path.relative_to(root).as_posix(), label, split)
+        for label, name in enumerate(classes)
+        for path in image_files(folder / name)
+    ]
+    counts = Counter(row.label for row in found)
+    if not found or (split == "train" and len(counts) < len(classes)):
+        empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
+        raise ConfigError(
+            "root",
+            f"{empty} has no images.",
+            f"Put some there; these endings are read: {', '.join(IMG_EXTENSIONS)}.",
+        )
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -278,7 +209,9 @@ class Digits(DataSet):
     Half of each class, the same in every run, is for the test.
     """
 
-    published_splits = True
+    @property
+    def published_splits(self) -> bool:
+        return True
 
     def read(self, split: SplitName) -> Images | None:
         from sklearn.datasets import load_digits  # loads in a second, which only its users should wait
@@ -328,7 +261,21 @@ def _folders(parent: Path) -> Sequence[str]:
     return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
-@cache
-def _say_once(line: str) -> None:
-    """Print a line, once in a process: a sweep plans each run, and each of them twice."""
-    print(line, flush=True)
+def _check_group(group: str | int | None) -> None:
+    """See that it can say what belongs together."""
+    if isinstance(group, int) and group < 1:
+        raise ConfigError("group", f"there is no folder {group} below a class's.", "Count from 1: CLASS/GROUP/IMAGE.")
+    if not isinstance(group, str):
+        return
+    try:
+        named = re.compile(group).groupindex
+    except re.error as problem:
+        raise ConfigError(
+            "group", f"{group!r} is no regular expression ({problem}).", "Give one, or a folder's level."
+        ) from problem
+    if "group" not in named:
+        raise ConfigError(
+            "group",
+            f"{group!r} has no group named group.",
+            "Put it around what belongs together: (?P<group>…), as in '(?P<group>[^/]+)_[0-9]+[.]jpg$'.",
+        )

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlfw.data.images import ImageArray, Images
-from tlfw.data.sets import DataSet, SplitName
+from tlfw.data.rows import SplitName
+from tlfw.data.sets import DataSet
 from tlfw.identity import digest
 from tlfw.strict import STRICT
 
