@@ -195,7 +195,7 @@ def test_what_the_reference_trains_on_is_what_other_runs_do(tmp_path: Path) -> N
             return ImageArray(pixels, np.concatenate([images.labels_N, own.labels_N[:30]]), images.classes)
 
     source = Overlapping(classes=4, first=500, image_size=SIZE)
-    epoch = dataclasses.replace(PRETRAIN, budget=Budget.parse("3epochs"))
+    epoch = dataclasses.replace(PRETRAIN, budget="3epochs")
     given = {"source": source, "copies": "leave_out", "pretrain": epoch, "match_budget": "images"}
     alone = cell(tmp_path, "target_only", **given).plan()
     both = cell(tmp_path, "pretrain_finetune", **given).plan()

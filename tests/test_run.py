@@ -82,7 +82,8 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert record.settings == {"a": 1}
     assert record.trains == "head"
     assert record.remarks == [
-        f"{name} takes 4 steps of 8 images; fewer than ten hardly learn" for name in ("pretrain", "adapt")
+        "target: 3 of 3 classes have fewer than 5 images for validation, c0 has 2: it chooses settings by luck",
+        *(f"{name} takes 4 steps of 8 images; fewer than ten hardly learn" for name in ("pretrain", "adapt")),
     ]
     assert record.cost["train_flops"] == sum(stage["train_flops"] for stage in record.stages) > 0
     assert record.cost["train_flops_spent"] == record.cost["train_flops"]
@@ -137,6 +138,7 @@ def test_a_record_says_what_was_drawn_and_what_was_odd(tmp_path: Path, capsys: p
     assert [remark.split(",")[0] for remark in record.remarks] == [
         "target: 1 of 21 test images look nearly like one that may be learnt from",
         "target: 2 of 2 classes have fewer than 5 images for validation",
+        "adapt takes 4 steps of 8 images; fewer than ten hardly learn",
     ]
     for remark in record.remarks:
         assert out.count(f"  note: {remark}\n") == 1
