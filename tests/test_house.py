@@ -13,7 +13,9 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
+    ("tlfw", "identity", "errors", "secret", "settings", "judgement", "record", "interruption"),
+    # what was asked: records of commands, and a lock
+    ("ledger",),
     # the report: records and predictions only, and no torch
     (
         "report.digits",
@@ -46,6 +48,7 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "repetition",
         "data.images",
         "data.split",
         "data.augment",
@@ -80,6 +83,7 @@ FLOORS = (
         "typed",
         "explain",
         "table",
+        "jobs",
         "agenda",
         "changes",
         "waves",

@@ -6,20 +6,23 @@ import functools
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from tlfw.backbone import Backbone
 from tlfw.data import DataSet
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
+from tlfw.judgement import share
 from tlfw.match import Match, Measure
 from tlfw.mix import Budget, DataMix, Set, Stage
+from tlfw.numerics import numerics_of
 from tlfw.plan import Plan, make_plan
-from tlfw.seen import Memo
+from tlfw.repetition import Repeat
+from tlfw.seen import Memo, look
 from tlfw.store import Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
@@ -72,6 +75,11 @@ class Experiment:
             source and then `adapt.budget` on the target with everything training, to the nearest step, if
             `trainer.max_steps` lets it. null: each stage has its own budget.
         validations: how often a stage is validated, evenly spread, the last time at its end.
+        repeat: how often a sweep asks the same again, with another seed and draw of labelled images.
+        folds: in how many parts the images are tested on in turn; null: the set's own test images are.
+        fold: which of these parts a run is tested on, counted from 0.
+        margin: the smallest difference in accuracy that matters, as a share; null: none is too small.
+        compare: fields whose values make rows of their own in a report.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
         checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
@@ -99,6 +107,11 @@ class Experiment:
     joint: Joint
     select: Literal["last", "best_val"]
     match_budget: Measure | None
+    repeat: Annotated[Repeat, BeforeValidator(Repeat.of)]
+    folds: int | None = Field(ge=2)
+    fold: int | None = Field(ge=0)
+    margin: Annotated[float | None, BeforeValidator(share)]
+    compare: list[str]
     validations: int = Field(ge=1)
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
     workers: int = Field(ge=0)
@@ -171,6 +184,29 @@ class Experiment:
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut
         return plan
+
+    def basis(self, memo: Memo) -> list[Any]:
+        """What decides numbers besides settings: code, first weights, images that are learnt from, device, versions.
+
+        Of both data sets, also where this experiment trains on one alone; null for one whose images cannot be had.
+
+        Raises:
+            ConfigError: the backbone's weights are not there, or the trainer cannot be made.
+        """
+
+        def content(name: str, data_set: DataSet) -> Any:
+            try:
+                parts = look(self.backbone, {name: data_set}, self.shelf.root / "manifests", memo).content[name]
+            except ConfigError:
+                return None
+            return [parts["train"], parts["val"]]
+
+        return [
+            self.backbone.identity(),
+            *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
+            *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
+            memo.get(lambda: numerics_of(self.trainer, self.threads), "numerics", self.trainer, self.threads).tag,
+        ]
 
 
 TRIAL_STEPS = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import tempfile
@@ -44,6 +45,7 @@ class Record:
             stages and stored features; `seconds_spent` and `train_flops_spent` what was left to do
             here, after what came from the store. `peak_memory_bytes` is the process's while it ran.
         attempt: 0 at first; each `force=true` adds one.
+        ended: when, in UTC, to the second: `2026-11-27T16:07:00Z`; None in records of before that was written down.
     """
 
     run_id: str
@@ -68,6 +70,7 @@ class Record:
     environment: dict[str, Any]
     attempt: int = 0
     error: str | None = None
+    ended: str | None = None
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> Path:
@@ -92,6 +95,11 @@ class Record:
             return cls(**facts)
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(f"{path} is not a record that this tlfw can read: {problem}") from problem
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
 from tlfw.plan import Plan
-from tlfw.record import Record, Status, replacing
+from tlfw.record import Record, Status, now, replacing
 from tlfw.secret import masked
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
@@ -111,7 +111,7 @@ class _Run:
         self.job = dataclasses.replace(job, config=masked(job.config))
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
         self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
-        self.name = "-".join([*kinds, f"s{experiment.seed}"])
+        self.name = "-".join([*kinds, f"s{experiment.seed}"]).replace("/", ".")  # of options in folders of their own
         self.folder = self.runs / f"{self.name}-{plan.key[:12]}"
         self.metrics: dict[str, float | None] = {}
         self.evaluation_seconds = 0.0
@@ -234,6 +234,7 @@ class _Run:
             environment=environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
             attempt=self.attempt,
             error=error,
+            ended=now(),
         )
 
     def publish(self, record: Record) -> None:
