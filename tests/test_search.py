@@ -18,8 +18,9 @@ from tests.test_agenda import JOB, job, stage
 from tests.test_jobs import composed
 from tests.test_main import SMOKE
 from tests.test_waves import Returned
-from tests.tiny import experiment
+from tests.tiny import MIXES, experiment
 from tlfw import run as fold
+from tlfw.data import ImageFolder
 from tlfw.errors import ConfigError, Pruned
 from tlfw.identity import _source, digest
 from tlfw.search import JOURNAL, METRIC, Search, search, study_name, trials_there
@@ -257,6 +258,19 @@ def test_what_decides_trials_is_in_the_options_that_they_draw_too(
     third = decide()
     safetensors.torch.save_file({name: tensor + 1 for name, tensor in tensors.items()}, weights)
     assert len({first, second, third, decide()}) == 4
+
+
+def test_images_of_a_set_that_only_some_trials_learn_from_decide_too(tmp_path: Path, folder: Any) -> None:
+    """Also where they cannot be had, which is known when such a trial is planned."""
+    made = experiment(tmp_path, data_mix=MIXES["target_only"], source=ImageFolder(root=str(folder("general"))))
+    before = digest(made.basis(Memo()))
+    paint(0, 5).save(tmp_path / "general" / "test" / "class0" / "0.png")
+    assert digest(made.basis(Memo())) == before
+    for file in (tmp_path / "general" / "train" / "class1").iterdir():
+        paint(1, 900 + int(file.stem)).save(file)
+    assert digest(made.basis(Memo())) != before
+    shutil.rmtree(tmp_path / "general")
+    assert made.basis(Memo())
 
 
 def test_where_nothing_can_be_a_trial_that_is_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import paint
 from tests.test_agenda import job, stage
 from tests.test_main import SMOKE
 from tlfw import CONF
@@ -16,7 +17,7 @@ from tlfw.agenda import Candidate
 from tlfw.errors import ConfigError
 from tlfw.record import Record
 from tlfw.report.gather import gather
-from tlfw.sweep import check_comparable
+from tlfw.sweep import check_comparable, compared, outdated
 
 
 def test_all_errors_come_together_before_the_first_trains(cli, tmp_path: Path) -> None:
@@ -224,10 +225,33 @@ def test_what_would_be_tested_on_other_images_is_refused_before_any_training(cli
     before = everything(tmp_path)
     code, out, err = cli(*given, f"target.root={other}", REPORTED)
     assert code == 1
-    assert "name: under run runs were asked for that are tested on other images (they differ in target.root)." in err
+    assert "name: under run runs were asked for that are tested on other images: they differ in target.root." in err
     assert "steps in" not in out
     assert everything(tmp_path) == before
     assert cli(*given, f"target.root={other}", "name=another", REPORTED, "hydra.sweeper.dry_run=true")[0] == 0
+
+
+def test_runs_that_were_tested_on_images_that_changed_are_set_aside(cli, folder, tmp_path: Path) -> None:
+    """The same command after somebody has mended the test images: its report is of what it finds now."""
+    root = folder("mine")
+    given = (
+        *("-m", *SMOKE, "target.train_per_class=null", "data_mix=target_only", "freeze_policy=full,last_layers"),
+        *("data@target=image_folder", "data@source=none", f"target.root={root}"),
+    )
+    assert cli(*given)[0] == 0
+    assert cli(*given, "seed=1")[0] == 0
+    paint(0, 77).save(root / "test" / "class0" / "0.png")
+    code, out, err = cli(*given)
+    assert code == 0, err
+    line = "4 runs that were asked for under this name were tested on images that have changed since: the report is"
+    assert line in out
+    plan = json.loads((tmp_path / SWEEP / "plan.json").read_text())
+    assert [(len(plan[part]), plan[part][0]["asked"]) for part in ("runs", "set_aside")] == [(2, [2]), (4, [0])]
+    assert len(gather([tmp_path / SWEEP]).runs) == 2
+    code, out, _ = cli(*given)
+    assert code == 0
+    assert line not in out
+    assert len(json.loads((tmp_path / SWEEP / "plan.json").read_text())["set_aside"]) == 4
 
 
 def test_folds_are_tested_on_images_of_their_own() -> None:
@@ -237,17 +261,24 @@ def test_folds_are_tested_on_images_of_their_own() -> None:
         return dataclasses.replace(job("a", stage("adapt", "a"), fold=fold, **settings), tested_on=tested_on)
 
     cells = [of(fold, f"images {fold}", **{"target.x": cell}) for fold in (0, 1) for cell in "ab"]
-    check_comparable(cells, None, "s")
-    earlier = {"runs": [{"tested_on": "images 1", "settings": {"fold": 1}}, {"tested_on": "z", "settings": {}}]}
-    check_comparable(cells, earlier, "s")
+    check_comparable(cells)
     with pytest.raises(ConfigError, match=r"target.y: these runs would be tested on 2"):
-        check_comparable([*cells, of(1, "images 7", **{"target.x": "a", "target.y": 1})], None, "s")
-    changed = {"tested_on": "images 7", "settings": {"fold": 1, "target.x": "a"}}
-    with pytest.raises(ConfigError, match=r"name: under s .* \(the images were changed\)"):
-        check_comparable(cells, {"runs": [changed]}, "s")
+        check_comparable([*cells, of(1, "images 7", **{"target.x": "a", "target.y": 1})])
     sets = [of(None, each, **{"target._target_": each, "target.x": each}) for each in "ab"]
     with pytest.raises(ConfigError, match=r"data@target: these runs"):
-        check_comparable(sets, None, "s")
+        check_comparable(sets)
+    whole = {"run_id": "w", "tested_on": "all", "settings": {"fold": None}}
+    same = {"run_id": "s", "tested_on": "images 1", "settings": {"fold": 1}}
+    changed = {"run_id": "c", "tested_on": "images 7", "settings": {"fold": 1, "target.x": "a"}}
+    unknown = {"run_id": "u", "settings": {"fold": 1}}
+    assert outdated(cells, None, "s") == frozenset()
+    assert outdated(cells, {"runs": [whole, same, changed, unknown]}, "s") == {"c"}
+    other = {**changed, "settings": {"fold": 1, "target.x": "c"}}
+    with pytest.raises(ConfigError, match=r"name: under s .* other images: they differ in target.x"):
+        outdated(cells, {"runs": [same, other]}, "s")
+    assert compared(cells, {"runs": [other]}, "s", reported=False) == frozenset()
+    with pytest.raises(ConfigError, match="name"):
+        compared(cells, {"runs": [other]}, "s", reported=True)
 
 
 @pytest.mark.slow

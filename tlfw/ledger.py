@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,12 +75,13 @@ def read(folder: Path) -> dict[str, Any] | None:
     return dict(plan)
 
 
-def add(folder: Path, facts: Mapping[str, Any], ask: Ask) -> bool:
+def add(folder: Path, facts: Mapping[str, Any], ask: Ask, outdated: Collection[str] = ()) -> bool:
     """Add a command to what the folder remembers. Of two processes at a time, each adds its own.
 
     Args:
         facts: of the command: its `runs`, each with `run_id`, a name for each of `NAMES` and whatever else there is to
             say; the `waves` that it makes them in, by their place in that list; and whatever else there is to say.
+        outdated: ids of runs that cannot be compared with these any more: they are set aside.
 
     Returns:
         Whether it asked for a run that was not asked for before.
@@ -91,14 +92,14 @@ def add(folder: Path, facts: Mapping[str, Any], ask: Ask) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{FILE}.lock", fallback_to_soft=False):
-            before = read(folder)
-            plan = _merged(before or {"asked": [], "runs": []}, facts, ask)
+            before = read(folder) or {"asked": [], "runs": []}
+            plan = _merged(before, facts, ask, outdated)
             replace_text(folder / FILE, json.dumps(plan, indent=1, default=str) + "\n")
     except OSError as problem:
         raise ConfigError(
             "outputs", f"cannot write in {folder} ({problem.strerror}).", "Give a folder that can be written."
         ) from problem
-    return before is None or len(plan["runs"]) > len(before["runs"])
+    return not {_called(run) for run in plan["runs"]} <= {_called(run) for run in before["runs"]}
 
 
 def repetitions(settings: Iterable[Mapping[str, Any]]) -> int:
@@ -123,9 +124,10 @@ def _of_schema_1(plan: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "schema": SCHEMA, "asked": [dataclasses.asdict(only)], "runs": list(runs.values())}
 
 
-def _merged(before: Mapping[str, Any], facts: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
+def _merged(before: Mapping[str, Any], facts: Mapping[str, Any], ask: Ask, outdated: Collection[str]) -> dict[str, Any]:
     """One entry for each run under each set of names; what else is known of it is what the last command said."""
-    runs = [dict(run) for run in before["runs"]]
+    runs = [dict(run) for run in before["runs"] if run["run_id"] not in outdated]
+    aside = [run for run in before["runs"] if run["run_id"] in outdated]
     number = len(before["asked"])
     place = {_called(run): i for i, run in reversed(list(enumerate(runs)))}
     places: list[int] = []
@@ -149,5 +151,6 @@ def _merged(before: Mapping[str, Any], facts: Mapping[str, Any], ask: Ask) -> di
         "note": ask.note,
         "asked": [*before["asked"], dataclasses.asdict(ask)],
         "runs": runs,
+        "set_aside": [*before.get("set_aside", []), *aside],
         "waves": [[{**task, "run": places[task["run"]]} for task in wave] for wave in facts["waves"]],
     }

@@ -147,20 +147,40 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     return Checked(candidates, done, judged)
 
 
-def check_comparable(candidates: Iterable[Candidate], earlier: Mapping[str, Any] | None, name: str) -> None:
-    """See that all are tested on the same images, and on those of what was asked for before under the sweep's name.
-
-    Of folds, which are tested on images of their own, each is compared with itself.
+def compared(
+    candidates: Sequence[Candidate], earlier: Mapping[str, Any] | None, name: str, *, reported: bool
+) -> frozenset[str]:
+    """See that a sweep's report can compare all of it, and find what was asked for before and cannot be compared.
 
     Args:
-        earlier: what `tlfw.ledger.read` says.
+        earlier: what `tlfw.ledger.read` says of the sweep's folder.
+        name: the sweep's.
+        reported: whether there is to be a report; if not, nothing is refused.
+
+    Returns:
+        Ids of earlier runs, which were tested on images that have changed since.
+
+    Raises:
+        ConfigError: not all are tested on the same images.
+    """
+    try:
+        check_comparable(candidates)
+        return outdated(candidates, earlier, name)
+    except ConfigError:
+        if reported:
+            raise
+        return frozenset()
+
+
+def check_comparable(candidates: Iterable[Candidate]) -> None:
+    """See that all are tested on the same images. Of folds, which have images of their own, each is one comparison.
 
     Raises:
         ConfigError: they are not; says which fields of the target differ.
     """
     sets: defaultdict[str, defaultdict[str, list[Settings]]] = defaultdict(lambda: defaultdict(list))
     for candidate in candidates:
-        sets[str(candidate.settings.get("fold"))][str(candidate.tested_on)].append(candidate.settings)
+        sets[_fold(candidate.settings)][str(candidate.tested_on)].append(candidate.settings)
     for tested in sets.values():
         if len(tested) > 1:
             raise ConfigError(
@@ -168,17 +188,42 @@ def check_comparable(candidates: Iterable[Candidate], earlier: Mapping[str, Any]
                 f"these runs would be tested on {len(tested)} different sets of images, which cannot be compared.",
                 "Make a sweep of each, under a name=… of its own; or set hydra.sweeper.report=false to have no report.",
             )
+
+
+def outdated(candidates: Iterable[Candidate], earlier: Mapping[str, Any] | None, name: str) -> frozenset[str]:
+    """Which runs that were asked for before were tested on images that are not there as they were.
+
+    Args:
+        earlier: what `tlfw.ledger.read` says.
+        name: the sweep's.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        ConfigError: some are tested on other images because they were asked for with others.
+    """
+    ours: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        ours[_fold(candidate.settings)].append(candidate)
+    found = set()
     for run in earlier["runs"] if earlier else ():
         settings = run.get("settings", {})
-        (ours, same), *_ = sets.get(str(settings.get("fold")), {"": []}).items()
-        if same and run.get("tested_on") not in (None, ours):
-            fields = _telling([same, [settings]])
+        now = ours[_fold(settings)]
+        if not now or run.get("tested_on") in (None, *(each.tested_on for each in now)):
+            continue
+        if fields := _telling([[each.settings for each in now], [settings]]):
             raise ConfigError(
                 "name",
-                f"under {name} runs were asked for that are tested on other images"
-                + (f" (they differ in {fields})." if fields else " (the images were changed)."),
+                f"under {name} runs were asked for that are tested on other images: they differ in {fields}.",
                 "Give this sweep another name=…; or set hydra.sweeper.report=false to have no report.",
             )
+        found.add(run["run_id"])
+    return frozenset(found)
+
+
+def _fold(settings: Settings) -> str:
+    return str(settings.get("fold"))
 
 
 def _telling(groups: Sequence[Sequence[Settings]]) -> str:

@@ -74,16 +74,21 @@ class TlfwSweeper(Sweeper):
                 return None
             overrides, note = [best.overrides], str(best)
         checked = sweep.checked(overrides, self._compose, self.config, memo)
-        if self.report:
-            sweep.check_comparable(checked.candidates, ledger.read(folder), folder.name)
+        outdated = sweep.compared(checked.candidates, ledger.read(folder), folder.name, reported=self.report)
         agenda = make_agenda(checked.candidates, lambda key: store.has(*key))
         print(f"store: {store.root}", flush=True)
         speeds = waves.announce(agenda, runs, found.said)
+        if outdated:
+            print(
+                f"{len(outdated)} runs that were asked for under this name were tested on images that have changed "
+                "since: the report is without them",
+                flush=True,
+            )
         if self.dry_run:
             return None
         times = found.times or ledger.repetitions(candidate.settings for candidate in checked.candidates)
         facts = agenda.facts(folder.name, speeds) | {"records": os.path.relpath(runs, folder)}
-        grown = ledger.add(folder, facts, ledger.Ask(repetitions=times, note=note, **checked.judged))
+        grown = ledger.add(folder, facts, ledger.Ask(repetitions=times, note=note, **checked.judged), outdated)
         OmegaConf.save(self.config, folder / "multirun.yaml")
         shared = waves.shared_keys(agenda, lambda key: store.has(*key))
         outcomes = waves.conduct(
@@ -112,10 +117,10 @@ class TlfwSweeper(Sweeper):
         Args:
             fixed: overrides of all trials.
         """
-        from tlfw import sweep
+        from tlfw import ledger, sweep
         from tlfw.search import search, study_name, trials_there
 
-        config = self.config
+        config, earlier = self.config, ledger.read(folder)
         assert config is not None
         options = [fixed, *([*fixed, *each] for each in settings.options())]
         name = study_name(settings, folder.name, sweep.deciding(options, self._compose, memo))
@@ -123,13 +128,19 @@ class TlfwSweeper(Sweeper):
             there, _ = trials_there(folder, name)
             print(f"store: {store.root}\nsearch: {settings}; {there} are there. The best of them would be tested.")
             return None
+
+        def checked(drawn: Any) -> Any:
+            found = sweep.checked(drawn, self._compose, config, memo).candidates
+            sweep.compared(found, earlier, folder.name, reported=self.report)
+            return found
+
         folder.mkdir(parents=True, exist_ok=True)
         best = search(
             settings,
             name,
             folder,
             fixed,
-            checked=lambda drawn: sweep.checked(drawn, self._compose, config, memo).candidates,
+            checked=checked,
             stored=lambda key: store.has(*key),
             launch=self._launch,
             said=_said,
