@@ -180,16 +180,22 @@ hydra:
   mode: MULTIRUN
   sweeper:
     report: false
-    search: {trials: 2, at_a_time: 1, seed: 0, space: {freeze_policy.lr_head: "tag(log,interval(0.0003,0.1))"}}
+    search:
+      trials: 2
+      at_a_time: 1
+      space: {freeze_policy: "full,mine", freeze_policy.lr_head: "interval(0.01,0.1)"}
 """
+MINE = "_target_: tlfw.freeze.LastBlocks\nn: 0\nlr_head: 0.1\nlr_backbone: null\nbatch_norm: eval\n"
 
 
 @pytest.mark.slow
 def test_a_search_begins_anew_where_images_or_the_experiments_file_changed(cli, folder, tmp_path: Path) -> None:
-    """The same command each time. A folder that was only moved is the same data, and other test images are nothing."""
-    file = tmp_path / "own" / "experiment" / "tiny.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(TINY)
+    """The same command each time, or the file of an option that is drawn. A folder that was only moved is the same
+    data, and other test images are nothing. What is tested on others is refused before the first trial."""
+    file, policy = tmp_path / "own" / "experiment" / "tiny.yaml", tmp_path / "own" / "freeze_policy" / "mine.yaml"
+    for each, text in ((file, TINY), (policy, MINE)):
+        each.parent.mkdir(parents=True)
+        each.write_text(text)
     folder("images", train=8)
     changed = False
 
@@ -215,6 +221,15 @@ def test_a_search_begins_anew_where_images_or_the_experiments_file_changed(cli, 
     assert drawn() == 2
     file.write_text(TINY)
     assert drawn() == 0
+    policy.write_text(MINE.replace("n: 0", "n: 1").replace("null", "0.01"))
+    assert drawn() == 2
+    code, out, err = cli(
+        *("--config-dir", "own", "+experiment=tiny", "target.root=moved", "adapt.batch_size=4"),
+        "hydra.sweeper.report=true",
+    )
+    assert code == 1
+    assert "name: under tiny runs were asked for that are tested on other images: they differ in target.root." in err
+    assert "trial " not in out
 
 
 PARTS = """from torch.optim.lr_scheduler import LambdaLR
@@ -231,7 +246,7 @@ def test_what_decides_trials_is_in_the_options_that_they_draw_too(
     """The options' files, the code behind them, and weights."""
     (tmp_path / "freeze_policy").mkdir()
     policy, code, weights = (tmp_path / name for name in ("freeze_policy/mine.yaml", "mine_17.py", "w.safetensors"))
-    policy.write_text("_target_: tlfw.freeze.LastBlocks\nn: 0\nlr_head: 0.1\nlr_backbone: null\nbatch_norm: eval\n")
+    policy.write_text(MINE)
     code.write_text(PARTS)
     monkeypatch.syspath_prepend(tmp_path)
     whole = TorchvisionBackbone(name="shufflenet_v2_x0_5").build(10, 32, seed=1)

@@ -74,6 +74,7 @@ def test_a_run_in_a_sweep_is_the_run_alone(cli, tmp_path: Path) -> None:
 
 SMALL = ("-m", *SMOKE, "source.per_class=10", "data_mix=target_only")
 SWEEP = Path("outputs", "sweeps", "run")
+REPORTED = "hydra.sweeper.report=true"
 
 
 def everything(place: Path) -> dict[str, bytes]:
@@ -116,6 +117,24 @@ def test_a_later_command_of_the_same_name_adds_to_what_is_reported(cli, tmp_path
         ([], 0.01, "accuracy"), (["freeze_policy.n"], None, "accuracy"),
     ]  # fmt: skip
     assert "freeze_policy=last_layers,full" in (tmp_path / SWEEP / "multirun.yaml").read_text()
+
+
+def test_wandb_is_told_where_a_report_is_of_more_than_before(
+    cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all runs were there, made under another name."""
+    told: list[bool] = []
+
+    def conclude(folder: Path, tracking: object, *, track: bool) -> None:
+        (folder / "report.json").touch()
+        told.append(track)
+
+    monkeypatch.setattr("tlfw.conclusion.conclude", conclude)
+    assert cli(*SMALL, "freeze_policy=last_layers", "name=other")[0] == 0
+    for policy in ("full", "full", "last_layers", "full,last_layers"):
+        code, _, err = cli(*SMALL, f"freeze_policy={policy}", REPORTED)
+        assert code == 0, err
+    assert told == [True, False, True, False]
 
 
 def test_a_plan_of_before_names_were_kept_is_added_to(cli, tmp_path: Path) -> None:
@@ -179,6 +198,20 @@ def test_a_sweep_makes_its_repetitions(cli, tmp_path: Path) -> None:
     assert cli(*SMALL, "freeze_policy=full", "seed=0,1,2", "target.split_seed=0", "hydra.sweeper.dry_run=true")[0] == 0
 
 
+def test_an_experiments_file_can_ask_for_repetitions(cli, tmp_path: Path) -> None:
+    file = tmp_path / "own" / "experiment" / "often.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\nname: often\nrepeat: 4\n")
+    given = ("--config-dir", "own", *SMALL, "+experiment=often", "hydra.sweeper.dry_run=true")
+    for typed, said in (((), "4 repetitions: seeds 0 to 3"), (("repeat=2", "seed=5"), "2 repetitions: seeds 5 to 6")):
+        code, out, err = cli(*given, *typed)
+        assert code == 0, err
+        assert f"runs (1 cell x {said}, each with its own draw of labelled images), 0 done" in out
+    code, _, err = cli("--config-dir", "own", *SMALL[1:], "+experiment=often")
+    assert code == 1
+    assert "repeat: a single run cannot be 4. Add -m." in err
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -198,9 +231,6 @@ def test_what_cannot_be_repeated_or_compared_is_said_before_any_training(
     assert said in err
     assert "steps in" not in out
     assert not (tmp_path / "outputs").exists()
-
-
-REPORTED = "hydra.sweeper.report=true"
 
 
 def test_what_would_be_tested_on_other_images_is_refused_before_any_training(cli, folder, tmp_path: Path) -> None:
