@@ -207,12 +207,12 @@ def test_a_search_begins_anew_where_images_or_the_experiments_file_changed(cli, 
         return trials
 
     assert (drawn(), drawn()) == (2, 0)
-    assert drawn("outputs=elsewhere", "hydra.sweep.dir=outputs/sweeps/tiny") == 0
     shutil.move(tmp_path / "images", tmp_path / "moved")
-    assert drawn("target.root=moved") == 0
     changed = True
     folder("images", train=8, first=5000)
     assert (drawn(), drawn()) == (2, 0)
+    assert drawn("target.root=moved") == 0
+    assert drawn("outputs=elsewhere", "hydra.sweep.dir=outputs/sweeps/tiny") == 0
     paint(0, 77).save(tmp_path / "images" / "test" / "class0" / "0.png")
     assert drawn() == 0
     file.write_text(TINY.replace("amount: 96", "amount: 64"))

@@ -103,20 +103,28 @@ def test_a_dry_run_of_a_finished_sweeps_name_changes_nothing(cli, tmp_path: Path
 
 
 def test_a_later_command_of_the_same_name_adds_to_what_is_reported(cli, tmp_path: Path) -> None:
-    assert cli(*SMALL, "freeze_policy=full", "margin=1%")[0] == 0
-    code, _, err = cli(*SMALL, "freeze_policy=last_layers,full", "compare=[freeze_policy.n]")
-    assert code == 0, err
-    found = gather([tmp_path / SWEEP])
-    assert (found.asked, len(found.runs)) == (2, 2)
+    assert cli(*SMALL, "freeze_policy=full")[0] == 0
+    for policy in ("last_layers", "full"):
+        code, _, err = cli(*SMALL, f"freeze_policy={policy}")
+        assert code == 0, err
+        found = gather([tmp_path / SWEEP])
+        assert (found.asked, len(found.runs)) == (2, 2)
+        assert f"freeze_policy={policy}" in (tmp_path / SWEEP / "multirun.yaml").read_text()
     assert said_by(tmp_path / SWEEP) == [
-        ("target_only", "full", "shufflenet_v2_x0_5", 0, 1),
+        ("target_only", "full", "shufflenet_v2_x0_5", 0, 2),
         ("target_only", "last_layers", "shufflenet_v2_x0_5", 1),
     ]
+
+
+def test_how_a_command_is_to_be_judged_is_remembered_and_makes_no_other_run(cli, tmp_path: Path) -> None:
+    assert cli(*SMALL, "freeze_policy=full", "margin=1%")[0] == 0
+    code, out, err = cli(*SMALL, "freeze_policy=full", "compare=[freeze_policy.n]", "repeat.by=seed")
+    assert code == 0, err
+    assert "steps in" not in out
     plan = json.loads((tmp_path / SWEEP / "plan.json").read_text())
     assert [(ask["compare"], ask["margin"], ask["metric"]) for ask in plan["asked"]] == [
         ([], 0.01, "accuracy"), (["freeze_policy.n"], None, "accuracy"),
     ]  # fmt: skip
-    assert "freeze_policy=last_layers,full" in (tmp_path / SWEEP / "multirun.yaml").read_text()
 
 
 def test_wandb_is_told_where_a_report_is_of_more_than_before(
