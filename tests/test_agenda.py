@@ -49,6 +49,12 @@ def test_what_several_need_is_made_once_and_first() -> None:
     assert agenda.images() == (50, 40)
 
 
+def test_the_plan_says_of_what_cells_and_repetitions_it_is() -> None:
+    agenda = make_agenda([job("a", stage("adapt", "a"), done=True)], lambda key: False)
+    assert agenda.text(Speeds({}, {})) == "plan: 1 run, 1 done, 0 to do"
+    assert agenda.text(Speeds({}, {}), "1 cell x 1 fold") == "plan: 1 run (1 cell x 1 fold), 1 done, 0 to do"
+
+
 def test_what_the_store_has_and_what_is_done_is_not_made() -> None:
     grid = [
         job("a", stage("pretrain", "p"), stage("adapt", "a")),
@@ -166,6 +172,9 @@ def test_the_plan_says_which_setting_it_was() -> None:
     earlier = [{**common, "adapt.batch_size": 64, "outputs": "there"}, {**common, "seed": 1, "adapt.batch_size": 16}]
     assert changes(agenda, earlier) == ["  1 of these runs because of adapt.batch_size: 64 -> 16"]
     assert changes(agenda, earlier[1:]) == []
+    drawn = {**common, "target.split_seed": 0, "adapt.batch_size": 64}
+    other = {**drawn, "target.split_seed": 1, "repeat.count": 5}
+    assert changes(make_agenda([job("a", stage("adapt", "a"), **other)], lambda key: False), [drawn]) == []
     matched = make_agenda([job("a", stage("adapt", "a"), **common, match_budget="images")], lambda key: False)
     assert changes(matched, [common]) == ["  1 of these runs because of match_budget: null -> images"]
 

@@ -14,9 +14,11 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "settings", "record", "interruption"),
+    ("tlfw", "identity", "errors", "secret", "settings", "judgement", "record", "interruption"),
     # values of arrays: NumPy too
     ("metric",),
+    # what was asked: records of commands, and a lock
+    ("ledger",),
     # the report: records and predictions only, and no torch
     (
         "report.digits",
@@ -54,6 +56,7 @@ FLOORS = (
     (
         "strict",
         "data.fingerprint",
+        "repetition",
         "data.images",
         "data.rows",
         "data.copies",
@@ -91,6 +94,7 @@ FLOORS = (
         "typed",
         "explain",
         "table",
+        "jobs",
         "agenda",
         "changes",
         "waves",

@@ -26,6 +26,15 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_a_record_of_before_a_field_was_there_is_read(tmp_path: Path) -> None:
+    path = RECORD.write(tmp_path)
+    facts = json.loads(path.read_text())
+    del facts["ended"]
+    path.write_text(json.dumps(facts))
+    assert Record.read(path) == RECORD
+    assert RECORD.ended is None
+
+
 def test_nan_is_no_number_of_a_record(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         dataclasses.replace(RECORD, metrics={"target/test/acc": float("nan")}).write(tmp_path)

@@ -11,6 +11,7 @@ import os
 import re
 import signal
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,9 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     }  # fmt: skip
     assert Record.read(folder) == record
     assert record.status == "done"
+    assert record.ended is not None
+    assert 0 <= (datetime.now(UTC) - datetime.fromisoformat(record.ended)).total_seconds() < 60
+    assert record.ended.endswith("Z")
     assert record.paradigm == {"data_mix": "m", "freeze_policy": "f"}
     assert [stage["name"] for stage in record.stages] == ["pretrain", "adapt"]
     assert record.certificate["holds"]
@@ -167,6 +171,18 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("tlfw.fold.train", lambda *_, **__: pytest.fail("trained"))
     monkeypatch.setattr("tlfw.run.examine", lambda *_, **__: pytest.fail("opened test images"))
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
+
+
+def test_a_run_of_an_option_in_a_folder_of_its_own_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = dataclasses.replace(JOB, choices={**JOB.choices, "freeze_policy": "mine/probe"})
+    first, _ = fold.run(experiment(tmp_path), mine)
+    (folder,) = (tmp_path / "outputs" / "runs").iterdir()
+    assert folder.name == f"m-mine.probe-b-s0-{first.run_id[:12]}"
+    assert first.paradigm["freeze_policy"] == "mine/probe"
+    monkeypatch.setattr("tlfw.fold.train", lambda *_, **__: pytest.fail("trained"))
+    assert fold.run(experiment(tmp_path), mine) == (first, True)
 
 
 @pytest.mark.parametrize("name", ["predictions.npz", "checkpoint.safetensors", "model.json"])

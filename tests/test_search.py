@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import safetensors.torch
+from hydra.errors import HydraException
 
+from tests.conftest import paint
 from tests.test_agenda import JOB, job, stage
+from tests.test_jobs import composed
 from tests.test_main import SMOKE
 from tests.test_waves import Returned
-from tests.tiny import FULL, experiment
+from tests.tiny import FULL, MIXES, experiment
 from tlfw import run as fold
+from tlfw.data import ImageFolder
 from tlfw.errors import ConfigError, Diverged, Pruned
+from tlfw.identity import _source, digest
 from tlfw.metric import METRICS, Metric
-from tlfw.search import MONITOR, Search, search
+from tlfw.search import JOURNAL, MONITOR, Search, search, study_name, trials_there
+from tlfw.seen import Memo
+from tlfw.sweep import deciding
 from tlfw.trial import Trial, open_journal
+from tlfw.zoo import TorchvisionBackbone
 
 SPACE = {"data_mix": "joint,pretrain_joint", "lr": "tag(log,interval(0.001,0.1))"}
 
@@ -54,11 +65,11 @@ class World:
     def score(self, rate: float) -> float:
         return 1 - abs(rate - 0.01) if self.metric.higher_is_better else abs(rate - 0.01)
 
-    def go(self, folder: Path, **changes: Any):
+    def go(self, folder: Path, deciding: object = None, **changes: Any):
         settings = Search(**{"trials": 9, "at_a_time": 2, "space": SPACE, **changes})
         return search(
-            settings, "s", folder, ["seed=3"], self.metric, checked=self.checked, stored=lambda key: False,
-            launch=self.launch, said=str,
+            settings, study_name(settings, "s", self.metric, deciding), folder, ["seed=3"], self.metric,
+            checked=self.checked, stored=lambda key: False, launch=self.launch, said=str,
         )  # fmt: skip
 
 
@@ -128,6 +139,205 @@ def test_a_trial_that_diverged_is_a_result(tmp_path: Path) -> None:
     assert best.pruned > 0
     assert again.go(tmp_path) == best
     assert again.jobs == []
+
+
+def test_trials_of_other_data_or_settings_do_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As many as were asked for are drawn anew, and one line says so; nothing is drawn anew where all is as it was."""
+    World().go(tmp_path, deciding={"images": "old"})
+    assert "other data or settings" not in capsys.readouterr().out
+    anew, again = World(), World()
+    anew.go(tmp_path, deciding={"images": "new"})
+    assert len(anew.jobs) == 9
+    line = "search: 9 earlier trials under this sweep's name were of other data or settings, and count for nothing here"
+    assert capsys.readouterr().out.splitlines()[0] == line
+    again.go(tmp_path, deciding={"images": "new"})
+    assert again.jobs == []
+    assert "other data or settings" not in capsys.readouterr().out
+    more = World()
+    more.go(tmp_path, deciding={"images": "new"}, trials=11)
+    assert len(more.jobs) == 2
+
+
+def test_a_study_is_named_by_the_space_and_by_all_that_decides_numbers() -> None:
+    def named(deciding: object = "d", **changes: Any) -> str:
+        return study_name(Search(**{"trials": 9, "at_a_time": 2, "space": SPACE, **changes}), "s", deciding)
+
+    assert named() == named(trials=20, at_a_time=1, seed=4)
+    others = [named("e"), named(space={"lr": "0.1,0.2"}), named(when={"data_mix=joint": {"n": "1,2"}})]
+    assert len({named(), *others}) == 4
+
+
+def test_every_option_that_can_be_drawn_is_looked_at_once() -> None:
+    settings = Search(
+        trials=1,
+        at_a_time=1,
+        space={"policy": "last,full", "lr": "interval(0,1)", "n": "range(1,4)", "seed": "range(0,1000)"},
+        when={"policy=last,full": {"mode": "a,b"}},
+    )
+    assert settings.options() == [
+        ["policy=last"], ["policy=full"], ["n=1"], ["n=2"], ["n=3"], ["seed=0"], ["seed=999"],
+        ["policy=last", "mode=a"], ["policy=last", "mode=b"],
+    ]  # fmt: skip
+
+
+def test_looking_for_trials_writes_nothing(tmp_path: Path) -> None:
+    assert trials_there(tmp_path, "s") == (0, 0)
+    assert list(tmp_path.iterdir()) == []
+    World().go(tmp_path)
+    before = (tmp_path / JOURNAL).read_bytes()
+    name = study_name(Search(trials=9, at_a_time=2, space=SPACE), "s", None)
+    assert trials_there(tmp_path, name) == (9, 0)
+    assert trials_there(tmp_path, "t") == (0, 9)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(JOURNAL, before)]
+
+
+def test_a_dry_run_of_a_search_says_what_it_would_do_and_writes_nothing(cli, tmp_path: Path) -> None:
+    given = ("-m", "+experiment=search", *SMOKE, "source.per_class=10", "hydra.sweeper.search.trials=4")
+    code, out, err = cli(*given, "hydra.sweeper.dry_run=true")
+    assert code == 0, err
+    assert "search: 4 trials, 4 at a time, of data_mix=pretrain_finetune,joint,pretrain_joint " in out
+    assert "; 0 are there. The best of them would be tested." in out
+    assert "steps in" not in out
+    assert list(tmp_path.rglob("*")) == []
+    code, _, err = cli(*given, "hydra.sweeper.dry_run=true", "target.rot=x")
+    assert code == 1
+    assert "target.rot: there is no such field" in err
+
+
+TINY = """# @package _global_
+defaults:
+  - folder
+  - override /data@source: none
+  - override /data_mix: target_only
+  - override /freeze_policy: full
+  - override /trainer: smoke
+  - override /tracking: disabled
+  - _self_
+name: tiny
+image_size: 32
+threads: 1
+target: {root: images, train_per_class: null, augmentation: none}
+pretrain: {budget: {amount: 0}}
+adapt: {budget: {amount: 96}, batch_size: 8}
+validations: 1
+hydra:
+  mode: MULTIRUN
+  sweeper:
+    report: false
+    search:
+      trials: 2
+      at_a_time: 1
+      space: {freeze_policy: "full,mine", freeze_policy.lr_head: "interval(0.01,0.1)"}
+"""
+MINE = "_target_: tlfw.freeze.LastBlocks\nn: 0\nlr_head: 0.1\nlr_backbone: null\nbatch_norm: eval\n"
+
+
+@pytest.mark.slow
+def test_a_search_begins_anew_where_images_or_the_experiments_file_changed(cli, folder, tmp_path: Path) -> None:
+    """The same command each time, or the file of an option that is drawn. A folder that was only moved is the same
+    data, and other test images are nothing. What is tested on others is refused before the first trial."""
+    file, policy = tmp_path / "own" / "experiment" / "tiny.yaml", tmp_path / "own" / "freeze_policy" / "mine.yaml"
+    for each, text in ((file, TINY), (policy, MINE)):
+        each.parent.mkdir(parents=True)
+        each.write_text(text)
+    folder("images", train=8)
+    changed = False
+
+    def drawn(*more: str) -> int:
+        code, out, err = cli("--config-dir", "own", "+experiment=tiny", *more)
+        assert code == 0, out + err
+        trials = sum(line.startswith("trial ") for line in out.splitlines())
+        assert ("other data or settings" in out) == (changed and trials > 0)
+        return trials
+
+    assert (drawn(), drawn()) == (2, 0)
+    shutil.move(tmp_path / "images", tmp_path / "moved")
+    changed = True
+    folder("images", train=8, first=5000)
+    assert (drawn(), drawn()) == (2, 0)
+    assert drawn("target.root=moved") == 0
+    assert drawn("outputs=elsewhere", "hydra.sweep.dir=outputs/sweeps/tiny") == 0
+    paint(0, 77).save(tmp_path / "images" / "test" / "class0" / "0.png")
+    assert drawn() == 0
+    file.write_text(TINY.replace("amount: 96", "amount: 64"))
+    assert drawn() == 2
+    file.write_text(TINY.replace("override /freeze_policy: full", "override /backbone: squeezenet1_1"))
+    assert drawn() == 2
+    file.write_text(TINY)
+    assert drawn() == 0
+    policy.write_text(MINE.replace("n: 0", "n: 1").replace("null", "0.01"))
+    assert drawn() == 2
+    code, out, err = cli(
+        *("--config-dir", "own", "+experiment=tiny", "target.root=moved", "adapt.batch_size=4"),
+        "hydra.sweeper.report=true",
+    )
+    assert code == 1
+    assert "name: under tiny runs were asked for that are tested on other images: they differ in target.root." in err
+    assert "trial " not in out
+
+
+PARTS = """from torch.optim.lr_scheduler import LambdaLR
+
+
+def flat(optimizer, steps, *, warmup):
+    return LambdaLR(optimizer, lambda step: 1.0)
+"""
+
+
+def test_what_decides_trials_is_in_the_options_that_they_draw_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The options' files, the code behind them, and weights."""
+    (tmp_path / "freeze_policy").mkdir()
+    policy, code, weights = (tmp_path / name for name in ("freeze_policy/mine.yaml", "mine_17.py", "w.safetensors"))
+    policy.write_text(MINE)
+    code.write_text(PARTS)
+    monkeypatch.syspath_prepend(tmp_path)
+    whole = TorchvisionBackbone(name="shufflenet_v2_x0_5").build(10, 32, seed=1)
+    tensors = {name: tensor.contiguous() for name, tensor in whole.state_dict().items()}
+    safetensors.torch.save_file(tensors, weights)
+    fixed = [
+        f"hydra.searchpath=[file://{tmp_path}]", "image_size=32", "backbone=shufflenet_v2_x0_5", "tracking=disabled",
+        "source.per_class=5", "target.train_per_class=10", f"outputs={tmp_path}", "schedule=constant", "trainer=cpu",
+    ]  # fmt: skip
+    options = [["freeze_policy=mine"], [f"backbone.weights={weights}"], ["schedule._target_=mine_17.flat"]]
+
+    def decide(*more: str) -> str:
+        _source.cache_clear()
+        sys.modules.pop("mine_17", None)
+        return digest(deciding([[*fixed, *more, *each] for each in [[], *options]], composed, Memo()))
+
+    first = decide()
+    assert decide("workers=3", f"store.dir={tmp_path / 'x'}", "checkpoint_seconds=1", "++repeat.count=2") == first
+    assert decide("adapt.batch_size=32") != first
+    assert decide("data_mix=target_only", "source.per_class=6") != decide("data_mix=target_only")  # others may need it
+    policy.write_text(policy.read_text().replace("0.1", "0.2"))
+    second = decide()
+    code.write_text(PARTS + "# changed\n")
+    third = decide()
+    safetensors.torch.save_file({name: tensor + 1 for name, tensor in tensors.items()}, weights)
+    assert len({first, second, third, decide()}) == 4
+
+
+def test_images_of_a_set_that_only_some_trials_learn_from_decide_too(tmp_path: Path, folder: Any) -> None:
+    """Also where they cannot be had, which is known when such a trial is planned."""
+    made = experiment(tmp_path, data_mix=MIXES["target_only"], source=ImageFolder(root=str(folder("general"))))
+    before = digest(made.basis(Memo()))
+    paint(0, 5).save(tmp_path / "general" / "test" / "class0" / "0.png")
+    assert digest(made.basis(Memo())) == before
+    for file in (tmp_path / "general" / "train" / "class1").iterdir():
+        paint(1, 900 + int(file.stem)).save(file)
+    assert digest(made.basis(Memo())) != before
+    shutil.rmtree(tmp_path / "general")
+    assert made.basis(Memo())
+
+
+def test_where_nothing_can_be_a_trial_that_is_said(tmp_path: Path) -> None:
+    wrong = [f"outputs={tmp_path}", "tracking=disabled", "freeze_policy.lr_head=-1"]
+    with pytest.raises(HydraException):
+        deciding([wrong, [*wrong, "seed=1"]], composed, Memo())
+    right = ["freeze_policy.lr_head=0.1", "target.train_per_class=10", "source.per_class=5", "trainer=cpu"]
+    assert deciding([wrong, [*wrong, *right]], composed, Memo())
 
 
 def test_conditions_and_what_cannot_be_drawn() -> None:

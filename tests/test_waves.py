@@ -20,6 +20,7 @@ from tests.test_main import SMOKE
 from tests.test_record import RECORD
 from tlfw.agenda import Key, Step, make_agenda
 from tlfw.errors import Diverged, TrainingFailed
+from tlfw.ledger import read
 from tlfw.metric import METRICS
 from tlfw.record import Record
 from tlfw.store import Store
@@ -99,6 +100,17 @@ def test_equal_runs_and_finished_ones_have_a_row_each() -> None:
     agenda = make_agenda(grid, lambda key: False)
     found = rows(agenda, {"b": RECORD}, conduct(agenda, lambda *_: [Returned((RECORD, False))], str, print))
     assert [(outcome, there) for _, outcome, there in found] == [(RECORD, False), (RECORD, True), (RECORD, True)]
+
+
+def test_a_row_has_the_names_that_were_asked_for_here() -> None:
+    names = {"data_mix": "mine", "freeze_policy": "probe/wide", "backbone": "small"}
+    grid = [job("a", stage("adapt", "a")), dataclasses.replace(job("a", stage("adapt", "a")), names=names)]
+    found = rows(make_agenda(grid, lambda key: False), {}, {0: (RECORD, False)})
+    called = [(outcome.paradigm, outcome.backbone) for _, outcome, _ in found if isinstance(outcome, Record)]
+    assert called == [
+        (RECORD.paradigm, RECORD.backbone),
+        ({"data_mix": "mine", "freeze_policy": "probe/wide"}, "small"),
+    ]
 
 
 def test_what_was_made_before_the_runs_is_said_with_its_time(tmp_path: Path) -> None:
@@ -224,17 +236,14 @@ def test_a_launcher_that_loses_its_jobs_is_one_message(cli, monkeypatch: pytest.
     assert "Traceback" not in err
 
 
-def test_a_dry_run_says_what_there_is_to_do_and_trains_nothing(cli, tmp_path: Path) -> None:
+def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(cli, tmp_path: Path) -> None:
     given = ("-m", *SMOKE, "source.per_class=10", "freeze_policy=last_layer,last_layers,full")
     code, out, err = cli(*given, "hydra.sweeper.dry_run=true")
     assert code == 0, err
     assert "plan: 3 runs, 0 done, 3 to do\n  4 stages to train (6 if every run were alone)" in out
     assert "wave 1: 1 x pretrain\n" in out
     assert "steps in" not in out
-    assert not (tmp_path / "outputs" / "runs").exists()
-    plan = json.loads((tmp_path / "outputs" / "sweeps" / "run" / "plan.json").read_text())
-    assert [wave[0]["until"] for wave in plan["waves"]] == ["pretrain", None]
-    assert len(plan["runs"]) == 3
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.mark.slow
@@ -305,3 +314,8 @@ def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Pat
     assert len(serial) == 4
     assert numbers(tmp_path / "both") == serial
     assert numbers(tmp_path / "parallel") == serial
+    for place, commands in (("serial", 1), ("both", 2), ("parallel", 3)):  # all are remembered, also what was stopped
+        plan = read(tmp_path / place / "sweeps" / "run")
+        assert plan is not None
+        assert [run["asked"] for run in plan["runs"]] == [list(range(commands))] * 4
+        assert {run["run_id"] for run in plan["runs"]} == set(serial)

@@ -10,10 +10,10 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -25,10 +25,15 @@ from tlfw import CONF, table
 from tlfw.errors import ConfigError, Diverged, Pruned
 from tlfw.explain import explain
 from tlfw.interruption import Interrupted, heeded, heeded_by_helper
+from tlfw.judgement import check_compared
 from tlfw.metric import metric_of
 from tlfw.record import Record
+from tlfw.settings import flat
 from tlfw.sweep import Refused, SomeFailed, known_fields
 from tlfw.typed import as_hydra_takes_it
+
+if TYPE_CHECKING:
+    from tlfw.experiment import Experiment
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -70,12 +75,13 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
     Returns:
         The record, and whether it was there before and nothing was done; else what validation said.
     """
-    from tlfw.experiment import Experiment
     from tlfw.run import Job, prepare
     from tlfw.run import run as fold
 
     _quiet()  # also where a launcher started this process
     experiment: Experiment = hydra.utils.instantiate(config)
+    if sweep is None:
+        _check_single(experiment, config)
     job = Job(
         choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
         config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
@@ -89,8 +95,9 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
 
 def alone(config: DictConfig, folder: Path) -> None:
     """A single run, with the table of its one row."""
-    print(f"store: {config.store.dir}", flush=True)
     try:
+        _check_heard(HydraConfig.get().overrides.hydra)
+        print(f"store: {config.store.dir}", flush=True)
         found = run(config, folder, sweep=None)
     except (ConfigError, hydra.errors.InstantiationException, OmegaConfBaseException):
         _forget(folder)
@@ -102,10 +109,29 @@ def alone(config: DictConfig, folder: Path) -> None:
         _forget(folder)
         raise Diverged(f"{record.error} (of an earlier try, which force=true repeats)")
     table.show([((), record, untouched)], [metric_of(config.metric)])
-    place = next((Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"))
-    print(f"record: {place}", flush=True)
+    for place in (Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"):
+        print(f"record: {place}", flush=True)
     if untouched:
         _forget(folder)
+
+
+def _check_heard(overrides: Sequence[str]) -> None:
+    """What is said to a sweep has no effect on a single run, which would train all the same."""
+    for word in overrides:
+        field = word.partition("=")[0].lstrip("+~")
+        if field.startswith(("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")):
+            raise ConfigError(field, "it is of a sweep, and a single run is none, so it would not be heard.", "Add -m.")
+
+
+def _check_single(experiment: Experiment, config: DictConfig) -> None:
+    """One run is neither several repetitions nor several folds."""
+    if experiment.repeat.count > 1:
+        raise ConfigError("repeat", f"a single run cannot be {experiment.repeat.total}.", "Add -m.")
+    if experiment.folds is not None and experiment.fold is None:
+        raise ConfigError(
+            "folds", f"a single run is tested on one of the {experiment.folds}.", "Add -m, or say which with fold=0."
+        )
+    check_compared(experiment.compare, flat(OmegaConf.to_container(config)))
 
 
 def _forget(folder: Path) -> None:

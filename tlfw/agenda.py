@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from tlfw.ledger import NAMES
+
 if TYPE_CHECKING:
     from tlfw.plan import Plan
 
 Key = tuple[str, str]
 """Where the store has it: kind, key."""
-
-SCHEMA = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Candidate:
         steps: what it needs, in the order in which it needs them.
         settings: the whole config, flat: a field's full name -> value.
         done: whether its record is there, so that nothing is left to do.
+        names: group of `NAMES` -> the option that was chosen here; an equal run may have been made under another one.
+        tested_on: a name for the content of the images that it will be tested on.
     """
 
     overrides: tuple[str, ...]
@@ -53,6 +55,8 @@ class Candidate:
     steps: tuple[Step, ...]
     settings: Mapping[str, Any]
     done: bool
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    tested_on: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,14 +131,18 @@ class Agenda:
                     found[step.keys] = step.images * pace
         return sum(found.values()) + beside
 
-    def text(self, speeds: Speeds) -> str:
-        """For people: what there is to do, and what sharing saves."""
+    def text(self, speeds: Speeds, made_of: str = "") -> str:
+        """For people: what there is to do, and what sharing saves.
+
+        Args:
+            made_of: which cells and repetitions the runs are; empty: nothing is said of that.
+        """
         done = sum(c.done for job, c in enumerate(self.candidates) if job not in self.same_as)
         (alone, shared), (images_alone, images) = self.trainings(), self.images()
         asked = len(self.candidates)
         lines = [
-            f"plan: {asked} run{'s' * (asked != 1)}, {done} done, {len(self.missing)} to do"
-            + (f", {len(self.same_as)} equal to another" if self.same_as else "")
+            f"plan: {asked} run{'s' * (asked != 1)}{f' ({made_of})' * bool(made_of)}, {done} done, "
+            f"{len(self.missing)} to do" + (f", {len(self.same_as)} equal to another" if self.same_as else "")
         ]
         if self.missing:
             seconds = self.seconds(speeds)
@@ -154,10 +162,9 @@ class Agenda:
         return "\n".join(lines)
 
     def facts(self, sweep: str, speeds: Speeds) -> dict[str, Any]:
-        """The same for programs, and all of it: `plan.json`."""
+        """The same for programs, and all of it: what `tlfw.ledger` adds to `plan.json`."""
         (alone, shared), (images_alone, images) = self.trainings(), self.images()
         return {
-            "schema": SCHEMA,
             "sweep": sweep,
             "stages": {"alone": alone, "shared": shared},
             "images": {"alone": images_alone, "shared": images},
@@ -166,6 +173,8 @@ class Agenda:
                 {
                     "overrides": list(candidate.overrides),
                     "run_id": candidate.run_id,
+                    **{group: candidate.names.get(group) for group in NAMES},
+                    "tested_on": candidate.tested_on,
                     "done": candidate.done,
                     "same_as": self.same_as.get(job),
                     "missing": [step.until for step in self.missing.get(job, ())],

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tlfw.agenda import Agenda
-from tlfw.settings import UNKEYED, Settings
+from tlfw.settings import REPETITION, UNKEYED, Settings
 
 MOST = 3
 """A run that differs in more fields is another one, and no changed one."""
@@ -27,8 +27,8 @@ def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
 
 
 def _cell(settings: Settings) -> tuple[Any, ...]:
-    fields = ("backbone.name", "seed", "data_mix.order", "freeze_policy._target_", "freeze_policy.n")
-    return tuple(str(settings.get(field)) for field in fields)
+    fields = ("backbone.name", "data_mix.order", "freeze_policy._target_", "freeze_policy.n")
+    return tuple(str(settings.get(field)) for field in (*fields, *REPETITION))
 
 
 def _difference(ours: Settings, earlier: Sequence[Settings]) -> str:

@@ -17,11 +17,14 @@ from tlfw.data import DataSet
 from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
+from tlfw.judgement import share
 from tlfw.match import Match, Measure
 from tlfw.metric import Metric, metric_of
 from tlfw.mix import BudgetText, DataMix, Seed, Set, Stage
+from tlfw.numerics import numerics_of
 from tlfw.plan import Plan, make_plan
-from tlfw.seen import Memo
+from tlfw.repetition import Repeat
+from tlfw.seen import Memo, look
 from tlfw.store import Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
@@ -86,6 +89,11 @@ class Experiment:
         copies: what is done where an image that judges the model is in a part that was given for learning too:
             `refuse` it; `leave_out` all such images of what is learnt from, never of the test; `accept` them.
         validations: how often a stage is validated, evenly spread, the last time at its end.
+        repeat: how often a sweep asks the same again, with another seed and draw of labelled images.
+        folds: in how many parts the images are tested on in turn; null: the set's own test images are.
+        fold: which of these parts a run is tested on, counted from 0.
+        margin: the smallest difference of the metric that matters (1% is 0.01); null: none is too small.
+        compare: fields whose values make rows of their own in a report.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
         checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
@@ -114,8 +122,11 @@ class Experiment:
     select: Literal["last", "best_val"]
     metric: Annotated[InstanceOf[Metric], BeforeValidator(metric_of)]
     match_budget: Measure | None
+    repeat: Annotated[Repeat, BeforeValidator(Repeat.of)]
     folds: int | None
     fold: int | None
+    margin: Annotated[float | None, BeforeValidator(share)]
+    compare: list[str]
     copies: Copies
     validations: int = Field(ge=1)
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
@@ -192,6 +203,30 @@ class Experiment:
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut
         return plan
+
+    def basis(self, memo: Memo) -> list[Any]:
+        """What decides numbers besides settings: code, first weights, images that are learnt from, device, versions.
+
+        Of both data sets, also where this experiment trains on one alone; null for one whose images cannot be had.
+
+        Raises:
+            ConfigError: the backbone's weights are not there, or the trainer cannot be made.
+        """
+
+        def content(name: str, data_set: DataSet) -> Any:
+            try:
+                found = look(self.backbone, {name: data_set}, self.copies, self.shelf.root / "manifests", memo)
+                parts = found.content[name]
+            except ConfigError:
+                return None
+            return [parts["train"], parts["val"]]
+
+        return [
+            self.backbone.identity(),
+            *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
+            *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
+            memo.get(lambda: numerics_of(self.trainer, self.threads), "numerics", self.trainer, self.threads).tag,
+        ]
 
 
 TRIAL_STEPS = 20

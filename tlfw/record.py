@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
 import os
 import tempfile
@@ -58,6 +59,7 @@ class Record:
         remarks: what was said of the data at the start: what was left out, near copies, unequal classes.
         near_copies: names `near_copies/NAME.json` beside the folder of all runs, the test images that look nearly like
             one that may be learnt from; None: there are none.
+        ended: when, in UTC, to the second: `2026-11-27T16:07:00Z`; None in records of before that was written down.
     """
 
     run_id: str
@@ -112,6 +114,11 @@ class Record:
             return cls(**facts)
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(f"{path} is not a record that this tlfw can read: {problem}") from problem
+
+
+def now() -> str:
+    """This moment in UTC, ISO 8601 to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from tlfw.loaded import FILE as BLUEPRINT
 from tlfw.loaded import leave
 from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
-from tlfw.record import FINISHED, Record, Status, replacing
+from tlfw.record import FINISHED, Record, Status, now, replacing
 from tlfw.secret import masked
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
@@ -119,7 +119,7 @@ class _Run:
         self.job = dataclasses.replace(job, config=masked(job.config))
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
         self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
-        self.name = "-".join([*kinds, f"s{experiment.seed}"])
+        self.name = "-".join([*kinds, f"s{experiment.seed}"]).replace("/", ".")  # of options in folders of their own
         self.folder = self.runs / f"{self.name}-{plan.key[:12]}"
         self.metrics: dict[str, float | None] = {}
         self.evaluation_seconds = 0.0
@@ -249,6 +249,7 @@ class _Run:
             fold=experiment.target.fold,
             remarks=list(plan.remarks),
             near_copies=plan.data.near.digest if plan.data.near else None,
+            ended=now(),
         )
 
     def publish(self, record: Record) -> None:

@@ -61,6 +61,35 @@ class Search:
                 drawn |= {name: _draw(trial, name, text) for name, text in space.items()}
         return [f"{field}={value}" for field, value in drawn.items()]
 
+    def options(self) -> list[list[str]]:
+        """Lists of overrides in which each option that a trial can draw is once, with what it is drawn under.
+
+        Of an interval there are none: its bounds say all that there is.
+        """
+        found = [[f"{field}={value}"] for field, text in self.space.items() for value in _options(field, text)]
+        for condition, space in self.when.items():
+            field, _, values = condition.partition("=")
+            under = f"{field}={values.partition(',')[0]}"
+            found += [[under, f"{name}={value}"] for name, text in space.items() for value in _options(name, text)]
+        return found
+
+    def __str__(self) -> str:
+        spaces = [" ".join(f"{field}={text}" for field, text in self.space.items())]
+        spaces += [f"{' '.join(f'{f}={t}' for f, t in space.items())} where {c}" for c, space in self.when.items()]
+        return f"{self.trials} trials, {self.at_a_time} at a time, of {'; '.join(spaces)}"
+
+
+MOST_OPTIONS = 50
+"""Of a range of numbers that has more, the two ends stand for all."""
+
+
+def _options(field: str, text: str) -> list[Any]:
+    value = OverridesParser.create().parse_override(f"{field}={text}").value()
+    if isinstance(value, RangeSweep) and value.start is not None and value.stop is not None:
+        every = range(int(value.start), int(value.stop))
+        return list(every) if len(every) <= MOST_OPTIONS else [every[0], every[-1]]
+    return [str(each) for each in value.list] if isinstance(value, ChoiceSweep) else []
+
 
 def _draw(trial: Any, field: str, text: str) -> Any:
     value = OverridesParser.create().parse_override(f"{field}={text}").value()
@@ -94,6 +123,34 @@ class Best:
         )
 
 
+JOURNAL = "search.journal"
+
+
+def study_name(settings: Search, name: str, metric: Metric, deciding: object) -> str:
+    """What a search's trials are kept under: all that decides which there can be and what their numbers are.
+
+    Args:
+        name: the sweep's.
+        metric: by which trials are compared.
+        deciding: the numbers of any trial: settings, code, first weights, images, versions.
+    """
+    return f"{name}-{digest([settings.space, settings.when, metric.name, deciding])[:12]}"
+
+
+def trials_there(folder: Path, name: str) -> tuple[int, int]:
+    """How many trials of a study have ended, and how many other trials the folder's journal has. Writes nothing."""
+    if not (folder / JOURNAL).is_file():
+        return 0, 0
+    optuna = import_optuna()
+    storage = open_journal(str((folder / JOURNAL).absolute()))
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    ended = {
+        each: len(optuna.load_study(study_name=each, storage=storage).get_trials(states=states))
+        for each in optuna.get_all_study_names(storage)
+    }
+    return ended.pop(name, 0), sum(ended.values())
+
+
 def search(
     settings: Search,
     name: str,
@@ -109,7 +166,7 @@ def search(
     """Draw, launch in waves, and learn from what validation says, until there are enough trials.
 
     Args:
-        name: of the search; the same one, of the same space and with the same overrides, goes on where it was.
+        name: of its study, see `study_name`; the same one goes on where it was.
         folder: the sweep's, for its journal.
         fixed: overrides of all trials.
         metric: by which trials are compared.
@@ -121,8 +178,14 @@ def search(
     if "metric" in {*settings.space, *(field for space in settings.when.values() for field in space)}:
         raise ConfigError("hydra.sweeper.search", "metric is what trials are compared by.", "Take it out of the space.")
     optuna = import_optuna()
-    journal = str((folder / "search.journal").absolute())
-    name = f"{name}-{digest([list(fixed), settings.space, settings.when, metric.name])[:12]}"
+    there, others = trials_there(folder, name)
+    if others and not there:
+        print(
+            f"search: {others} earlier trials under this sweep's name were of other data or settings, and count for "
+            "nothing here",
+            flush=True,
+        )
+    journal = str((folder / JOURNAL).absolute())
     study = optuna.create_study(
         study_name=name,
         storage=open_journal(journal),

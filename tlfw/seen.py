@@ -67,6 +67,11 @@ class SeenData:
     near: NearCopies | None
 
     @property
+    def tested_on(self) -> str:
+        """A name for the content of the test images, by which runs that can be compared are known."""
+        return self.content["target"]["test"]
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Data set -> its training images."""
         return {name: len(division.train) for name, division in self.divisions.items()}

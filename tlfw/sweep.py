@@ -1,18 +1,15 @@
-"""Which runs a multirun is made of, and whether all of them can work."""
+"""Whether all jobs of a multirun can work, and can be compared, before the first one trains."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import gc
-import itertools
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -22,91 +19,37 @@ from tlfw import CONF
 from tlfw.agenda import Candidate, steps_of
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
+from tlfw.identity import canonical
+from tlfw.jobs import Compose, Repeated, check_agreed
+from tlfw.judgement import check_compared
+from tlfw.ledger import NAMES
 from tlfw.record import FINISHED, Record, Status
-from tlfw.settings import flat
+from tlfw.settings import UNKEYED, Settings, flat
 from tlfw.typed import group_choices
 
 if TYPE_CHECKING:
     from tlfw.search import Search
+    from tlfw.seen import Memo
 
 
-def jobs(
-    params: Mapping[str, object],
-    also: Sequence[Sequence[str]],
-    arguments: Sequence[str],
-    loader: ConfigLoader | None = None,
-) -> list[list[str]]:
-    """The overrides of every job of a sweep, in order.
-
-    First the product of all that is swept, by `params` or by `arguments` (the command line wins),
-    then for each list in `also` the product of all that is swept and that the list does not
-    set itself. So a control is added once, and once for each seed where seeds are swept.
-
-    Args:
-        loader: knows the options of groups, which `glob(*)` asks for.
-
-    Raises:
-        ConfigError: something is swept that cannot be.
-    """
-    parser = OverridesParser.create(config_loader=loader)
-    chosen: dict[str, list[str]] = {}
-    for override in parser.parse_overrides([f"{key}={value}" for key, value in params.items()] + list(arguments)):
-        chosen.pop(override.get_key_element().lstrip("+"), None)
-        chosen[override.get_key_element().lstrip("+")] = _values(override)
-    found = _product(chosen.values())
-    for extra in also:
-        own = parser.parse_overrides(list(extra))
-        named = {override.get_key_element().lstrip("+") for override in own}
-        rest = [values for key, values in chosen.items() if key not in named]
-        found += _product([*rest, *(_values(override) for override in own)])
-    return [list(job) for job in dict.fromkeys(map(tuple, found))]
-
-
-def _values(override: Override) -> list[str]:
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return (
-            [f"{key}={override.get_value_element_as_str()}"] if not override.is_delete() else [str(override.input_line)]
-        )
-    if not override.is_discrete_sweep():
-        raise ConfigError(key, f"{override.input_line} is no list of values.", "Use a,b,c or range(…).")
-    if key.split("/")[0] == "hydra" or key.startswith("hydra."):
-        raise ConfigError(key, "Hydra chooses it before it makes jobs, so it cannot be swept.", "Set it to one value.")
-    values = [f"{key}={value}" for value in override.sweep_string_iterator()]
-    if not values:
-        raise ConfigError(key, f"nothing matches {override.input_line}.", "Use a,b,c, or glob(*) of a group.")
-    return values
-
-
-def _product(lists: Iterable[list[str]]) -> list[list[str]]:
-    return [list(combination) for combination in itertools.product(*lists)]
-
-
-def with_threads(found: Sequence[list[str]], config: DictConfig) -> list[list[str]]:
-    """The jobs, with the cores divided among as many as the launcher runs at a time on this machine.
-
-    Torch's threads are part of a run's key, so that they have to be known before it is planned.
-    """
-    at_a_time = config.hydra.launcher.get("n_jobs", 1)  # joblib's
-    cores = os.cpu_count() or 1
-    at_a_time = max(1, cores + 1 + at_a_time) if at_a_time < 0 else at_a_time
-    if at_a_time == 1 or config.threads is not None:
-        return list(found)
-    return [[*job, f"threads={max(1, cores // at_a_time)}"] for job in found]
-
-
-def search_settings(given: Any, found: Sequence[list[str]]) -> Search:
+def search_settings(given: Any, found: Repeated) -> Search:
     """The settings of a search.
 
     Raises:
-        ConfigError: they are wrong, or something is swept besides.
+        ConfigError: they are wrong, or something is swept or repeated besides.
     """
     from tlfw.search import Search
 
-    if len(found) > 1:
+    if found.times is not None:
+        raise ConfigError(
+            "repeat",
+            "a search tests one run, the one that validated best.",
+            "Leave it out, and repeat what the search finds: it says the overrides.",
+        )
+    if len(found.overrides) > 1:
         raise ConfigError(
             "hydra.sweeper.search",
-            f"{len(found)} jobs are asked for besides.",
+            f"{len(found.overrides)} jobs are asked for besides.",
             "Put what is to be varied into its space.",
         )
     try:
@@ -127,45 +70,67 @@ class SomeFailed(Exception):
     """A sweep that ended, but not every run of it well; the table says which."""
 
 
-def checked(
-    found: Sequence[Sequence[str]], compose: Callable[[Sequence[str]], DictConfig], sweep: DictConfig
-) -> tuple[list[Candidate], dict[str, Record]]:
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """Jobs that can work.
+
+    Attributes:
+        candidates: the jobs.
+        done: run id -> record of those that are done already.
+        judged: by what they are, as `tlfw.ledger.Ask` has it: `compare`, `metric`, `margin`.
+    """
+
+    candidates: list[Candidate]
+    done: dict[str, Record]
+    judged: dict[str, Any]
+
+
+def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig, memo: Memo) -> Checked:
     """Compose, instantiate and plan every job, each once.
 
     Args:
-        compose: a job's whole config from its overrides.
         sweep: the multirun's own config.
-
-    Returns:
-        The jobs, and run id -> record of those that are done already, or have diverged.
+        memo: what is known of data and weights already.
 
     Raises:
         Refused: some of them cannot work.
+        ConfigError: `compare` names what no job has.
     """
     from hydra.utils import instantiate
 
     from tlfw.run import find_record
-    from tlfw.seen import Memo
 
     errors: dict[str, list[str]] = {}
-    memo = Memo()
     candidates: list[Candidate] = []
     done: dict[str, Record] = {}
+    first: DictConfig | None = None
+    fields: set[str] = set()
+    judged: dict[str, Any] = {}
     with _imports_at_rest():
         for job in found:
             config = None
             try:
                 config = compose(job)
                 _check_untouched(config, sweep)
-                with open_dict(config):
-                    del config["hydra"]
-                experiment = instantiate(config)
+                check_agreed(config, first := first or config)
+                names = _names(config)
+                experiment = instantiate(_own(config))
                 plan = experiment.plan(memo)
                 record = find_record(experiment.runs, plan.key)
                 there = record is not None and record.status in FINISHED and not experiment.force
                 if there and record is not None:
                     done[plan.key] = record
-                candidates.append(Candidate(tuple(job), plan.key, steps_of(plan), _settings(config), there))
+                settings = _settings(config)
+                candidates.append(
+                    Candidate(tuple(job), plan.key, steps_of(plan), settings, there, names, plan.data.tested_on)
+                )
+                if experiment.compare:
+                    fields.update(flat(OmegaConf.to_container(config)))
+                judged = judged or {
+                    "compare": experiment.compare,
+                    "metric": config.get("metric", "accuracy"),
+                    "margin": experiment.margin,
+                }
             except Exception as problem:
                 message = explain(problem, functools.partial(known_fields, tuple(job)), config)
                 if message is None:
@@ -178,7 +143,143 @@ def checked(
             lines += ["", message, *(f"  in {job or 'the job'}" for job in jobs_[:3])]
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
-    return candidates, done
+    check_compared(judged["compare"], fields)
+    return Checked(candidates, done, judged)
+
+
+def compared(
+    candidates: Sequence[Candidate], earlier: Mapping[str, Any] | None, name: str, *, reported: bool
+) -> frozenset[str]:
+    """See that a sweep's report can compare all of it, and find what was asked for before and cannot be compared.
+
+    Args:
+        earlier: what `tlfw.ledger.read` says of the sweep's folder.
+        name: the sweep's.
+        reported: whether there is to be a report; if not, nothing is refused.
+
+    Returns:
+        Ids of earlier runs, which were tested on images that have changed since.
+
+    Raises:
+        ConfigError: not all are tested on the same images.
+    """
+    try:
+        check_comparable(candidates)
+        return outdated(candidates, earlier, name)
+    except ConfigError:
+        if reported:
+            raise
+        return frozenset()
+
+
+def check_comparable(candidates: Iterable[Candidate]) -> None:
+    """See that all are tested on the same images. Of folds, which have images of their own, each is one comparison.
+
+    Raises:
+        ConfigError: they are not; says which fields of the target differ.
+    """
+    sets: defaultdict[str, defaultdict[str, list[Settings]]] = defaultdict(lambda: defaultdict(list))
+    for candidate in candidates:
+        sets[_fold(candidate.settings)][str(candidate.tested_on)].append(candidate.settings)
+    for tested in sets.values():
+        if len(tested) > 1:
+            raise ConfigError(
+                _telling(list(tested.values())) or "target",
+                f"these runs would be tested on {len(tested)} different sets of images, which cannot be compared.",
+                "Make a sweep of each, under a name=… of its own; or set hydra.sweeper.report=false to have no report.",
+            )
+
+
+def outdated(candidates: Iterable[Candidate], earlier: Mapping[str, Any] | None, name: str) -> frozenset[str]:
+    """Which runs that were asked for before were tested on images that are not there as they were.
+
+    Args:
+        earlier: what `tlfw.ledger.read` says.
+        name: the sweep's.
+
+    Returns:
+        Their ids.
+
+    Raises:
+        ConfigError: some are tested on other images because they were asked for with others.
+    """
+    ours: defaultdict[str, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        ours[_fold(candidate.settings)].append(candidate)
+    found = set()
+    for run in earlier["runs"] if earlier else ():
+        settings = run.get("settings", {})
+        now = ours[_fold(settings)]
+        if not now or run.get("tested_on") in (None, *(each.tested_on for each in now)):
+            continue
+        if fields := _telling([[each.settings for each in now], [settings]]):
+            raise ConfigError(
+                "name",
+                f"under {name} runs were asked for that are tested on other images: they differ in {fields}.",
+                "Give this sweep another name=…; or set hydra.sweeper.report=false to have no report.",
+            )
+        found.add(run["run_id"])
+    return frozenset(found)
+
+
+def _fold(settings: Settings) -> str:
+    return str(settings.get("fold"))
+
+
+def _telling(groups: Sequence[Sequence[Settings]]) -> str:
+    """The target's fields that have no value in common between groups, the first three."""
+    names = sorted({name for group in groups for each in group for name in each if name.startswith("target.")})
+    values = {name: [{str(each.get(name)) for each in group} for group in groups] for name in names}
+    told = [name for name, each in values.items() if len(set().union(*each)) == sum(map(len, each))]
+    return "data@target" if "target._target_" in told else ", ".join(told[:3])
+
+
+NOT_OF_TRIALS = (
+    *(*UNKEYED, "checkpoint_seconds"),
+    *(f"{name}.{field}" for name in ("source", "target") for field in ("root", "download")),  # content is
+)
+"""Fields, or what they begin with, that decide no number of a trial."""
+
+
+def deciding(found: Iterable[Sequence[str]], compose: Compose, memo: Memo) -> list[Any]:
+    """All that decides the numbers of trials of a search: of each of these jobs its settings, and what they stand for.
+
+    Args:
+        found: jobs that together have every option that a trial can have. Not each has to work by itself.
+
+    Raises:
+        ConfigError, HydraException, OmegaConfBaseException: none of them does.
+    """
+    from hydra.utils import instantiate
+
+    settings: list[dict[str, Any]] = []
+    basis: list[Any] = []
+    problems: list[Exception] = []
+    with _imports_at_rest():
+        for job in found:
+            try:
+                config = _own(compose(job))
+                values = flat(OmegaConf.to_container(config, resolve=True))
+                settings.append({name: value for name, value in values.items() if not name.startswith(NOT_OF_TRIALS)})
+                basis.append(canonical(instantiate(config).basis(memo)))
+            except (ConfigError, HydraException, OmegaConfBaseException, TypeError) as problem:
+                problems.append(problem)  # of a job that is only a part of what a trial is; or the first trial says it
+    if not basis:
+        raise problems[0]
+    return [settings, basis]
+
+
+def _own(config: DictConfig) -> DictConfig:
+    """The config without Hydra's."""
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+def _names(config: DictConfig) -> dict[str, str]:
+    """By whose options a run is called."""
+    choices = config.hydra.runtime.choices
+    return {group: str(choices.get(group, "custom")) for group in NAMES}
 
 
 @contextlib.contextmanager
@@ -251,8 +352,6 @@ def leave(config: DictConfig, sweep: str, status: Status, why: str) -> None:
     from tlfw.run import Job, leave_unmade
 
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
-    with open_dict(config):
-        del config["hydra"]
-    settings: Any = OmegaConf.to_container(config, resolve=True)
+    settings: Any = OmegaConf.to_container(_own(config), resolve=True)
     job = Job(choices=choices, config=settings, folder=None, sweep=sweep)
     leave_unmade(instantiate(config), job, status, why)

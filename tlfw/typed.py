@@ -18,8 +18,20 @@ PLACES = {"source": "data@source", "target": "data@target"}
 NULLABLE = ("experiment",)
 
 
+REPEAT = ("repeat", "repeat.count", "repeat.by")
+
+
+def spelt(word: str) -> str:
+    """`repeat=5` is `repeat.count=5`, also where an experiment's file has a number there; all else stays as it is."""
+    key, equals, value = word.partition("=")
+    if not equals or key.lstrip("+") not in REPEAT or value.startswith("{"):
+        return word
+    field = key.lstrip("+")
+    return f"++{'repeat.count' if field == 'repeat' else field}={value}"
+
+
 def as_hydra_takes_it(arguments: Sequence[str]) -> list[str]:
-    """Flags that Hydra wants first come first, and a home folder's `~` is spelled out.
+    """Flags that Hydra wants first come first, `repeat=5` and a home folder's `~` are spelled out.
 
     Raises:
         ConfigError: nothing is asked for, or a group is given none or several of its options.
@@ -45,7 +57,7 @@ def _typed(word: str) -> str:
             raise ConfigError(group, "it is given none of its options.", f"They are: {_some(options(group))}.")
         if value.startswith("["):
             raise ConfigError(group, f"it is given {value}, but takes one option.", "To try several: -m, and a,b.")
-    return f"{key}={os.path.expanduser(value)}" if re.match(r"~(/|$)", value) else word
+    return f"{key}={os.path.expanduser(value)}" if re.match(r"~(/|$)", value) else spelt(word)
 
 
 def _some(names: Sequence[str]) -> str:

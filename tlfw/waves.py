@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
-import json
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tlfw.agenda import Agenda, Key, Task, blocked, speeds
+from tlfw.agenda import Agenda, Candidate, Key, Speeds, Task, blocked, speeds
 from tlfw.changes import changes
-from tlfw.errors import ConfigError, Diverged
+from tlfw.errors import Diverged
 from tlfw.interruption import Interrupted
 from tlfw.metric import METRICS, Metric, metric_of
 from tlfw.record import Record, Status, replace_text
@@ -104,16 +103,26 @@ def _until(agenda: Agenda, task: Task) -> list[str]:
 
 
 def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]) -> list[Row]:
-    """For the table, a row for each job that was asked for: its overrides, how it ended, and whether it was there."""
+    """For the table, a row for each job that was asked for: its overrides, how it ended, and whether it was there.
+
+    Its record has the names under which it was asked for here, whoever made it first.
+    """
     found: list[Row] = []
     for job, candidate in enumerate(agenda.candidates):
         first = agenda.same_as.get(job, job)
         outcome = outcomes.get(first) or done[candidate.run_id]
         outcome = outcome[0] if isinstance(outcome, tuple) else outcome  # as a job returns it
+        outcome = _as_asked(outcome, candidate) if isinstance(outcome, Record) else outcome
         if isinstance(outcome, Record) and outcome.status == "diverged":
             outcome = f"diverged: {outcome.error}"
         found.append((candidate.overrides, outcome, first not in outcomes or job != first))
     return found
+
+
+def _as_asked(record: Record, candidate: Candidate) -> Record:
+    names = dict(candidate.names)
+    backbone = names.pop("backbone", record.backbone)
+    return dataclasses.replace(record, paradigm={**record.paradigm, **names}, backbone=backbone)
 
 
 def metrics_of(agenda: Agenda, otherwise: str) -> list[Metric]:
@@ -202,23 +211,20 @@ def earlier_records(runs: Path) -> list[Record]:
     return found
 
 
-def announce(agenda: Agenda, sweep: str, folder: Path, runs: Path, note: str | None) -> None:
-    """Print the plan, with which settings are new, and leave it as `plan.json` in the sweep's folder.
+def announce(agenda: Agenda, runs: Path, made_of: str) -> Speeds:
+    """Print the plan, with which settings are new.
 
     Args:
-        runs: the folder of all runs, which the plan names relative to its own.
-        note: what the sweep's report has to say of how its runs were come by.
+        runs: the folder of all runs.
+        made_of: which cells and repetitions the jobs are; empty: nothing is said of that.
+
+    Returns:
+        What earlier runs say of time.
     """
     records = earlier_records(runs)
     settings = [flat(record.settings) for record in records]
     known = speeds((own, r.stages, r.cost["seconds_spent"]) for own, r in zip(settings, records, strict=True))
-    print(agenda.text(known), flush=True)
+    print(agenda.text(known, made_of), flush=True)
     for line in changes(agenda, settings):
         print(line, flush=True)
-    try:
-        facts = {**agenda.facts(sweep, known), "records": os.path.relpath(runs, folder), "note": note}
-        replace_text(folder / "plan.json", json.dumps(facts, indent=1, default=str) + "\n")
-    except OSError as problem:
-        raise ConfigError(
-            "outputs", f"cannot write in {folder} ({problem.strerror}).", "Give a folder that can be written."
-        ) from problem
+    return known

@@ -16,8 +16,8 @@ import torch
 from tests.conftest import paint
 from tests.tiny import Tiny
 from tlfw.data import EvalBatches, ImageArray, Mixture, MixtureLoader, Pixels, View
-from tlfw.data.mixture import TrainBatches
 from tlfw.data.division import Part
+from tlfw.data.mixture import TrainBatches
 from tlfw.interruption import deferred, heeded
 
 VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)

@@ -32,7 +32,7 @@ class TlfwSweeper(Sweeper):
     Args:
         params: what is swept, as Hydra's basic sweeper takes it: override -> values.
         also: lists of overrides, each a job outside the product.
-        dry_run: stop when the plan is made.
+        dry_run: stop when the plan is made, and write nothing.
         report: when all has ended, say what the runs say, in the sweep's folder and to W&B.
         search: instead of all jobs, draw some from a space (see `tlfw.search.Search`); None: all.
     """
@@ -51,30 +51,46 @@ class TlfwSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from hydra.utils import instantiate
 
-        from tlfw import sweep, table, waves
+        from tlfw import jobs, ledger, sweep, table, waves
         from tlfw.agenda import make_agenda
         from tlfw.conclusion import conclude
         from tlfw.record import FINISHED
+        from tlfw.seen import Memo
         from tlfw.store import Store
 
         assert self.config is not None
         assert self.hydra_context is not None
-        jobs = sweep.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
-        jobs = sweep.with_threads(jobs, self.config)
+        asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
+        found = jobs.repeated(asked, self._compose)
+        overrides = jobs.with_threads(found.overrides, self.config)
         store = Store(Path(self.config.store.dir).expanduser())
         folder = Path(self.config.hydra.sweep.dir)
         runs = Path(self.config.outputs).expanduser() / "runs"
-        note = None
+        memo, note = Memo(), None
         if self.search is not None:
-            jobs, note = self._search(jobs, folder, store)
-        candidates, done = sweep.checked(jobs, self._compose, self.config)
-        agenda = make_agenda(candidates, lambda key: store.has(*key))
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+            settings = sweep.search_settings(
+                OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found
+            )
+            if (best := self._search(settings, overrides[0], folder, store, memo)) is None:
+                return None
+            overrides, note = [best.overrides], str(best)
+        checked = sweep.checked(overrides, self._compose, self.config, memo)
+        outdated = sweep.compared(checked.candidates, ledger.read(folder), folder.name, reported=self.report)
+        agenda = make_agenda(checked.candidates, lambda key: store.has(*key))
         print(f"store: {store.root}", flush=True)
-        waves.announce(agenda, folder.name, folder, runs, note)
+        speeds = waves.announce(agenda, runs, found.said)
+        if outdated:
+            print(
+                f"{len(outdated)} runs that were asked for under this name were tested on images that have changed "
+                "since: the report is without them",
+                flush=True,
+            )
         if self.dry_run:
             return None
+        times = found.times or ledger.repetitions(candidate.settings for candidate in checked.candidates)
+        facts = agenda.facts(folder.name, speeds) | {"records": os.path.relpath(runs, folder)}
+        grown = ledger.add(folder, facts, ledger.Ask(repetitions=times, note=note, **checked.judged), outdated)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
         shared = waves.shared_keys(agenda, lambda key: store.has(*key))
         outcomes = waves.conduct(
             agenda,
@@ -82,7 +98,7 @@ class TlfwSweeper(Sweeper):
             said=_said,
             leave=lambda job, status, why: sweep.leave(self._compose(job), folder.name, status, why),
         )
-        rows = waves.rows(agenda, done, outcomes)
+        rows = waves.rows(agenda, checked.done, outcomes)
         table.show(rows, waves.metrics_of(agenda, self.config.metric))
         waves.leave_summary(folder, rows)
         print(waves.summary(rows), flush=True)
@@ -90,35 +106,51 @@ class TlfwSweeper(Sweeper):
             print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if self.report:
-            new = bool(outcomes) or not (folder / "report.json").exists()
+            new = bool(outcomes) or grown or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
         if any(table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
             raise sweep.SomeFailed
         return [outcome for _, outcome, _ in rows]
 
-    def _search(self, jobs: list[list[str]], folder: Path, store: Any) -> tuple[list[list[str]], str]:
-        """The job that validated best among those that a search draws, and what is to be said of it."""
-        from tlfw import sweep
-        from tlfw.metric import metric_of
-        from tlfw.search import search
+    def _search(self, settings: Any, fixed: list[str], folder: Path, store: Any, memo: Any) -> Any:
+        """The trial that validated best among those that a search draws; None: it was only to be said what it would do.
 
-        config = self.config
+        Args:
+            fixed: overrides of all trials.
+        """
+        from tlfw import ledger, sweep
+        from tlfw.metric import metric_of
+        from tlfw.search import search, study_name, trials_there
+
+        config, earlier = self.config, ledger.read(folder)
         assert config is not None
-        settings = sweep.search_settings(OmegaConf.to_container(config.hydra.sweeper.search, resolve=True), jobs)
+        options = [fixed, *([*fixed, *each] for each in settings.options())]
+        metric = metric_of(self._compose(fixed).metric)
+        name = study_name(settings, folder.name, metric, sweep.deciding(options, self._compose, memo))
+        if self.dry_run:
+            there, _ = trials_there(folder, name)
+            print(f"store: {store.root}\nsearch: {settings}; {there} are there. The best of them would be tested.")
+            return None
+
+        def checked(drawn: Any) -> Any:
+            found = sweep.checked(drawn, self._compose, config, memo).candidates
+            sweep.compared(found, earlier, folder.name, reported=self.report)
+            return found
+
         folder.mkdir(parents=True, exist_ok=True)
         best = search(
             settings,
-            folder.name,
+            name,
             folder,
-            jobs[0],
-            metric_of(self._compose(jobs[0]).metric),
-            checked=lambda drawn: sweep.checked(drawn, self._compose, config)[0],
+            fixed,
+            metric,
+            checked=checked,
             stored=lambda key: store.has(*key),
             launch=self._launch,
             said=_said,
         )
         print(f"{best}. Now it is tested.", flush=True)
-        return [best.overrides], str(best)
+        return best
 
     def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
         import textwrap
