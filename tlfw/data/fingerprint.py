@@ -34,10 +34,10 @@ def looks(image: Image.Image) -> str | None:
 
     None where its shorter side is below `SMALLEST`. (pHash: Zauner, 2010; by the library ImageHash.)
     """
-    from imagehash import phash  # of use to images that are looked at for the first time only
-
     if min(image.size) < SMALLEST:
         return None
+    from imagehash import phash  # of use to images that are looked at for the first time only
+
     small = image.convert("L").resize((_HASHED, _HASHED), Image.Resampling.LANCZOS)
     return f"{phash(small)}{phash(ImageOps.mirror(small))}"
 
