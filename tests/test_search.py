@@ -159,12 +159,17 @@ def test_trials_of_other_data_or_settings_do_not_count(tmp_path: Path, capsys: p
 
 
 def test_a_study_is_named_by_the_space_and_by_all_that_decides_numbers() -> None:
-    def named(deciding: object = "d", **changes: Any) -> str:
-        return study_name(Search(**{"trials": 9, "at_a_time": 2, "space": SPACE, **changes}), "s", deciding)
+    def named(deciding: object = "d", metric: Metric = METRICS["accuracy"], **changes: Any) -> str:
+        return study_name(Search(**{"trials": 9, "at_a_time": 2, "space": SPACE, **changes}), "s", metric, deciding)
 
     assert named() == named(trials=20, at_a_time=1, seed=4)
-    others = [named("e"), named(space={"lr": "0.1,0.2"}), named(when={"data_mix=joint": {"n": "1,2"}})]
-    assert len({named(), *others}) == 4
+    others = [
+        named("e"),
+        named(metric=METRICS["log_loss"]),
+        named(space={"lr": "0.1,0.2"}),
+        named(when={"data_mix=joint": {"n": "1,2"}}),
+    ]
+    assert len({named(), *others}) == 5
 
 
 def test_every_option_that_can_be_drawn_is_looked_at_once() -> None:
@@ -185,7 +190,7 @@ def test_looking_for_trials_writes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     World().go(tmp_path)
     before = (tmp_path / JOURNAL).read_bytes()
-    name = study_name(Search(trials=9, at_a_time=2, space=SPACE), "s", None)
+    name = study_name(Search(trials=9, at_a_time=2, space=SPACE), "s", METRICS["accuracy"], None)
     assert trials_there(tmp_path, name) == (9, 0)
     assert trials_there(tmp_path, "t") == (0, 9)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(JOURNAL, before)]

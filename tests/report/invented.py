@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlfw.identity import digest
+from tlfw.ledger import NAMES
 from tlfw.record import Record
 from tlfw.settings import UNKEYED, flat
 
@@ -253,7 +254,7 @@ def plan(
         "asked": [
             {"repetitions": repetitions, "metric": "accuracy", "margin": None, "compare": [], "note": None} | ask
         ],
-        "runs": [{"run_id": id, "asked": [0], **(names or {}).get(id, {})} for id in ids],
+        "runs": [{**dict.fromkeys(NAMES), "run_id": id, "asked": [0], **(names or {}).get(id, {})} for id in ids],
     }
     (folder / "plan.json").write_text(json.dumps(facts))
     return folder

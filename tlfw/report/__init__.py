@@ -59,9 +59,9 @@ def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | Non
 
 def folder_for(places: Sequence[Path]) -> Path:
     """Where a report goes if nobody says: into the first sweep's folder, else into `report` here."""
-    from tlfw.report.gather import PLAN
+    from tlfw.ledger import FILE
 
-    return next((place for place in places if (place / PLAN).is_file()), Path("report"))
+    return next((place for place in places if (place / FILE).is_file()), Path("report"))
 
 
 def _check(folder: Path) -> None:

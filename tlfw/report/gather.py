@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from tlfw import ledger
 from tlfw.errors import ConfigError, nearest
+from tlfw.judgement import share
 from tlfw.metric import METRICS, Metric, metric_of
 from tlfw.record import FILE, Record
 from tlfw.settings import flat
 
-PLAN = "plan.json"
 PREDICTIONS = "predictions.npz"
 NEEDED = ("index", "label", "prediction", "log_prob", "confidence", "classes")
 GROUP = "group"
@@ -134,7 +135,7 @@ class Wanted:
     """What a person asks of a report; None: as the sweeps were asked, else as the runs were."""
 
     metric: str | None = None
-    margin: float | None = None
+    margin: float | str | None = None
     compare: tuple[str, ...] | None = None
 
 
@@ -158,7 +159,7 @@ def gather(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Gathered:
     plans: list[SweepPlan] = []
     found: dict[Path, None] = {}
     for place in places:
-        if (place / PLAN).is_file():
+        if (place / ledger.FILE).is_file():
             plans.append(SweepPlan.read(place))
         elif place.name == FILE or (place / FILE).is_file():
             found[place if place.is_file() else place / FILE] = None
@@ -271,7 +272,7 @@ def _judged_by(
             f"{lacking[0].folder.name}.",
             "Make them again with force=true, or judge by accuracy.",
         )
-    margin = one("margin", wanted.margin, None)
+    margin = share(one("margin", wanted.margin, None))
     if wanted.compare is not None:
         compare = list(wanted.compare)
     elif plans:
@@ -372,36 +373,30 @@ class SweepPlan:
         Raises:
             ConfigError: it is damaged.
         """
-        try:
-            plan = json.loads((folder / PLAN).read_text())
-            asked = plan.get("asked") or [{}]
-            last = asked[-1]
-            many = [each["repetitions"] for each in asked if each.get("repetitions", 0) >= FEWEST_REPETITIONS]
-            entries = tuple(
-                Entry(
-                    run["run_id"],
-                    run.get("data_mix"),
-                    run.get("freeze_policy"),
-                    dict(run.get("settings") or {}),
-                    max(run.get("asked") or [0]),
-                )
-                for run in plan["runs"]
+        plan = ledger.read(folder) or {}
+        last = plan["asked"][-1]
+        many = [each["repetitions"] for each in plan["asked"] if each["repetitions"] >= FEWEST_REPETITIONS]
+        entries = tuple(
+            Entry(
+                run["run_id"],
+                run.get("data_mix"),
+                run.get("freeze_policy"),
+                dict(run.get("settings") or {}),
+                max(run["asked"]),
             )
-            return cls(
-                name=folder.resolve().name,
-                records=(folder / plan["records"]).resolve(),
-                entries=entries,
-                latest=max((entry.asked for entry in entries), default=0),
-                planned=many[0] if many else None,
-                metric=last.get("metric"),
-                margin=last.get("margin"),
-                compare=tuple(last.get("compare") or ()),
-                note=last.get("note", plan.get("note")),
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-            raise ConfigError(
-                str(folder / PLAN), f"it cannot be read ({problem!r}).", "The sweep's own command makes it again."
-            ) from problem
+            for run in plan["runs"]
+        )
+        return cls(
+            name=folder.resolve().name,
+            records=(folder / plan["records"]).resolve(),
+            entries=entries,
+            latest=max((entry.asked for entry in entries), default=0),
+            planned=many[0] if many else None,
+            metric=last.get("metric"),
+            margin=last.get("margin"),
+            compare=tuple(last.get("compare") or ()),
+            note=last.get("note"),
+        )
 
 
 def _tested_alike(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:
