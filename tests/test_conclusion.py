@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def test_a_sweeps_report_is_in_its_folder_on_the_terminal_and_in_wandb(
     assert "joint / full" in said
     assert str(folder / "report.html") in said.replace("\n", "")
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    deadline = time.monotonic() + 60
+    while all(record.WhichOneof("record_type") != "exit" for record in records(path)):  # W&B's own process writes it
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     begun = next(record.run for record in records(path) if record.WhichOneof("record_type") == "run")
     assert (begun.run_group, begun.job_type, begun.display_name) == ("invented", "report", "report-invented")
     assert "Training budgets differ" in begun.notes

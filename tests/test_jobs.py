@@ -154,7 +154,7 @@ def test_seeds_that_the_experiment_or_a_control_sweeps_cannot_be_repeated_either
     assert repeated(asked("++repeat.count=2", "seed=0", params={"seed": "0,1"}), composed).times == 2
 
 
-@pytest.mark.parametrize("field", ["++repeat.count", "++repeat.by", "folds", "compare", "margin", "metric"])
+@pytest.mark.parametrize("field", ["++repeat.count", "++repeat.by", "folds", "compare", "margin"])
 def test_a_sweep_has_one_of_it(field: str) -> None:
     name = field.lstrip("+").split(".")[0]
     with pytest.raises(ConfigError, match=rf"{name}: it is swept over \(2,3\), where a sweep has one"):

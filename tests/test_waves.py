@@ -24,7 +24,7 @@ from tlfw.ledger import read
 from tlfw.metric import METRICS
 from tlfw.record import Record
 from tlfw.store import Store
-from tlfw.waves import conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
+from tlfw.waves import announce, conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
 
 
 class Returned:
@@ -111,6 +111,16 @@ def test_a_row_has_the_names_that_were_asked_for_here() -> None:
         (RECORD.paradigm, RECORD.backbone),
         ({"data_mix": "mine", "freeze_policy": "probe/wide"}, "small"),
     ]
+
+
+def test_of_several_metrics_the_first_judges_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [job(name, stage("adapt", name), metric=name) for name in ("accuracy", "log_loss")]
+    announce(make_agenda(grid, lambda key: False), tmp_path, "")
+    assert "  a report judges by one metric: by accuracy, the first of accuracy, log_loss\n" in capsys.readouterr().out
+    announce(make_agenda(grid[:1], lambda key: False), tmp_path, "")
+    assert "judges" not in capsys.readouterr().out
 
 
 def test_what_was_made_before_the_runs_is_said_with_its_time(tmp_path: Path) -> None:

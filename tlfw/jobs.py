@@ -21,7 +21,7 @@ from tlfw.typed import spelt
 Compose = Callable[[Sequence[str]], DictConfig]
 """From a job's overrides to its whole config."""
 
-ONE_FOR_ALL = ("repeat", "folds", "compare", "margin", "metric")
+ONE_FOR_ALL = ("repeat", "folds", "compare", "margin")
 """What a sweep has one value of."""
 
 SEED, DRAW = "seed", "target.split_seed"

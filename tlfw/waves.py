@@ -227,4 +227,7 @@ def announce(agenda: Agenda, runs: Path, made_of: str) -> Speeds:
     print(agenda.text(known, made_of), flush=True)
     for line in changes(agenda, settings):
         print(line, flush=True)
+    metrics = list(dict.fromkeys(str(candidate.settings.get("metric")) for candidate in agenda.candidates))
+    if len(metrics) > 1:
+        print(f"  a report judges by one metric: by {metrics[0]}, the first of {', '.join(metrics)}", flush=True)
     return known
