@@ -31,6 +31,8 @@ FLOORS = (
         "report.mistakes",
         "report.verdict",
         "report.sentences",
+        "report.notes",
+        "report.near_copies",
         "report.findings",
         "report.figures.style",
         "report.figures.picture",
@@ -182,10 +184,11 @@ def names(room: str) -> set[str]:
 
 def test_test_images_are_reached_by_few_rooms_only() -> None:
     """`rows` names the parts, `division` cuts them, `copies` and `near_copies` compare them with what is learnt from,
-    `run` hands them to `evaluate.examine` when all is decided, and `report.gather` counts them."""
+    `run` hands them to `evaluate.examine` when all is decided, `report.gather` counts
+    them and `report.near_copies` shows some."""
     assert {room for room in ROOMS if "test" in names(room)} == {
         "data.rows", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
-        "report.gather",
+        "report.gather", "report.near_copies",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 

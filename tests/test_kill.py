@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -58,18 +59,23 @@ def test_a_sweep_that_is_killed_again_and_again(cli, tmp_path: Path) -> None:
     code, out, err = cli(*GRID, "outputs=whole/outputs")
     assert code == 0, err
     seconds = time.monotonic() - began
-    draw, told = random.Random(0), []
+    draw, told, killed = random.Random(0), [], 0
     for signum in KILLS:
         process = start(tmp_path / "killed", *(["workers=2"] if signum == signal.SIGTERM else []))
         trains(process, tmp_path / "killed")
         time.sleep(draw.uniform(0, 0.5) * seconds)
-        os.killpg(process.pid, signum)  # those that load images too
+        with contextlib.suppress(ProcessLookupError):  # it was faster than the first, on a machine that is less busy
+            os.killpg(process.pid, signum)  # those that load images too
         out, err = process.communicate(timeout=60)
-        if signum == signal.SIGTERM:
+        killed += process.returncode != 0
+        if not process.returncode:
+            assert "blocked" not in out
+        elif signum == signal.SIGTERM:
             assert (process.returncode, err.strip()) == (143, "interrupted; the same command goes on from here")
         else:
             assert not err
         told.append(out)
+    assert killed > len(KILLS) / 2
     code, out, err = cli(*GRID, "outputs=killed/outputs")
     assert code == 0, err
     told.append(out)

@@ -281,7 +281,7 @@ MINE = (*SMOKE, "data@source=none", "data_mix=target_only", "data@target=image_f
 def test_people_are_kept_on_one_side(cli, tmp_path: Path) -> None:
     """Twelve people, six photographs each: whoever is tested on is in no other part, and the predictions know who."""
     root = subjects(tmp_path / "people")
-    code, out, err = cli(*MINE, f"target.root={root}", 'target.group="(?P<group>p[0-9]+)_"', "adapt.budget.amount=1")
+    code, out, err = cli(*MINE, f"target.root={root}", 'target.group="(?P<group>p[0-9]+)_"', "adapt.budget=1images")
     assert code == 0, err
     assert "  target: 42 train, 12 val, 18 test images of 2 classes, 18 to 24 of each for training\n" in out
     (path,) = tmp_path.glob("outputs/runs/*/predictions.npz")
@@ -342,7 +342,7 @@ def test_a_fold_is_the_test(cli, folder, tmp_path: Path) -> None:
     root = folder("mine", train=9, test=0)
     code, _, err = cli(*MINE, f"target.root={root}", "folds=3")
     assert code == 1
-    assert "fold: it is null of 3 folds. Use one of 0 to 2; a sweep fills it in." in err
+    assert "folds: a single run is tested on one of the 3. Add -m, or say which with fold=0." in err
     for fold in range(3):
         code, _, err = cli(*MINE, f"target.root={root}", "folds=3", f"fold={fold}")
         assert code == 0, err

@@ -309,12 +309,17 @@ def long(pretrain: int, adapt: int) -> DataMix:
     return DataMix(stages=stages, order=["pretrain", "adapt"], full_lr=0.1)
 
 
+def of_steps(made: Plan) -> tuple[str, ...]:
+    """What it remarks of steps; the few images here are remarked too."""
+    return tuple(remark for remark in made.remarks if "steps" in remark or " step " in remark)
+
+
 def test_fewer_than_ten_steps_are_said(tmp_path: Path) -> None:
-    assert plan(tmp_path, data_mix=long(10, 10)).remarks == ()
-    assert plan(tmp_path, data_mix=long(9, 10)).remarks == (
+    assert of_steps(plan(tmp_path, data_mix=long(10, 10))) == ()
+    assert of_steps(plan(tmp_path, data_mix=long(9, 10))) == (
         "pretrain takes 9 steps of 8 images; fewer than ten hardly learn",
     )
-    assert plan(tmp_path, data_mix=long(100, 1)).remarks == (
+    assert of_steps(plan(tmp_path, data_mix=long(100, 1))) == (
         "adapt takes 1 step of 8 images; fewer than ten hardly learn",
     )
     matched = plan(
@@ -322,19 +327,19 @@ def test_fewer_than_ten_steps_are_said(tmp_path: Path) -> None:
         adapt=Adapt(budget="40images", batch_size=8),
     )  # fmt: skip
     assert [each.steps for each in matched.stages] == [4, 5]
-    assert matched.remarks[-1] == "adapt takes 5 steps of 8 images; fewer than ten hardly learn"
+    assert of_steps(matched)[-1] == "adapt takes 5 steps of 8 images; fewer than ten hardly learn"
 
 
 def test_what_the_trainer_cuts_is_said_once_and_is_not_called_few(tmp_path: Path) -> None:
     short = partial(TRAINER.func, **TRAINER.keywords, max_steps=3)
-    assert plan(tmp_path, data_mix=long(10, 20), trainer=short).remarks == (
+    assert of_steps(plan(tmp_path, data_mix=long(10, 20), trainer=short)) == (
         "trainer.max_steps ends pretrain and adapt after 3 steps: to try out, not to compare",
     )
-    assert plan(tmp_path, data_mix=long(10, 2), trainer=short).remarks == (
+    assert of_steps(plan(tmp_path, data_mix=long(10, 2), trainer=short)) == (
         "adapt takes 2 steps of 8 images; fewer than ten hardly learn",
         "trainer.max_steps ends pretrain after 3 steps: to try out, not to compare",
     )
-    assert plan(tmp_path, data_mix=long(3, 12), trainer=short).remarks == (
+    assert of_steps(plan(tmp_path, data_mix=long(3, 12), trainer=short)) == (
         "pretrain takes 3 steps of 8 images; fewer than ten hardly learn",
         "trainer.max_steps ends adapt after 3 steps: to try out, not to compare",
     )

@@ -130,7 +130,7 @@ def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     assert " points" in capsys.readouterr().out
     out = tmp_path / ("report" if "--out" in command else "outputs/sweeps/NAME")
     listed = README.split("## The verdict")[1].split("## ")[0]
-    files = re.findall(r"`((?:report|leaderboard)\.\w+)`", listed)
+    files = re.findall(r"`((?:report|leaderboard|runs|classes)\.\w+)`", listed)
     assert sorted(files) == sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "plan.json")
     assert (out / "figures").is_dir()
 

@@ -222,8 +222,8 @@ name: tiny
 image_size: 32
 threads: 1
 target: {root: images, train_per_class: null, augmentation: none}
-pretrain: {budget: {amount: 0}}
-adapt: {budget: {amount: 96}, batch_size: 8}
+pretrain: {budget: 0images}
+adapt: {budget: 96images, batch_size: 8}
 validations: 1
 hydra:
   mode: MULTIRUN
@@ -264,7 +264,7 @@ def test_a_search_begins_anew_where_images_or_the_experiments_file_changed(cli, 
     assert drawn("outputs=elsewhere", "hydra.sweep.dir=outputs/sweeps/tiny") == 0
     paint(0, 77).save(tmp_path / "images" / "test" / "class0" / "0.png")
     assert drawn() == 0
-    file.write_text(TINY.replace("amount: 96", "amount: 64"))
+    file.write_text(TINY.replace("96images", "64images"))
     assert drawn() == 2
     file.write_text(TINY.replace("override /freeze_policy: full", "override /backbone: squeezenet1_1"))
     assert drawn() == 2

@@ -12,20 +12,15 @@ import numpy as np
 
 from tlfw.errors import ConfigError
 from tlfw.metric import Metric, Predictions
-from tlfw.report.cells import COMPARED, Cell, cells_of
+from tlfw.report.cells import Cell, cells_of
 from tlfw.report.costs import Cost, costs, pareto, unequal
-from tlfw.report.digits import labelled
 from tlfw.report.estimate import Estimate, Repetition, estimate
 from tlfw.report.gather import AS_ASKED, GROUP, Gathered, Run, Wanted, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
+from tlfw.report.near_copies import NearCopy, near_copies
+from tlfw.report.notes import notes, unequal_budgets
 from tlfw.report.sentences import advice, remarks, scope, sentence
 from tlfw.report.verdict import Floor, Shipped, Task, claims_of, corrected, judge, level_of
-
-MOST_CHOSEN = 12
-"""Cells whose chosen settings are said among the notes."""
-
-UNEQUAL_CLASSES = 3
-"""Times as many test images as another class has: then accuracy is ruled by the large ones."""
 
 SAMENESS = ("index", "label", "classes")
 """What the predictions of all runs that were tested on the same images have in common."""
@@ -45,6 +40,7 @@ class Findings:
         confusions: of the first cell and of its `rival`, by position: see `mistakes.confusion`.
         hard: by task, how many images all cells get wrong, and some of them.
         unequal: sentences on budgets that differ, to be said before all else.
+        near_copies: test images that look nearly like one that was learnt from, or could have been; the likest first.
         notes: what else a reader has to know.
     """
 
@@ -58,6 +54,7 @@ class Findings:
     mistakes: tuple[tuple[Mistakes, ...], ...]
     confusions: tuple[Mapping[int, np.ndarray], ...]
     hard: tuple[tuple[int, list[HardImage]], ...]
+    near_copies: tuple[NearCopy, ...]
     unequal: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -89,7 +86,7 @@ def find_out(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Findings:
     """
     gathered = gather(places, wanted)
     metric = gathered.metric
-    cells, notes = cells_of(gathered.runs, metric, compare=gathered.compare, diverged=gathered.diverged)
+    cells, chosen = cells_of(gathered.runs, metric, compare=gathered.compare, diverged=gathered.diverged)
     shared: dict[tuple[int | None, str], Any] = {}
     tested: dict[int, Tested] = {}
     scores: dict[int, dict[Repetition, np.ndarray]] = {}
@@ -110,6 +107,7 @@ def find_out(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Findings:
     members = [[by_labels[count][i] for i in own] for count, own in zip(order, places_of, strict=True)]
     prices = dict(enumerate(costs(cells, gathered.runs)))
     predicted = [[list(tested[c].values()) for c in own] for own in members]
+    near, not_read = near_copies(gathered.runs)
     names = {run.record.fold: run.names() for run in reversed(gathered.runs)}
     return Findings(
         title=" + ".join(gathered.sweeps) or "runs",
@@ -125,18 +123,15 @@ def find_out(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Findings:
             for task, cells_ in zip(tasks, predicted, strict=True)
         ),
         hard=tuple(_hardest([tested[c] for c in own], names) for own in members),
-        unequal=_unequal(
+        near_copies=near,
+        unequal=unequal_budgets(
             tasks, [unequal(task.cells, [prices[c] for c in own]) for task, own in zip(tasks, members, strict=True)]
         ),
         notes=(
             *gathered.notes,
-            *notes,
-            *_missing(gathered),
-            *_left_out(cells),
-            *_classes(data, metric),
-            *_remarks(gathered),
-            *_compared(tasks, gathered),
-            *_chosen(tasks),
+            *chosen,
+            *not_read,
+            *notes(gathered, cells, tasks, data.label),
         ),
     )
 
@@ -298,20 +293,6 @@ def front(task: Task, prices: Sequence[Cost], measure: str) -> list[int]:
     return [candidates[i] for i in kept]
 
 
-def _unequal(tasks: Sequence[Task], found: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
-    """Each thing once, of the first task where it is so; and where else it is so with other numbers."""
-    said = []
-    for measure in dict.fromkeys(measure for each in found for measure in each):
-        first, *others = [(task, each[measure]) for task, each in zip(tasks, found, strict=True) if measure in each]
-        if any(sentence != first[1] for _, sentence in others) or len(others) + 1 < len(tasks):
-            where = labelled(first[0].labelled)
-            also = "; ".join(labelled(task.labelled) for task, _ in others)
-            said.append(f"With {where}: {first[1]}{f' Similarly with {also}.' if also else ''}")
-        else:
-            said.append(first[1])
-    return tuple(said)
-
-
 def _same(run: Run, fold: int | None, shared: dict[tuple[int | None, str], Any]) -> dict[str, np.ndarray]:
     """A run's predictions, of the same images as all others' of its fold; what is equal is kept once.
 
@@ -342,76 +323,3 @@ def _hardest(tested: Sequence[Tested], names: Mapping[int | None, Sequence[str]]
         more, found = hardest(own, names[fold])
         count, some = count + more, some + found
     return count, some
-
-
-def _missing(gathered: Gathered) -> list[str]:
-    found = []
-    if gathered.missing:
-        parts = ", ".join(f"{count} {status}" for status, count in gathered.missing.items())
-        done = len({run.folder for run in gathered.runs})
-        are = "is" if done == 1 else "are"
-        change = ": what follows may change" if not gathered.whole else ""
-        found.append(f"{done} of {gathered.asked} runs {are} done ({parts}){change}.")
-    return found
-
-
-def _classes(data: _TestData, metric: Metric) -> list[str]:
-    """Where classes are so unequal that accuracy is ruled by the large ones."""
-    _, count_C = np.unique(data.label, return_counts=True)
-    if metric.name != "accuracy" or count_C.max() <= UNEQUAL_CLASSES * count_C.min():
-        return []
-    return [
-        f"Test classes are unequal ({count_C.min():,} to {count_C.max():,} images): accuracy counts the large ones "
-        "most. metric=balanced_accuracy counts each class the same."
-    ]
-
-
-def _remarks(gathered: Gathered) -> list[str]:
-    """What the runs said at their start, each once; what only some of them said names how many."""
-    counted: dict[str, set[Path]] = {}
-    for run in gathered.runs:
-        for remark in run.record.remarks:
-            counted.setdefault(remark, set()).add(run.folder)
-    every = len({run.folder for run in gathered.runs})
-    return [
-        remark + (f" ({len(own)} of {every} runs)" if len(own) < every else "") + "." * (not remark.endswith("."))
-        for remark, own in counted.items()
-    ]
-
-
-def _compared(tasks: Sequence[Task], gathered: Gathered) -> list[str]:
-    """What makes cells, and what was tuned within them."""
-    tuned = list(
-        dict.fromkeys(name for task in tasks for cell in task.cells if cell.tried > 1 for name in cell.settings)
-    )
-    if not tuned and not gathered.compare:
-        return []
-    within = f"; tuned on validation data within each: {', '.join(tuned)}" if tuned else ""
-    return [f"Compared: {', '.join([*COMPARED, *gathered.compare])}{within}."]
-
-
-def _chosen(tasks: Sequence[Task]) -> list[str]:
-    """Which settings were chosen, where there was a choice."""
-    said = []
-    for task in tasks:
-        where = f"With {labelled(task.labelled)}: " if len(tasks) > 1 else ""
-        for cell in (cell for cell in task.cells if cell.tried > 1):
-            settings = ", ".join(f"{name} = {value}" for name, value in cell.settings.items())
-            if cell.tied > 1:
-                said.append(
-                    f"{where}{cell.tied} of {cell.tried} settings of {cell.name} tie on validation data; shown is "
-                    f"{settings}."
-                )
-            else:
-                said.append(f"{where}{cell.name} has the best of {cell.tried} settings on validation data: {settings}.")
-    rest = [f"The settings chosen for {len(said) - MOST_CHOSEN} more are in leaderboard.csv."]
-    return said[:MOST_CHOSEN] + rest * (len(said) > MOST_CHOSEN)
-
-
-def _left_out(cells: Sequence[Cell]) -> list[str]:
-    count = sum(cell.incomplete for cell in cells)
-    return (
-        [f"{count} settings were not considered, for they have fewer repetitions than others of their cell."]
-        if count
-        else []
-    )

@@ -85,6 +85,7 @@ def html(findings: Findings, pictures: Sequence[Picture]) -> str:
         random_features=RANDOM_FEATURES,
         pairs_left_out=_pairs(findings) > MOST_PAIRS,
         most_pairs=MOST_PAIRS,
+        near=shown.near_copies(findings, _near(findings)) if findings.near_copies else None,
         made_with=_made_with(findings),
         version=tlfw.__version__,
     )
@@ -200,6 +201,13 @@ def _hard(findings: Findings, t: int, with_: str) -> str:
     count, some = findings.hard[t]
     which = " Shown are those that most agree on a wrong class." if count > len(some) else ""
     return f"{count:,} of {findings.test_images:,} images are wrong in every run of every cell, {with_}.{which}"
+
+
+def _near(findings: Findings) -> str:
+    count = len({each.tested for each in findings.near_copies})
+    pairs, most = len(findings.near_copies), shown.MOST_PAIRS_SHOWN
+    which = f" The {most} likest of {pairs:,} pairs are shown; all are in report.json." if pairs > most else ""
+    return f"{count:,} of {findings.test_images:,} test images look nearly like one that may be learnt from.{which}"
 
 
 def _made_with(findings: Findings) -> list[tuple[str, str]]:

@@ -27,9 +27,11 @@ from tlfw.report.verdict import Task, leads
 PARETO = {"flops": "FLOPs of training", "seconds": "seconds, as if alone", "shared_seconds": "seconds, shared"}
 """Which costs the page sets accuracy against."""
 
-
 MOST_NAMES = 12
 """Of cells in one place of a table."""
+
+MOST_PAIRS_SHOWN = 24
+"""Of near copies; all are in report.json."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Shown:
         star: whether the text has the mark of random features.
         strong: whether it is of the best.
         bar: low, middle and high of an interval, in [0, 1] of the column's width; all below 0 is drawn as an arrow.
+        picture: a PNG in base64.
     """
 
     text: str = ""
@@ -52,6 +55,7 @@ class Shown:
     star: bool = False
     strong: bool = False
     bar: tuple[float, float, float] | None = None
+    picture: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,6 +391,27 @@ def hard_images(findings: Findings, t: int, caption: str) -> Table:
         Column("Image", numeric=False),
         Column("Its label", numeric=False),
         Column("Most often called", numeric=False),
+    ]
+    return Table(caption, columns, rows)
+
+
+def near_copies(findings: Findings, caption: str) -> Table:
+    """The likest pairs, those of which pictures were kept first."""
+    pairs = findings.near_copies[:MOST_PAIRS_SHOWN]
+    rows = [
+        [
+            Shown(text=each.tested, picture=each.pictures[0] if each.pictures else ""),
+            Shown(text=each.other, picture=each.pictures[1] if each.pictures else ""),
+            Shown(text=each.part),
+            _number(f"{each.correlation:.3f}", each.correlation),
+        ]
+        for each in pairs
+    ]
+    columns = [
+        Column("Test image", numeric=False),
+        Column("Looks like", numeric=False),
+        Column("Which is of", numeric=False),
+        Column("Correlation"),
     ]
     return Table(caption, columns, rows)
 

@@ -217,6 +217,10 @@ def json_text(findings: Findings) -> str:
         "sweeps": gathered.sweeps,
         "runs": {"done": len(gathered.runs), "asked": gathered.asked, "missing": gathered.missing},
         "unequal": findings.unequal,
+        "near_copies": [
+            {name: getattr(each, name) for name in ("tested", "other", "part", "correlation")}
+            for each in findings.near_copies
+        ],
         "notes": findings.notes,
         "metric": findings.metric.name,
         "margin": gathered.margin,
