@@ -86,7 +86,7 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
     assert record.settings == {"a": 1}
     assert record.trains == "head"
     assert record.remarks == [
-        "target: 3 of 3 classes have fewer than 5 images for validation, c0 has 2: it chooses settings by luck",
+        "target: 3 of 3 classes have fewer than 5 images for validation, “c0” has 2: they choose settings by luck",
         *(f"{name} takes 4 steps of 8 images; fewer than ten hardly learn" for name in ("pretrain", "adapt")),
     ]
     assert record.cost["train_flops"] == sum(stage["train_flops"] for stage in record.stages) > 0

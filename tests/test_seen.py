@@ -61,7 +61,7 @@ def test_what_is_odd_about_classes_is_said(folder, seen: Look) -> None:
         "counts every class the same, target.balance=loss or sampling trains them so"
     )
     assert few == (
-        "target: 1 of 5 classes have fewer than 5 images for validation, class3 has 3: it chooses settings by luck"
+        "target: 1 of 5 classes have fewer than 5 images for validation, “class3” has 3: they choose settings by luck"
     )
     assert untested == "target: no test image is of class0, class1, class2 and 1 more"
     (root / "train" / "class2" / "18.png").unlink()  # three to one is not beyond it

@@ -255,7 +255,7 @@ def _of_classes(division: Division) -> Iterator[str]:
         few = int(val_K.argmin())
         yield (
             f"{int((val_K < FEWEST_VALIDATING).sum())} of {classes} classes have fewer than {FEWEST_VALIDATING} images "
-            f"for validation, {division.classes[few]} has {val_K[few]}: it chooses settings by luck"
+            f"for validation, “{division.classes[few]}” has {val_K[few]}: they choose settings by luck"
         )
     if "test" in counts and (missing := [division.classes[label] for label in np.flatnonzero(counts["test"] == 0)]):
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
