@@ -14,7 +14,7 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "settings", "judgement", "record", "interruption"),
+    ("tlfw", "identity", "escape", "errors", "secret", "settings", "judgement", "record", "interruption"),
     # values of arrays: NumPy too
     ("metric",),
     # what was asked: records of commands, and a lock
@@ -59,6 +59,8 @@ FLOORS = (
         "strict",
         "data.fingerprint",
         "repetition",
+        "data.listing",
+        "data.decoders",
         "data.images",
         "data.rows",
         "data.copies",
@@ -68,6 +70,7 @@ FLOORS = (
         "data.augment",
         "data.view",
         "data.sets",
+        "data.folder",
         "data.published",
         "data.typeset",
         "data.mixture",
@@ -183,11 +186,11 @@ def names(room: str) -> set[str]:
 
 
 def test_test_images_are_reached_by_few_rooms_only() -> None:
-    """`rows` names the parts, `division` cuts them, `copies` and `near_copies` compare them with what is learnt from,
-    `run` hands them to `evaluate.examine` when all is decided, `report.gather` counts
+    """`rows` names the parts, `folder` finds them, `division` cuts them, `copies` and `near_copies` compare them with
+    what is learnt from, `run` hands them to `evaluate.examine` when all is decided, `report.gather` counts
     them and `report.near_copies` shows some."""
     assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.rows", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
+        "data.rows", "data.folder", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
         "report.gather", "report.near_copies",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}

@@ -83,9 +83,18 @@ def test_folders_are_searched_and_what_begins_with_a_dot_is_not(tmp_path: Path, 
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).touch()
     os.symlink(tmp_path, tmp_path / "c" / "round")
-    found = [str(path) for path in find_images([Path(".")])]
-    assert found == ["a.png", "b/2.JPG", "c/deep/er/1.webp"]
-    assert find_images([Path("b/noending"), Path("b"), Path("b/2.JPG")]) == [Path("b/noending"), Path("b/2.JPG")]
+    found, left_out = find_images([Path(".")])
+    assert [str(path) for path in found] == ["a.png", "b/2.JPG", "c/deep/er/1.webp"]
+    assert {each.path: each.reason for each in left_out} == {
+        ".hidden/": "hidden",
+        "b/.y.png": "hidden",
+        "b/notes.txt": "no images (.txt)",
+        "b/noending": "no images by ending or content (no ending)",
+        "c/round/": "linked to what is there already",
+    }
+    found, left_out = find_images([Path("b/noending"), Path("b"), Path("b/2.JPG")])
+    assert found == [Path("b/noending"), Path("b/2.JPG")]
+    assert [each.path for each in left_out] == ["b/.y.png", "b/notes.txt"]
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_is_written(made: Path, photos: Path, capsys) -> None:

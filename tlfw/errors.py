@@ -7,6 +7,8 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 
+from tlfw.escape import printable
+
 
 class ConfigError(Exception):
     """A setting, or what it points to, cannot work.
@@ -30,7 +32,8 @@ class ConfigError(Exception):
 
     def __str__(self) -> str:
         # Other libraries' sentences, which are quoted here, have full stops and exclamation marks of their own.
-        return re.sub(r"[.!]+\.(?= )", ".", f"{self.field}: {self.problem} {self.remedy}")
+        text = re.sub(r"[.!]+\.(?= )", ".", f"{self.field}: {self.problem} {self.remedy}")
+        return printable(text, keep="\n\t")  # names of files, which may hold anything, are quoted here
 
 
 @contextlib.contextmanager

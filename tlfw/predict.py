@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,36 +12,45 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.images import open_image
-from tlfw.data.sets import image_files
+from tlfw.data.listing import ENDINGS, LeftOut, listed, said
 from tlfw.errors import ConfigError
+from tlfw.escape import csv_text, printable
 from tlfw.loaded import LoadedModel, load
 from tlfw.progress import counting
 from tlfw.record import replace_text
 
 
-def find_images(places: Sequence[Path]) -> list[Path]:
-    """Image files by their endings in folders, searched recursively, and files that are named themselves; each once.
+def find_images(places: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:
+    """Images in folders, searched recursively, and files that are named themselves; each once.
 
-    In folders, what begins with a dot is left out.
+    Returns:
+        The files, and what else is in the folders.
 
     Raises:
-        ConfigError: a place does not exist, or there is no image.
+        ConfigError: a place does not exist or cannot be listed, or there is no image.
     """
     found: dict[Path, None] = {}
+    left_out: dict[str, LeftOut] = {}
     for place in places:
-        if not place.exists():
+        if not os.path.lexists(place):
             raise ConfigError("images", f"there is no file or folder {place}.", "Give images, or folders of images.")
-        found.update(dict.fromkeys(image_files(place) if place.is_dir() else [place]))
+        if place.is_dir():
+            # As a person would write it: photos/1.jpg, and 1.jpg of the folder that is current.
+            listing = listed(place, "" if place == Path(".") else os.path.join(place, ""), "images")
+            found.update((Path(name), None) for name in listing.images)
+            left_out |= {each.path: each for each in listing.left_out}
+        else:
+            found[place] = None
     if not found:
+        only = said(left_out.values())
         raise ConfigError(
             "images",
-            f"no image is in {', '.join(map(str, places))}.",
-            f"These endings are read: {', '.join(IMG_EXTENSIONS)}.",
+            f"no image is in {', '.join(map(str, places))}{f': {only}' if only else ''}.",
+            f"These endings are read: {', '.join(ENDINGS)}; without one, files that begin as images do.",
         )
-    return list(found)
+    return list(found), [each for path, each in left_out.items() if Path(path) not in found]
 
 
 def predict(
@@ -91,13 +99,9 @@ def as_json(rows: Sequence[dict[str, Any]], top: int) -> str:
 
 def as_csv(rows: Sequence[dict[str, Any]], top: int) -> str:
     """`file,label,probability` and from the second-best class on `label_2,probability_2,…`."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     more = [f"{name}_{place}" for place in range(2, top + 1) for name in ("label", "probability")]
-    writer.writerow(["file", "label", "probability", *more])
-    for row in rows:
-        writer.writerow([row["file"], *(value for likely in row["top"] for value in likely.values())])
-    return text.getvalue()
+    lines = ([row["file"], *(value for likely in row["top"] for value in likely.values())] for row in rows)
+    return csv_text([["file", "label", "probability", *more], *lines])
 
 
 FORMATS = {".csv": as_csv, ".json": as_json}
@@ -133,22 +137,24 @@ def main(given: Sequence[str] | None = None) -> None:
     chosen = _arguments(given)
     try:
         _checked(chosen)
-        files = find_images(chosen.images)
+        files, left_out = find_images(chosen.images)
         loaded = load(chosen.run)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
         rows, unreadable = predict(loaded, files, batch_size=chosen.batch_size, device=device, top=chosen.top)
         write = FORMATS[chosen.out.suffix.lower()]
         replace_text(chosen.out, write(rows, min(chosen.top, len(loaded.classes))))
     except (ConfigError, OSError) as problem:
-        sys.exit(str(problem))
+        sys.exit(printable(str(problem), keep="\n"))
     except torch.OutOfMemoryError:
         sys.exit(f"--batch-size: {chosen.batch_size} images at a time are too many for this device. Use fewer.")
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was written")
-    print(f"{len(rows)} images, {len(loaded.classes)} classes: {chosen.out}")
+    print(printable(f"{len(rows)} images, {len(loaded.classes)} classes: {chosen.out}"))
+    if line := said(left_out):
+        print(f"note: {printable(line)}")
     if unreadable:
-        listed = "\n".join(f"  {file}: {problem}" for file, problem in unreadable)
-        sys.exit(f"{len(unreadable)} of {len(files)} files cannot be read:\n{listed}")
+        lines = "\n".join(f"  {printable(f'{file}: {problem}')}" for file, problem in unreadable)
+        sys.exit(f"{len(unreadable)} of {len(files)} files cannot be read:\n{lines}")
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ class _Run:
         start_measuring_memory()
         print(f"{self.name}", flush=True)
         for name, division in self.plan.divisions.items():
-            print(f"  {name}: {division.described}", flush=True)
+            print(f"  {name}: {division.described}\n    {division.held}", flush=True)
         for remark in self.plan.remarks:
             print(f"  note: {remark}", flush=True)
         if near := self.plan.data.near:

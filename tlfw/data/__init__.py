@@ -1,11 +1,12 @@
 """Labelled images: what they are, how they are split, seen, and served in mixtures."""
 
 from tlfw.data.division import Division
+from tlfw.data.folder import ImageFolder
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
 from tlfw.data.published import TorchvisionSet
 from tlfw.data.rows import Row, Rows
-from tlfw.data.sets import DataSet, Digits, ImageFolder, NoData
+from tlfw.data.sets import DataSet, Digits, NoData
 from tlfw.data.typeset import Typeset
 from tlfw.data.view import View
 

@@ -14,6 +14,12 @@ from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_o
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
 
+SHARE = 0.2
+"""Of the images that is kept for validation, and for the test, where nobody says another."""
+
+MOST_NAMED = 20
+"""Classes are named one by one up to here."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:
@@ -69,6 +75,7 @@ class Division:
         pool: of which the labelled images were drawn: all but the test, the set's own validation images, and what was
             left out.
         remarks: what was left out, in sentences.
+        files: how many there are of which kind, for people; empty where the images are in none.
     """
 
     classes: tuple[str, ...]
@@ -77,6 +84,7 @@ class Division:
     test: Part | None
     pool: Part
     remarks: tuple[str, ...] = ()
+    files: str = ""
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -98,6 +106,16 @@ class Division:
         return f"{parts} images of {len(self.classes)} classes, {each} of each for training"
 
     @property
+    def held(self) -> str:
+        """Which classes there are and how many images each has in all parts together, for people; and of which kind."""
+        own = [self.pool, *([self.test] if self.test else []), *([self.val] if self.own_val else [])]
+        sizes = np.bincount(np.concatenate([part.labels_M for part in own]), minlength=len(self.classes)).tolist()
+        each = [f"{name} {size}" for name, size in zip(self.classes, sizes, strict=True)]
+        more = f" and {len(each) - MOST_NAMED} more" if len(each) > MOST_NAMED else ""
+        files = f"; files: {self.files}" if self.files else ""
+        return f"classes: {', '.join(each[:MOST_NAMED])}{more}{files}"
+
+    @property
     def own_val(self) -> bool:
         """Whether the set's own images validate, and none of the pool."""
         return self.val.images is not self.pool.images
@@ -116,8 +134,8 @@ class Draw:
     """How images are chosen for their uses; `DataSet` says what each field means."""
 
     train_per_class: int | None = None
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
+    val_fraction: float | None = None
+    test_fraction: float | None = None
     split_seed: int = 0
     test_seed: int = 0
     folds: int | None = None
@@ -142,6 +160,16 @@ class Draw:
                 f"it is {'null' if self.fold is None else self.fold} of {self.folds} folds.",
                 f"Use one of 0 to {self.folds - 1}; a sweep fills it in.",
             )
+
+    def check_test_fraction(self, own_test: bool) -> None:
+        """See that a share that is asked for has an effect.
+
+        Raises:
+            ConfigError: it has none, for the test images are given, or are one of several folds.
+        """
+        if self.test_fraction is not None and (own_test or self.folds is not None):
+            why = "the set has test images of its own" if own_test else f"one of {self.folds} folds is the test"
+            raise ConfigError("test_fraction", f"it is {self.test_fraction}, but {why}.", "Leave it at null.")
 
 
 def divide(
@@ -188,8 +216,11 @@ class _Cut:
         lists = self.stock.rows.lists
         if self.tested:
             self.draw.check_folds("test" in lists)
+            self.draw.check_test_fraction("test" in lists)
         own_test = self._whole("test") if self.tested and "test" in lists else None
         own_val = self._whole("val") if "val" in lists and self.draw.train_per_class is None else None
+        if "val" in lists:
+            self.remarks += self._of_own_val(len(lists["val"].labels_N), own_val is not None)
         if own_val is not None and own_test is not None:
             own_val = self._part("val", self._spared("val", own_val.indices, {"test": own_test}))
         given = {name: part for name, part in (("test", own_test), ("val", own_val)) if part is not None}
@@ -216,7 +247,27 @@ class _Cut:
                 raise ConfigError(
                     field, "no class has an image to spare for it.", "Give more images, so that every part has some."
                 )
-        return Division(self.classes, train, val, test, self._part("train", pool), tuple(self.remarks))
+        kept = self._part("train", pool)
+        return Division(self.classes, train, val, test, kept, tuple(self.remarks), self.stock.rows.files)
+
+    def _of_own_val(self, count: int, used: bool) -> list[str]:
+        """What is to be said where the set has validation images of its own."""
+        if not used:
+            return [
+                f"the set's own {count} images for validation are not used: train_per_class counts all labelled images "
+                "a class, and validation is taken out of them"
+            ]
+        if self.draw.val_fraction is not None:
+            return [f"val_fraction={self.draw.val_fraction} is not used: the set has images for validation of its own"]
+        return []
+
+    @property
+    def _val_share(self) -> float:
+        return SHARE if self.draw.val_fraction is None else self.draw.val_fraction
+
+    @property
+    def _test_share(self) -> float:
+        return SHARE if self.draw.test_fraction is None else self.draw.test_fraction
 
     def _part(self, split: SplitName, indices: np.ndarray) -> Part:
         sums, groups = self.stock.sums[split], self.stock.rows.groups
@@ -295,10 +346,10 @@ class _Cut:
         ranks_M = self._ranks(usable, "test", draw.test_seed)
         if self.stock.rows.groups is None:
             if draw.folds is None:
-                return hold_out(labels_M, units_M, ranks_M, draw.test_fraction)
+                return hold_out(labels_M, units_M, ranks_M, self._test_share)
             return deal(labels_M, units_M, ranks_M, draw.folds) == draw.fold
         if draw.folds is None:
-            return hold_out_groups(labels_M, units_M, ranks_M, draw.test_fraction, self.classes, "the test")
+            return hold_out_groups(labels_M, units_M, ranks_M, self._test_share, self.classes, "the test")
         held_M = deal_groups(labels_M, units_M, ranks_M, draw.folds) == draw.fold
         if missing := set(labels_M.tolist()) - set(labels_M[~held_M].tolist()):
             raise ConfigError(
@@ -313,10 +364,10 @@ class _Cut:
         draw, labels_M = self.draw, self.labelled.labels_N[pool]
         ranks_M = self._ranks(pool, "draw", draw.split_seed)
         if self.stock.rows.groups is None:
-            held_M = hold_out(labels_M, units_M, ranks_M, draw.val_fraction)
+            held_M = hold_out(labels_M, units_M, ranks_M, self._val_share)
         else:
-            held_M = hold_out_groups(labels_M, units_M, ranks_M, draw.val_fraction, self.classes, "validation")
+            held_M = hold_out_groups(labels_M, units_M, ranks_M, self._val_share, self.classes, "validation")
         chosen_M = np.ones(len(pool), dtype=bool)
         if draw.train_per_class is not None:
-            chosen_M = first_per_class(labels_M, held_M, ranks_M, draw.train_per_class, draw.val_fraction, self.classes)
+            chosen_M = first_per_class(labels_M, held_M, ranks_M, draw.train_per_class, self._val_share, self.classes)
         return self._part("train", pool[chosen_M & ~held_M]), self._part("train", pool[chosen_M & held_M])

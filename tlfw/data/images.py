@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import PIL
 from PIL import Image, ImageOps
 
+from tlfw.data.decoders import open_file, versions
 from tlfw.data.fingerprint import exact, looks
+from tlfw.data.listing import first_three
 from tlfw.errors import ConfigError
+from tlfw.escape import printable
 from tlfw.identity import digest
 from tlfw.record import replace_text
 
-MANIFEST = "pixels 1"
+MANIFEST = "pixels 2"
 """Raised whenever something else comes to be found out about a file."""
 
 MANY = 10_000
@@ -128,7 +130,7 @@ class ImageFiles:
         return open_image(self.root / self.names[index])
 
     def called(self, index: int) -> str:
-        return str(self.root / self.names[index])
+        return printable(str(self.root / self.names[index]))
 
     def unreadable(self, manifests: Path | None) -> dict[int, str]:
         """Index -> why, of the files that hold no image that Pillow can read.
@@ -165,44 +167,45 @@ class ImageFiles:
     def _facts(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
         """What is known of files by name. Each is read and decoded once, and again when it changes."""
         if manifests is None:
-            return {name: self._look(name, 0, 0) for name in names}
+            return {name: self._look(name, "") for name in names}
         book = manifests / f"{digest([str(self.root.resolve()), MANIFEST])}.json"
         try:
             known = {name: _Facts(*entry) for name, entry in json.loads(book.read_text()).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             known = {}
         found: dict[str, _Facts] = {}
-        news: list[tuple[str, int, int]] = []
+        news: list[tuple[str, str]] = []
+        root, decoders = str(self.root), versions()
         for name in names:
             try:
-                stat = os.stat(self.root / name)
+                state = _state(os.stat(f"{root}/{name}"))
             except OSError as problem:
                 raise self._complaint({name: str(problem)}) from problem
             entry = known.get(name)
-            if entry is not None and entry.holds(stat.st_size, stat.st_mtime_ns):
+            if entry is not None and entry.holds(state, decoders):
                 found[name] = entry
             else:
-                news.append((name, stat.st_size, stat.st_mtime_ns))
+                news.append((name, state))
         if len(news) >= MANY:
             print(f"{self.root}: {len(news):,} images are looked at for the first time", flush=True)
-        found |= {name: self._look(name, size, modified_ns) for name, size, modified_ns in news}
+        found |= {name: self._look(name, state) for name, state in news}
         if news:
             with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
                 manifests.mkdir(parents=True, exist_ok=True)
                 replace_text(book, json.dumps(known | found))
         return found
 
-    def _look(self, name: str, size: int, modified_ns: int) -> _Facts:
+    def _look(self, name: str, state: str) -> _Facts:
         try:
             image = open_image(self.root / name)
-            return _Facts(size, modified_ns, exact(np.asarray(image)), looks(image))
+            return _Facts(state, exact(np.asarray(image)), looks(image))
         except MemoryError:  # says nothing about the image
             raise
         except Exception as problem:  # Pillow raises many kinds for what it cannot read
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise self._complaint({name: str(problem)}) from problem
             why = str(problem) or type(problem).__name__
-            return _Facts(size, modified_ns, None, None, why, PIL.__version__)
+            return _Facts(state, None, None, why, versions())
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
         what = "the image" if len(bad) == 1 else f"{len(bad)} images"
@@ -212,24 +215,26 @@ class ImageFiles:
 
 
 class _Facts(NamedTuple):
-    """What is known of a file as it was: its pixels' name and looks, or why Pillow of a version cannot read it."""
+    """What is known of a file as it was (`_state`): a name for its pixels and its looks, or why it cannot be read."""
 
-    size: int
-    modified_ns: int
+    state: str
     sum: str | None
     looks: str | None
     why: str = ""
-    pillow: str = ""
+    decoders: str = ""
 
-    def holds(self, size: int, modified_ns: int) -> bool:
-        """Whether this is still known of a file of that size, modified then: another Pillow may read more."""
-        same = (self.size, self.modified_ns) == (size, modified_ns)
-        return same and (self.sum is not None or self.pillow == PIL.__version__)
+    def holds(self, state: str, decoders: str) -> bool:
+        """Whether this is still known of a file of that state: other decoders may read more."""
+        return self.state == state and (self.sum is not None or self.decoders == decoders)
 
 
-def first_three(names: Sequence[str]) -> str:
-    """Up to three of `names`, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def _state(stat: os.stat_result) -> str:
+    """What tells whether a file may be another one than before.
+
+    Archives and copying programs set a file's time as they like, and equal sizes are common; when a file's entry was
+    changed last (its ctime) and which one it is (its inode) nobody sets.
+    """
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def open_image(path: Path) -> Image.Image:
@@ -237,7 +242,7 @@ def open_image(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
         warnings.simplefilter("ignore")
-        with Image.open(path) as file:
+        with open_file(path) as file:
             return as_seen(file)
 
 

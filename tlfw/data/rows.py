@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from tlfw.data.images import ImageFiles, Images, first_three
+from tlfw.data.images import ImageFiles, Images
+from tlfw.data.listing import composed, first_three, kinds
 from tlfw.errors import ConfigError
 
 SplitName = Literal["train", "val", "test"]
@@ -46,14 +47,25 @@ class Rows:
             and the parts that are missing are taken from it.
         groups: split -> for each image what it belongs together with; None: nothing is known.
         above: how many folders of a path stand above what lies in a class's folder; None: that is not known.
+        remarks: what the source left out or took otherwise than it stands there, in sentences.
+        files: how many there are of which kind, for people; empty where the images are in none.
     """
 
     lists: Mapping[SplitName, Images]
     groups: Mapping[SplitName, tuple[str, ...]] | None = None
     above: int | None = None
+    remarks: tuple[str, ...] = ()
+    files: str = ""
 
     @classmethod
-    def of_files(cls, root: Path, rows: Iterable[Row], classes: Sequence[str], above: int | None = None) -> Rows:
+    def of_files(
+        cls,
+        root: Path,
+        rows: Iterable[Row],
+        classes: Sequence[str],
+        above: int | None = None,
+        remarks: tuple[str, ...] = (),
+    ) -> Rows:
         """The rows of a source whose images are files below `root`.
 
         Raises:
@@ -77,12 +89,17 @@ class Rows:
             split: ImageFiles(root, [row.path for row in some], [row.label for row in some], classes)
             for split, some in by_split.items()
         }
-        return cls(lists, groups, above)
+        return cls(lists, groups, above, remarks, kinds(row.path for row in every))
 
     def names(self, split: SplitName) -> Sequence[str]:
-        """What each image is called within its source: its path, or its number where there is none."""
+        """What each image is called within its source: its path, or its number where there is none.
+
+        Equal in all forms that Unicode has of a path.
+        """
         images = self.lists[split]
-        return images.names if isinstance(images, ImageFiles) else [str(i) for i in range(len(images.labels_N))]
+        if isinstance(images, ImageFiles):
+            return tuple(composed(name) for name in images.names)
+        return [str(i) for i in range(len(images.labels_N))]
 
     def readable(self, manifests: Path | None) -> tuple[Rows, tuple[str, ...]]:
         """The rows without files that hold no image that can be read, and a sentence that says which these were.
@@ -114,7 +131,8 @@ class Rows:
             return self, ()
         total = sum(len(images.labels_N) for images in self.lists.values())
         said = f"{len(bad)} of {total} images cannot be read and are left out: {first_three(bad)}"
-        return Rows(lists, None if self.groups is None else groups, self.above), (said,)
+        groups_left = None if self.groups is None else groups
+        return dataclasses.replace(self, lists=lists, groups=groups_left), (said,)
 
     def grouped(self, by: str | int) -> Rows:
         """The same rows, each image with the group that its path names.
@@ -189,9 +207,10 @@ def stock(rows: Rows, skip_unreadable: bool, by: str | int | None, manifests: Pa
     Raises:
         ConfigError: some cannot be read, or have no group.
     """
-    remarks: tuple[str, ...] = ()
+    remarks = rows.remarks
     if skip_unreadable:
-        rows, remarks = rows.readable(manifests)
+        rows, unreadable = rows.readable(manifests)
+        remarks += unreadable
     if by is not None:
         rows = rows.grouped(by)
     sums = {split: tuple(images.sums(range(len(images.labels_N)), manifests)) for split, images in rows.lists.items()}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -13,12 +11,11 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.augment import STRONGEST, augmentations
 from tlfw.data.division import Division, Draw, divide
 from tlfw.data.images import ImageArray, Images
-from tlfw.data.rows import SPLITS, Row, Rows, SplitName, Stock, stock
+from tlfw.data.rows import SPLITS, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
 from tlfw.strict import STRICT
 
@@ -34,9 +31,9 @@ class DataSet:
             weights' own, or 224 without any.
         train_per_class: labelled images a class in all, validation included (10 are 8 for
             training and 2 for validation where `val_fraction` is 0.2); null: all there are.
-        val_fraction: the share of the labelled images that is kept for validation. Not used where
-            the set comes with validation images of its own and `train_per_class` is null.
-        test_fraction: the share that is kept for the test where the set has no test images of its own.
+        val_fraction: the share of the labelled images that is kept for validation; null: 0.2. Not used, which is said,
+            where the set comes with validation images of its own and `train_per_class` is null.
+        test_fraction: the share that is kept for the test; null: 0.2. Refused where the set has test images of its own.
         split_seed: the draw: decides which images are labelled, and which of these validate; `seed` does not. The test
             images stay.
         test_seed: decides which images are for the test where the set has none of its own.
@@ -58,8 +55,8 @@ class DataSet:
 
     image_size: int | None = Field(default=None, ge=1, le=4096)
     train_per_class: int | None = Field(default=None, ge=2)
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
+    val_fraction: float | None = Field(default=None, gt=0, lt=1)
+    test_fraction: float | None = Field(default=None, gt=0, lt=1)
     split_seed: int = 0
     test_seed: int = 0
     group: str | int | None = None
@@ -150,59 +147,6 @@ class DataSet:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class ImageFolder(DataSet):
-    """Your own images: `root/train/CLASS/IMAGE`, and if you like `root/val/…` and `root/test/…`.
-
-    Args:
-        root: the folder; relative to where the command is run. Not part of any key: content is.
-    """
-
-    root: str = Field(min_length=1)
-
-    @property
-    def title(self) -> str:
-        return Path(self.root).resolve().name
-
-    def rows(self, splits: Sequence[SplitName]) -> Rows:
-        root = Path(self.root).expanduser()
-        remedy = f"Put the images into {root / 'train'}/CLASS/."
-        if not root.is_dir():
-            raise ConfigError("root", f"there is no folder {root.absolute()}.", "Give the folder that holds train/.")
-        if not (root / "train").is_dir():
-            raise ConfigError("root", f"{root} has no folder train.", remedy)
-        classes = _folders(root / "train")
-        if not classes:
-            raise ConfigError("root", f"{root / 'train'} has no class folders.", remedy)
-        found = [row for split in splits if (root / split).is_dir() for row in _rows(root, split, classes)]
-        return Rows.of_files(root, found, classes, above=2)
-
-
-def _rows(root: Path, split: SplitName, classes: Sequence[str]) -> list[Row]:
-    """The images of one split of an image folder."""
-    folder = root / split
-    if unknown := [name for name in _folders(folder) if name not in classes]:
-        raise ConfigError(
-            "root",
-            f"{folder} has the class {unknown[0]!r}, which {root / 'train'} does not have.",
-            "Use the same class folders in each split.",
-        )
-    found = [
-        Row(path.relative_to(root).as_posix(), label, split)
-        for label, name in enumerate(classes)
-        for path in image_files(folder / name)
-    ]
-    counts = Counter(row.label for row in found)
-    if not found or (split == "train" and len(counts) < len(classes)):
-        empty = next((folder / name for i, name in enumerate(classes) if not counts[i]), folder)
-        raise ConfigError(
-            "root",
-            f"{empty} has no images.",
-            f"Put some there; these endings are read: {', '.join(IMG_EXTENSIONS)}.",
-        )
-    return found
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Digits(DataSet):
     """scikit-learn's 1,797 real handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998).
 
@@ -235,30 +179,6 @@ class NoData(DataSet):
 
     def read(self, split: SplitName) -> Images | None:
         raise ConfigError("", "there is none, but the data mix trains on it.", "Choose one of the group data.")
-
-
-def image_files(folder: Path) -> list[Path]:
-    """All images below a folder, sorted, as torchvision's ImageFolder finds them, links followed.
-
-    What begins with a dot is a system's own note beside the images, whatever its ending says; a
-    folder that is reached twice, as by a link to one above it, counts once.
-    """
-    found, seen = [], set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        seen.add(os.path.realpath(place))
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and os.path.realpath(os.path.join(place, name)) not in seen
-        ]
-        found += [
-            Path(place, name) for name in files if not name.startswith(".") and name.lower().endswith(IMG_EXTENSIONS)
-        ]
-    return sorted(found)
-
-
-def _folders(parent: Path) -> Sequence[str]:
-    return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _check_group(group: str | int | None) -> None:
