@@ -14,7 +14,7 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "escape", "errors", "secret", "settings", "judgement", "record", "interruption"),
+    ("tlfw", "identity", "escape", "errors", "secret", "settings", "judgement", "record", "interruption", "machine"),
     # values of arrays: NumPy too
     ("metric",),
     # what was asked: records of commands, and a lock

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import hydra
@@ -23,11 +24,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF, table
 from tlfw.errors import ConfigError, Diverged, Pruned
+from tlfw.escape import printable
 from tlfw.explain import explain
 from tlfw.interruption import Interrupted, heeded, heeded_by_helper
 from tlfw.judgement import check_compared
 from tlfw.metric import metric_of
-from tlfw.record import Record
+from tlfw.record import Record, replace_text
+from tlfw.secret import masked
 from tlfw.settings import flat
 from tlfw.sweep import Refused, SomeFailed, known_fields
 from tlfw.typed import as_hydra_takes_it
@@ -56,7 +59,7 @@ def job(config: DictConfig) -> Any:
             return problem
         except Exception:
             # The sweep's table has a line on it; whoever wants more finds it here.
-            (folder / "traceback.txt").write_text(traceback.format_exc())
+            replace_text(folder / "traceback.txt", masked(traceback.format_exc()))
             raise
     try:
         alone(config, folder)
@@ -178,8 +181,14 @@ def main() -> None:
     except Exception as problem:
         message = None if wanted else explain(problem, partial(known_fields, tuple(sys.argv[1:])), config)
         if message is None:
+            sys.excepthook = _tell_masked
             raise
-        sys.exit(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)")
+        sys.exit(printable(masked(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)"), keep="\n\t"))
+
+
+def _tell_masked(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:
+    """As Python shows an exception that nobody caught; but logs are kept."""
+    sys.stderr.write(masked("".join(traceback.format_exception(kind, problem, trace))))
 
 
 if __name__ == "__main__":

@@ -18,17 +18,21 @@ from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
 from tlfw.judgement import share
+from tlfw.machine import cores, most_threads, most_workers
 from tlfw.match import Match, Measure
 from tlfw.metric import Metric, metric_of
-from tlfw.mix import BudgetText, DataMix, Seed, Set, Stage
+from tlfw.mix import BatchSize, BudgetText, DataMix, Seed, Set, Stage
 from tlfw.numerics import numerics_of
 from tlfw.plan import Plan, make_plan
 from tlfw.repetition import Repeat
 from tlfw.seen import Memo, look
 from tlfw.store import Store
-from tlfw.strict import STRICT
+from tlfw.strict import STRICT, at_most
 from tlfw.tracking import Tracking
 from tlfw.trial import Trial
+
+MOST_VALIDATIONS = 1000
+"""Of a stage; each is a point of the curve in its record."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -40,7 +44,7 @@ class Pretrain:
     """
 
     budget: BudgetText
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     lr: float = Field(gt=0)
     seed: Seed = "varies"
 
@@ -50,7 +54,7 @@ class Adapt:
     """The adaptation stage: its length and its batch. Its learning rates are the freeze policy's."""
 
     budget: BudgetText
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -128,10 +132,16 @@ class Experiment:
     margin: Annotated[float | None, BeforeValidator(share)]
     compare: list[str]
     copies: Copies
-    validations: int = Field(ge=1)
+    validations: Annotated[
+        int, Field(ge=1), at_most(MOST_VALIDATIONS, "validations of a stage would take longer than its training")
+    ]
     checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
-    workers: int = Field(ge=0)
-    threads: int | None = Field(ge=1, le=1024)
+    workers: Annotated[
+        int, Field(ge=0), at_most(most_workers, f"processes that load images are too many for {cores()} cores")
+    ]
+    threads: Annotated[
+        int | None, Field(ge=1), at_most(most_threads, f"threads on {cores()} cores only wait for each other")
+    ]
     until: str | None
     trial: Trial | None
     outputs: str = Field(min_length=1)

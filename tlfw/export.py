@@ -22,7 +22,7 @@ import tlfw
 from tlfw import families
 from tlfw.errors import ConfigError
 from tlfw.loaded import HEAD, Blueprint, LoadedModel, load
-from tlfw.record import replace_text
+from tlfw.record import replace_text, replacing
 from tlfw.weights import CHECKPOINT
 from tlfw.zoo import TorchvisionBackbone
 
@@ -85,7 +85,8 @@ def write_torchscript(loaded: LoadedModel, file: Path) -> Callable[[Tensor], Ten
 def write_safetensors(loaded: LoadedModel, file: Path) -> Callable[[Tensor], Tensor]:
     """The tensors alone, under torchvision's names."""
     state = {name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}
-    safetensors.torch.save_file(state, file, metadata={"format": "pt"})
+    with replacing(file) as draft:
+        safetensors.torch.save_file(state, draft, metadata={"format": "pt"})
     model = loaded.blueprint.architecture()
     model.load_state_dict(safetensors.torch.load_file(file), strict=True)
     return model.eval()
@@ -116,7 +117,6 @@ def export(loaded: LoadedModel, form: str, out: Path) -> dict[str, Any]:
         draft = Path(drafts) / out.name
         said = facts(loaded, form, out.name, difference(loaded, write(loaded, draft)))
         for file in sorted(Path(drafts).iterdir(), reverse=True):  # what belongs to `out` before `out` itself
-            os.chmod(file, 0o644)
             os.replace(file, out.with_name(file.name))
     replace_text(out.with_name(f"{out.name}.json"), json.dumps(said, indent=1) + "\n")
     return said

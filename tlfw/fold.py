@@ -26,7 +26,7 @@ from tlfw.interruption import Interrupted
 from tlfw.metric import recorded
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
-from tlfw.record import Status
+from tlfw.record import Status, replacing
 from tlfw.secret import masked
 from tlfw.store import read_json
 from tlfw.tracking import Tracked, Weights
@@ -176,7 +176,8 @@ class Fold:
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
         )
-        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", self.model.trunk.note())
+        with replacing(draft / "weights.safetensors") as file:
+            safetensors.torch.save_file(weights_of(self.model), file, self.model.trunk.note())
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from tlfw.errors import ConfigError
 from tlfw.record import now, replace_text
+from tlfw.secret import masked
 from tlfw.settings import REPETITION
 
 FILE = "plan.json"
@@ -93,7 +94,7 @@ def add(folder: Path, facts: Mapping[str, Any], ask: Ask, outdated: Collection[s
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{FILE}.lock", fallback_to_soft=False):
             before = read(folder) or {"asked": [], "runs": []}
-            plan = _merged(before, facts, ask, outdated)
+            plan = masked(_merged(before, facts, ask, outdated))
             replace_text(folder / FILE, json.dumps(plan, indent=1, default=str) + "\n")
     except OSError as problem:
         raise ConfigError(

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from tlfw.errors import ConfigError
 from tlfw.freeze import FreezePolicy
-from tlfw.strict import STRICT
+from tlfw.strict import STRICT, at_most
 
 Set = Literal["source", "target"]
 Unit = Literal["epochs", "steps", "images"]
@@ -74,6 +74,9 @@ def _read(given: object) -> object:
 BudgetText = Annotated[Budget, BeforeValidator(_read)]
 """A field that holds a `Budget` and is given its text."""
 
+BatchSize = Annotated[int, Field(ge=1), at_most(2**20, "images are no batch, but a data set")]
+"""Images of a batch, over all processes. Whether they fit into the memory is known when their size is."""
+
 Seed = Annotated[int, Field(ge=0)] | Literal["varies"]
 """A seed of its own, or `varies`: the run's."""
 
@@ -96,7 +99,7 @@ class Stage:
 
     share: dict[Set, float | None] = Field(min_length=1)
     loss_weight: dict[Set, float]
-    batch_size: int = Field(ge=1)
+    batch_size: BatchSize
     budget: dict[Set, BudgetText] = Field(min_length=1)
     policy: FreezePolicy | None = None
     seed: Seed = "varies"

@@ -17,6 +17,7 @@ from tlfw.evaluate import TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
+from tlfw.machine import most_images
 from tlfw.match import Length, Match, lengths
 from tlfw.metric import Metric
 from tlfw.mix import DataMix, Stage
@@ -310,6 +311,13 @@ def _check_backbone(
 
 
 def _check_batch(per_batch: Mapping[str, int], data: SeenData, world_size: int) -> None:
+    count, most = sum(per_batch.values()), most_images(data.image_size) * world_size
+    if count > most:
+        raise ConfigError(
+            "batch_size",
+            f"{count:,} images of {data.image_size} px, as float32, take more than half of the memory.",
+            f"Use at most {most:,}.",
+        )
     if uneven := [name for name, count in per_batch.items() if count % world_size]:
         raise ConfigError(
             "batch_size",

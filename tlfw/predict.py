@@ -18,6 +18,7 @@ from tlfw.data.listing import ENDINGS, LeftOut, listed, said
 from tlfw.errors import ConfigError
 from tlfw.escape import csv_text, printable
 from tlfw.loaded import LoadedModel, load
+from tlfw.machine import most_images
 from tlfw.progress import counting
 from tlfw.record import replace_text
 
@@ -139,6 +140,10 @@ def main(given: Sequence[str] | None = None) -> None:
         _checked(chosen)
         files, left_out = find_images(chosen.images)
         loaded = load(chosen.run)
+        if min(chosen.batch_size, len(files)) > (most := most_images(loaded.transform.size)):
+            raise ConfigError(
+                "--batch-size", f"{chosen.batch_size:,} images take more than half of the memory.", f"Use {most:,}."
+            )
         device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
         rows, unreadable = predict(loaded, files, batch_size=chosen.batch_size, device=device, top=chosen.top)
         write = FORMATS[chosen.out.suffix.lower()]

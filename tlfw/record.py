@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -129,15 +129,21 @@ def replace_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a file beside `path` to be written, which then takes its place whole, or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    """Gives a file beside `path` to be written, which then takes its place whole, or not at all.
+
+    Who may read it is what the user's umask and the folder say.
+    """
+    # Not by tempfile, whose files are for their owner alone. Names may be as long as a file's name can be.
+    draft = path.with_name(f".{secrets.token_hex(8)}{path.suffix[:16]}")
+    handle = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    mode = os.fstat(handle).st_mode & 0o777
     os.close(handle)
-    draft = Path(name)
     try:
         yield draft
         with draft.open("rb") as file:
             os.fsync(file.fileno())
-        draft.chmod(0o644)
+        if draft.stat().st_mode & 0o777 != mode:  # safetensors puts a file for its owner alone in its place
+            draft.chmod(mode)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from tlfw.jobs import Compose, Repeated, check_agreed
 from tlfw.judgement import check_compared
 from tlfw.ledger import NAMES
 from tlfw.record import FINISHED, Record, Status
+from tlfw.secret import masked
 from tlfw.settings import UNKEYED, Settings, flat
 from tlfw.typed import group_choices
 
@@ -120,7 +121,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                 there = record is not None and record.status in FINISHED and not experiment.force
                 if there and record is not None:
                     done[plan.key] = record
-                settings = _settings(config)
+                settings = masked(_settings(config))  # as it is kept, and compared with what was
                 candidates.append(
                     Candidate(tuple(job), plan.key, steps_of(plan), settings, there, names, plan.data.tested_on)
                 )

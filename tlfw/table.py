@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from tlfw.escape import printable
 from tlfw.metric import Metric
 from tlfw.record import Record, Status
 from tlfw.settings import flat
@@ -41,6 +43,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     varied = _varied([(overrides, record) for overrides, record, _ in rows if isinstance(record, Record)])
     for column in ("data mix", "freeze policy", "backbone"):
         table.add_column(column)
+    # Names may hold what rich would take for its markup, or a terminal for a command.
     for column in (
         "seed",
         *varied,
@@ -48,7 +51,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
         *(f"source {metric.title} kept" for metric in metrics),
         "seconds",
     ):
-        table.add_column(column, justify="right")
+        table.add_column(Text(printable(column)), justify="right")
     table.add_column("reused")
     failures = []
     for overrides, record, untouched in rows:
@@ -58,7 +61,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
             continue
         given = _given(overrides, record, varied)
         reused = "all" if untouched else ", ".join(stage["name"] for stage in record.stages if stage["reused"]) or "-"
-        table.add_row(
+        cells = (
             record.paradigm["data_mix"],
             record.paradigm["freeze_policy"] + ("*" if record.labels else ""),
             record.backbone,
@@ -69,6 +72,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
             "0" if untouched else f"{record.cost['seconds_spent']:.0f}",
             reused,
         )
+        table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
@@ -77,7 +81,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     if labels:
         console.print(f"* {', '.join(labels)}".replace("_", " "))
     for failure in failures:
-        print(failure)
+        print(printable(failure, keep="\n"))
 
 
 SHOWN = ("data_mix", "freeze_policy", "backbone", "backbone.name", "seed")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 
 from tlfw import CONF
@@ -58,6 +60,21 @@ def _typed(word: str) -> str:
         if value.startswith("["):
             raise ConfigError(group, f"it is given {value}, but takes one option.", "To try several: -m, and a,b.")
     return f"{key}={os.path.expanduser(value)}" if re.match(r"~(/|$)", value) else spelt(word)
+
+
+def quoted(word: str) -> str:
+    """`field=value` for a shell and for Hydra, so that the value is a text, whatever is in it."""
+    key, _, value = word.partition("=")
+    # Hydra takes away backslashes before quotes, and what they protect from being an interpolation.
+    value = re.sub(r'(\\*)"', r'\1\1\\"', value.replace("${", "\\${"))
+    value += "\\" * (len(value) - len(value.rstrip("\\")))
+    return shlex.quote(f'{key}="{value}"')
+
+
+def as_typed(field: str) -> str | None:
+    """The last of this process's arguments that gives the field a value; None: none does."""
+    found = [word for word in sys.argv[1:] if word.partition("=")[0].lstrip("+") == field and "=" in word]
+    return found[-1] if found else None
 
 
 def _some(names: Sequence[str]) -> str:

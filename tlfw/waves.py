@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -14,9 +12,11 @@ from typing import Any, Protocol
 from tlfw.agenda import Agenda, Candidate, Key, Speeds, Task, blocked, speeds
 from tlfw.changes import changes
 from tlfw.errors import Diverged
+from tlfw.escape import csv_text
 from tlfw.interruption import Interrupted
 from tlfw.metric import METRICS, Metric, metric_of
 from tlfw.record import Record, Status, replace_text
+from tlfw.secret import masked
 from tlfw.settings import flat
 from tlfw.store import Store, read_json
 from tlfw.table import APART, Row, how_ended
@@ -183,19 +183,17 @@ FACTS = {"stages": "stage.json", "features": "features.json"}
 
 def leave_summary(folder: Path, found: Sequence[Row]) -> None:
     """Put `summary.csv` into the sweep's folder: a line a run, with what validation said, and where its record is."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     validated = [metric.at(place) for place in ("target/val", "source/val") for metric in METRICS.values()]
-    writer.writerow(["overrides", "status", "run_id", "seed", *validated, "seconds", "error"])
+    lines: list[list[Any]] = [["overrides", "status", "run_id", "seed", *validated, "seconds", "error"]]
     for overrides, outcome, there in found:
         if isinstance(outcome, str):
             status, why = how_ended(outcome)
-            writer.writerow([" ".join(overrides), status, "", "", *([""] * len(validated)), "", why])
+            lines.append([" ".join(overrides), status, "", "", *([""] * len(validated)), "", why])
         else:
             metrics = [outcome.metrics.get(name) for name in validated]
             spent = 0 if there else outcome.cost["seconds_spent"]
-            writer.writerow([" ".join(overrides), outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
-    replace_text(folder / "summary.csv", text.getvalue())
+            lines.append([" ".join(overrides), outcome.status, outcome.run_id, outcome.seed, *metrics, spent, ""])
+    replace_text(folder / "summary.csv", csv_text(masked(lines)))
 
 
 def earlier_records(runs: Path) -> list[Record]:

@@ -12,6 +12,7 @@ from tlfw.data.images import Images
 from tlfw.data.rows import SplitName, Stock
 from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks
 from tlfw.errors import ConfigError
+from tlfw.escape import is_printable
 from tlfw.identity import digest
 
 SHARE = 0.2
@@ -213,6 +214,10 @@ class _Cut:
     def division(self) -> Division:
         if len(self.classes) < 2:
             raise ConfigError("", f"there is only the class {self.classes[0]!r}.", "Give at least two.")
+        if odd := [name for name in self.classes if not is_printable(name)]:
+            raise ConfigError(
+                "", f"the class {odd[0]!r} has characters that control a terminal.", "Give it another name."
+            )
         lists = self.stock.rows.lists
         if self.tested:
             self.draw.check_folds("test" in lists)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tlfw.escape import csv_text
 from tlfw.report.cells import NOT_NAMED
 from tlfw.report.findings import Findings
 from tlfw.report.gather import Run
@@ -108,14 +107,8 @@ def _named(classes: Sequence[str], index: int) -> str:
 
 
 def _text(rows: Sequence[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    table = csv.DictWriter(
-        out, list(dict.fromkeys((*BEGINNING * ("run_id" in rows[0]), *rows[0]))), lineterminator="\n"
-    )
-    table.writeheader()
-    for row in rows:
-        table.writerow({name: _plain(value) for name, value in row.items()})
-    return out.getvalue()
+    names = list(dict.fromkeys((*BEGINNING * ("run_id" in rows[0]), *rows[0])))
+    return csv_text([names, *([_plain(row.get(name)) for name in names] for row in rows)])
 
 
 def _plain(value: Any) -> Any:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import tlfw
+from tlfw import escape
 from tlfw.report.costs import MEASURES
 from tlfw.report.digits import NONE, between, chance, counted, duration, labelled, percent
 from tlfw.report.findings import Findings, front
@@ -32,16 +31,15 @@ PRICES = ("images", "flops", "direct_flops", "seconds", "shared_images", "shared
 def csv_text(findings: Findings) -> str:
     """A row a cell, all tasks below each other, numbers in full; `settings` and `compared` as JSON, what does not apply
     empty."""
-    out = io.StringIO()
-    table = csv.DictWriter(out, [field.name for field in dataclasses.fields(Row)], lineterminator="\n")
-    table.writeheader()
+    names = [field.name for field in dataclasses.fields(Row)]
+    lines: list[Sequence[Any]] = [names]
     for row in _flat(findings):
         values = dataclasses.asdict(row)
         values["labelled"] = "all" if row.labelled is None else row.labelled
         for name in ("settings", "compared"):
             values[name] = json.dumps(values[name], sort_keys=True, default=str)
-        table.writerow(values)
-    return out.getvalue()
+        lines.append([values[name] for name in names])
+    return escape.csv_text(lines)
 
 
 def _flat(findings: Findings) -> list[Row]:
