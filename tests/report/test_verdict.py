@@ -12,8 +12,9 @@ import pytest
 from tests.report.test_estimate import cells_of, draw
 from tlfw.metric import METRICS
 from tlfw.report.cells import Cell
-from tlfw.report.estimate import Repetition, estimate
+from tlfw.report.estimate import estimate
 from tlfw.report.leaderboard import standing
+from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, sentence
 from tlfw.report.verdict import (
     OTHER_LEVEL,

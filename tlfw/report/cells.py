@@ -12,8 +12,8 @@ import numpy as np
 
 from tlfw.identity import digest
 from tlfw.metric import Metric
-from tlfw.report.estimate import Repetition
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
+from tlfw.report.score_tables import Repetition
 from tlfw.settings import UNKEYED
 
 REPEATED = ("seed", "source.split_seed", "target.split_seed", "fold", "source.fold", "target.fold")

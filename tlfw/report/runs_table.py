@@ -12,7 +12,7 @@ import numpy as np
 
 from tlfw.report.cells import NOT_NAMED
 from tlfw.report.findings import Findings
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
 
 BEGINNING = (
     "run_id", "status", "sweep", "data_mix", "freeze_policy", "backbone", "weights", "source", "target", "labelled",

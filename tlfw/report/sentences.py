@@ -11,7 +11,7 @@ from tlfw.metric import Metric
 from tlfw.report.cells import Cell
 from tlfw.report.digits import chance, counted, labelled
 from tlfw.report.estimate import LARGEST_DRAW, Estimate
-from tlfw.report.gather import FEWEST_REPETITIONS
+from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 from tlfw.report.verdict import FEWEST_ERRORS, PLANNED_LEVEL, Shipped, Task, gain
 
 MOST_REPETITIONS, MOST_TIMES = 100, 100

@@ -14,7 +14,8 @@ import numpy as np
 from tlfw.metric import Metric
 from tlfw.report.cells import Cell
 from tlfw.report.estimate import Estimate, Mean
-from tlfw.report.gather import FEWEST_REPETITIONS, Run
+from tlfw.report.runs import Run
+from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 
 PLANNED_LEVEL, OTHER_LEVEL = 0.04, 0.01
 """Of a test at the number of repetitions that was planned, and at any other of at least three. Who adds repetitions
