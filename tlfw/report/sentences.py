@@ -65,11 +65,10 @@ def sentence(task: Task, margin: float | None) -> str:
     if task.kind == "unanswered":
         return _unanswered(task, first)
     if task.kind == "abstained":
-        images = counted(task.estimate.images, "test image")
+        takes = task.shortage or f"{FEWEST_ERRORS} errors and {FEWEST_ERRORS} hits, and no way makes as many"
         return (
-            f"{first} has the best mean, but {images} cannot say which way is better: it takes {metric.fewest} or "
-            "more, "
-            f"and {FEWEST_ERRORS} errors."
+            f"{first} has the best mean, but the test cannot say which way is better: a claim on {metric.title} takes "
+            f"{takes}."
         )
     holds = f"This holds {task.scope}."
     if task.kind == "best":
@@ -194,12 +193,8 @@ def _typical_gap(task: Task, repetitions: int) -> float:
     return float(np.median(found)) if found else float("nan")
 
 
-def remarks(task: Task, enough: bool) -> tuple[str, ...]:
-    """What else has to be known of the verdict.
-
-    Args:
-        enough: whether there are test images enough for intervals to carry claims.
-    """
+def remarks(task: Task) -> tuple[str, ...]:
+    """What else has to be known of the verdict."""
     cells, estimate = task.cells, task.estimate
     found = []
     for cell, mean in zip(cells, task.means, strict=True):
@@ -214,12 +209,10 @@ def remarks(task: Task, enough: bool) -> tuple[str, ...]:
         )
     if estimate.unused:
         found.append(f"{counted(estimate.unused, 'run')} have no part in this: no other cell has their repetition.")
-    if not enough:
-        found.append(
-            f"With {counted(estimate.images, 'test image')}, or so few of a class, intervals of {task.metric.title} "
-            "are "
-            f"rough: they hold from {task.metric.fewest} on."
-        )
+    if task.kind == "abstained" and task.shortage:
+        found.append("The intervals are rough for the same reason.")
+    elif task.shortage:
+        found.append(f"The intervals are rough: those of {task.metric.title} take {task.shortage}.")
     last = max(task.group)
     if task.kind in ("group", "equal") and (above := [i for i in range(last) if i not in task.group]):
         found.append(
