@@ -105,7 +105,8 @@ def _nothing(task: Task, first: str) -> str:
     metric, floor = task.metric, task.floor
     ends = {"chance": floor.chance, "always naming the most frequent class": floor.majority}
     name = max(ends, key=lambda each: ends[each] if metric.higher_is_better else -ends[each])
-    if any(metric.better(mean.value, ends[name]) for mean in task.means):
+    ahead = [mean.value for mean in task.means if not np.isclose(mean.value, ends[name], rtol=0, atol=1e-9)]
+    if any(metric.better(value, ends[name]) for value in ahead):
         return (
             f"Nothing is known to have learnt: no interval is better than {name} ({metric.text(ends[name])}). "
             f"{first} has the best mean."
