@@ -146,6 +146,7 @@ def _named(records: Mapping[str, tuple[Record, Path]], plans: Sequence[SweepPlan
                     data_mix=entry.data_mix or run.data_mix,
                     freeze_policy=entry.freeze_policy or run.freeze_policy,
                     settings={**run.settings, **entry.settings},
+                    setting=entry.setting or run.setting,
                     asked=entry.asked,
                     latest=entry.asked == plan.latest,
                 )

@@ -33,6 +33,7 @@ class Run:
         asked: the place of the command that asked for it last, among all of its sweep; -1: no sweep says.
         latest: whether the latest command of its sweep asked for it.
         settings: the whole config, flat: a field's full name -> value, as it was asked for.
+        setting: runs that are equal in it repeat each other.
     """
 
     record: Record
@@ -40,6 +41,7 @@ class Run:
     data_mix: str
     freeze_policy: str
     settings: Mapping[str, Any]
+    setting: str
     asked: int = -1
     latest: bool = True
 
@@ -53,6 +55,7 @@ class Run:
             data_mix=names["data_mix"],
             freeze_policy=names["freeze_policy"],
             settings=flat(record.settings),
+            setting=record.setting,
         )
 
     @property

@@ -29,10 +29,11 @@ def scope(cells: Sequence[Cell], estimate: Estimate, drawn: float | None) -> str
     """
     count = next((cell.labelled for cell in cells), None)
     these = "these labelled images" if count is None else f"these {labelled(count)}"
-    seeds = len({repetition.seed for repetition in estimate.repetitions}) > 1
+    repetitions = estimate.repetitions or (tuple(cells[0].runs) if len(cells) == 1 else ())
+    seeds = len({repetition.seed for repetition in repetitions}) > 1
     if estimate.folds:
-        said = f"over {len(estimate.repetitions)} folds of these images"
-    elif len(estimate.repetitions) < 2:
+        said = f"over {len(repetitions)} folds of these images"
+    elif len(repetitions) < 2:
         said = "for these trained models"
     elif drawn is None:
         said = f"over seeds, for {these}"
@@ -43,7 +44,7 @@ def scope(cells: Sequence[Cell], estimate: Estimate, drawn: float | None) -> str
         said = f"over seeds and {draws}" if seeds else f"over {draws}, for this seed"
     if any(cell.weights for cell in cells):
         said += ", given these pretrained weights"
-    elif len(estimate.repetitions) > 1 and any(_one_pretraining(cell) for cell in cells):
+    elif len(repetitions) > 1 and any(_one_pretraining(cell) for cell in cells):
         said += ", given this pretraining"
     return said
 

@@ -19,7 +19,7 @@ class Entry:
 
     Attributes:
         data_mix, freeze_policy: the options' names as they were asked for; None: nobody wrote them down.
-        settings: those of its fields that had a value of their own.
+        settings: its fields, as it was asked for. setting: what it repeats then; None: nobody wrote it down.
         asked: the last command that asked for it.
     """
 
@@ -28,6 +28,7 @@ class Entry:
     freeze_policy: str | None
     settings: Mapping[str, Any]
     asked: int
+    setting: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,7 @@ class SweepPlan:
                 run.get("freeze_policy"),
                 dict(run.get("settings") or {}),
                 max(run["asked"]),
+                run.get("setting"),
             )
             for run in plan["runs"]
         )
