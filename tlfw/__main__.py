@@ -32,7 +32,7 @@ from tlfw.metric import metric_of
 from tlfw.record import Record, replace_text
 from tlfw.secret import masked
 from tlfw.settings import flat
-from tlfw.sweep import Refused, SomeFailed, known_fields
+from tlfw.sweep import Refused, SomeFailed, check_stays, known_fields
 from tlfw.typed import as_hydra_takes_it
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def job(config: DictConfig) -> Any:
     """What Hydra calls: one run, alone or in a multirun."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    _mask(folder / ".hydra")
     if settings.mode == RunMode.MULTIRUN:
         helping = heeded_by_helper()  # before anything that takes its time
         from tlfw.progress import numbered
@@ -67,6 +68,14 @@ def job(config: DictConfig) -> Any:
         # Hydra would print a line of its own before letting it through.
         _PROBLEMS.append((problem, config))
     return None
+
+
+def _mask(folder: Path) -> None:
+    """Take secrets out of what Hydra wrote into a folder: the command line as it was typed, and its config."""
+    for file in folder.glob("*.yaml"):
+        text = file.read_text()
+        if (clean := masked(text)) != text:
+            replace_text(file, clean)
 
 
 _PROBLEMS: list[tuple[BaseException, DictConfig]] = []
@@ -100,6 +109,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     """A single run, with the table of its one row."""
     try:
         _check_heard(HydraConfig.get().overrides.hydra)
+        check_stays(HydraConfig.get())
         print(f"store: {config.store.dir}", flush=True)
         found = run(config, folder, sweep=None)
     except (ConfigError, hydra.errors.InstantiationException, OmegaConfBaseException):
@@ -170,7 +180,7 @@ def main() -> None:
     except SomeFailed:
         sys.exit(1)
     except Refused as problem:
-        sys.exit(str(problem))
+        sys.exit(_shown(str(problem)))
     except (Interrupted, KeyboardInterrupt) as problem:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, while Python ends, says nothing
         print("interrupted; the same command goes on from here", file=sys.stderr)
@@ -183,7 +193,12 @@ def main() -> None:
         if message is None:
             sys.excepthook = _tell_masked
             raise
-        sys.exit(printable(masked(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)"), keep="\n\t"))
+        sys.exit(_shown(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)"))
+
+
+def _shown(text: str) -> str:
+    """A message as it may stand on a terminal and in a log."""
+    return printable(masked(text), keep="\n\t")
 
 
 def _tell_masked(kind: type[BaseException], problem: BaseException, trace: TracebackType | None) -> None:

@@ -172,8 +172,8 @@ def _file_read(problem: BaseException) -> str | None:
     """The name of the file that was being read when it happened."""
     for frame, _ in reversed(list(traceback.walk_tb(problem.__traceback__))):
         for value in frame.f_locals.values():
-            if isinstance(value, io.TextIOBase) and isinstance(getattr(value, "name", None), str):
-                return str(value.name)
+            if isinstance(value, io.TextIOBase) and isinstance(name := getattr(value, "name", None), str):
+                return name
     return None
 
 

@@ -16,7 +16,7 @@ import torch
 from tlfw.cost import peak_memory_bytes, start_measuring_memory
 from tlfw.environment import environment
 from tlfw.errors import ConfigError
-from tlfw.evaluate import PREDICTIONS, examine, save_predictions
+from tlfw.evaluate import PREDICTIONS, examine, rename_predictions, save_predictions
 from tlfw.experiment import Experiment
 from tlfw.fold import Fold, finite, said_of, status_of
 from tlfw.interruption import deferred, heeded
@@ -26,6 +26,7 @@ from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
 from tlfw.record import FINISHED, Record, Status, now, replacing
 from tlfw.secret import masked
+from tlfw.seen import Memo
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
 from tlfw.weights import CHECKPOINT
@@ -61,9 +62,12 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
         Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
     _use_threads(experiment)
-    plan = experiment.plan()
+    memo = Memo()
+    plan = experiment.plan(memo)
     former = find_record(experiment.runs, plan.key)
     if former is not None and former.status in FINISHED and not experiment.force:
+        if line := follow(experiment, plan, memo):
+            print(f"note: {line}", flush=True)
         return former, True
     attempt = 0 if former is None else former.attempt + experiment.force
     with heeded():
@@ -278,6 +282,11 @@ class _Run:
 
 def find_record(runs: Path, key: str) -> Record | None:
     """The readable record of the run of that key, or None; also None where it is done but its results are gone."""
+    found = _find(runs, key)
+    return found[1] if found else None
+
+
+def _find(runs: Path, key: str) -> tuple[Path, Record] | None:
     for path in sorted(runs.glob(f"*-{key[:12]}/record.json")):
         try:
             record = Record.read(path)
@@ -286,8 +295,34 @@ def find_record(runs: Path, key: str) -> Record | None:
         left = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
         gone = record.status == "done" and not all((path.parent / name).is_file() for name in left)
         if record.run_id == key and not gone:
-            return record
+            return path.parent, record
     return None
+
+
+def follow(experiment: Experiment, plan: Plan, memo: Memo) -> str | None:
+    """Let what a finished run left behind name the images as they are called now, where folders were renamed since.
+
+    Args:
+        memo: what is known of the data already.
+
+    Returns:
+        What was changed, for people; None: nothing.
+    """
+    found, test = _find(experiment.runs, plan.key), plan.divisions["target"].test
+    if found is None or found[1].status != "done" or test is None:
+        return None
+    folder, record = found
+    names = memo.get(
+        lambda: [test.called(i) for i in range(len(test))], "names", experiment.target, plan.data.tested_on
+    )
+    if not (count := rename_predictions(folder, names)):
+        return None
+    near = plan.data.near
+    if near and record.near_copies and near.digest != record.near_copies:
+        with contextlib.suppress(OSError):
+            near.write(Path(experiment.outputs).expanduser() / NEAR_COPIES)
+            dataclasses.replace(record, near_copies=near.digest).write(folder)
+    return f"{folder.name}: {count} of {len(test)} test images have other paths now; its predictions name these"
 
 
 def _axes(record: Record) -> dict[str, Any]:

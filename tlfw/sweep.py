@@ -63,6 +63,24 @@ def search_settings(given: Any, found: Repeated) -> Search:
         ) from problem
 
 
+def check_stays(hydra: Any) -> None:
+    """See that no job leaves the folder that relative paths begin in.
+
+    Args:
+        hydra: the config's part `hydra`.
+
+    Raises:
+        ConfigError: Hydra is to run jobs in folders of their own.
+    """
+    if hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir",
+            "relative paths, as of the images and of outputs, begin where the command is run, and each job would look "
+            "for them in a folder of its own.",
+            "Leave it out.",
+        )
+
+
 class Refused(Exception):
     """A sweep that cannot work as a whole; the text has all errors together. Nothing was trained."""
 
@@ -79,11 +97,13 @@ class Checked:
         candidates: the jobs.
         done: run id -> record of those that are done already.
         judged: by what they are, as `tlfw.ledger.Ask` has it: `compare`, `metric`, `margin`.
+        moved: what was brought up to date in results of those that are done, in sentences.
     """
 
     candidates: list[Candidate]
     done: dict[str, Record]
     judged: dict[str, Any]
+    moved: list[str]
 
 
 def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig, memo: Memo) -> Checked:
@@ -99,11 +119,12 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     """
     from hydra.utils import instantiate
 
-    from tlfw.run import find_record
+    from tlfw.run import find_record, follow
 
     errors: dict[str, list[str]] = {}
     candidates: list[Candidate] = []
     done: dict[str, Record] = {}
+    moved: list[str] = []
     first: DictConfig | None = None
     fields: set[str] = set()
     judged: dict[str, Any] = {}
@@ -121,6 +142,8 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                 there = record is not None and record.status in FINISHED and not experiment.force
                 if there and record is not None:
                     done[plan.key] = record
+                    if not sweep.hydra.sweeper.dry_run and (line := follow(experiment, plan, memo)):
+                        moved.append(line)
                 settings = masked(_settings(config))  # as it is kept, and compared with what was
                 candidates.append(
                     Candidate(
@@ -154,7 +177,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
     check_compared(judged["compare"], fields)
-    return Checked(candidates, done, judged)
+    return Checked(candidates, done, judged, moved)
 
 
 def compared(

@@ -54,12 +54,14 @@ class TlfwSweeper(Sweeper):
         from tlfw import jobs, ledger, sweep, table, waves
         from tlfw.agenda import make_agenda
         from tlfw.conclusion import conclude
-        from tlfw.record import FINISHED
+        from tlfw.record import FINISHED, replace_text
+        from tlfw.secret import masked
         from tlfw.seen import Memo
         from tlfw.store import Store
 
         assert self.config is not None
         assert self.hydra_context is not None
+        sweep.check_stays(self.config.hydra)
         asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
         found = jobs.repeated(asked, self._compose)
         overrides = jobs.with_threads(found.overrides, self.config)
@@ -79,6 +81,9 @@ class TlfwSweeper(Sweeper):
         agenda = make_agenda(checked.candidates, lambda key: store.has(*key))
         print(f"store: {store.root}", flush=True)
         speeds = waves.announce(agenda, runs, found.said)
+        if checked.moved:
+            more = f" (and {len(checked.moved) - 1} runs more)" if len(checked.moved) > 1 else ""
+            print(f"note: {checked.moved[0]}{more}", flush=True)
         if outdated:
             print(
                 f"{len(outdated)} runs that were asked for under this name were tested on images that have changed "
@@ -90,7 +95,7 @@ class TlfwSweeper(Sweeper):
         times = found.times or ledger.repetitions(candidate.settings for candidate in checked.candidates)
         facts = agenda.facts(folder.name, speeds) | {"records": os.path.relpath(runs, folder)}
         grown = ledger.add(folder, facts, ledger.Ask(repetitions=times, note=note, **checked.judged), outdated)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        replace_text(folder / "multirun.yaml", masked(OmegaConf.to_yaml(self.config)))
         shared = waves.shared_keys(agenda, lambda key: store.has(*key))
         outcomes = waves.conduct(
             agenda,
