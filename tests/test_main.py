@@ -387,3 +387,83 @@ def test_an_interrupted_sweep_ends_soon_with_one_line(tmp_path: Path, signum: in
     assert found["summary"]["status"] == "interrupted"
     assert list(tmp_path.glob("outputs/store/stages/.*.scratch/last.ckpt"))
     assert not list(tmp_path.glob("outputs/store/stages/.*.scratch/.*"))
+
+
+@pytest.mark.parametrize("many", [(), ("-m",)])
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("threads=999999", "threads: 999,999 threads on"),
+        ("workers=999999", "workers: 999,999 processes that load images are too many for"),
+        ("adapt.batch_size=99999999", "adapt.batch_size: 99,999,999 images are no batch"),
+        ("pretrain.batch_size=99999999", "pretrain.batch_size: 99,999,999 images are no batch"),
+        ("validations=999999", "validations: 999,999 validations of a stage"),
+    ],
+)
+def test_bounds_have_reasons(cli, many: tuple[str, ...], word: str, said: str) -> None:
+    code, _, err = cli(*many, *SMOKE, word)
+    assert code == 1
+    assert said in err
+    assert "Use at most" in err
+
+
+@pytest.mark.parametrize("many", [(), ("-m",)])
+def test_a_job_stays_where_the_command_is_run(cli, folder, tmp_path: Path, many: tuple[str, ...]) -> None:
+    folder("images")
+    code, _, err = cli(*many, *SMOKE, "data@target=image_folder", "target.root=images", "hydra.job.chdir=true")
+    assert code == 1
+    assert err.startswith("hydra.job.chdir: relative paths")
+    assert not list(tmp_path.glob("**/record.json"))
+
+
+def test_secrets_are_in_no_file(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PAT", "hunter2hunter2")
+    words = ("seed=0,1", "backbone.runs=hunter2hunter2", "store.dir=${outputs}/store")
+    assert cli("-m", *SMOKE, *words, "hydra.sweeper.report=true")[0] == 0
+    assert cli(*SMOKE, *words[1:], "seed=2")[0] == 0
+    with_it = [
+        path.relative_to(tmp_path).as_posix()
+        for path in tmp_path.rglob("*")
+        if path.is_file() and b"hunter2" in path.read_bytes()
+    ]
+    assert with_it == []
+    assert list(tmp_path.rglob("plan.json"))
+    assert list(tmp_path.rglob("multirun.yaml"))
+
+
+def test_a_traceback_has_no_secrets(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_PAT", "hunter2hunter2")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("of https://me:p@ss/w@host and hunter2hunter2")
+
+    monkeypatch.setattr("tlfw.fold.train", fail)
+    code, out, err = cli("-m", *SMOKE, "seed=0")
+    assert code == 1
+    (file,) = tmp_path.rglob("traceback.txt")
+    for text in (file.read_text(), out, err):
+        assert "hunter2" not in text
+        assert "p@ss" not in text
+    assert "RuntimeError: of https://***@host and ***" in file.read_text()
+
+
+def test_odd_names_of_classes_go_through_a_whole_sweep(cli, tmp_path: Path) -> None:
+    names = ["[flip,mixup]", "[∕x]", "=1+1", os.fsdecode(b"caf\xe9"), "cafe\u0301x", "<b>c"]
+    for label, name in enumerate(names):
+        place = tmp_path / "images" / "train" / name
+        place.mkdir(parents=True)
+        for i in range(6):
+            paint(label, i).save(place / f"{i}.png")
+    words = ("data@target=image_folder", "target.root=images", "target.train_per_class=null", "freeze_policy=full")
+    code, out, err = cli("-m", *SMOKE, *words, "seed=0,1", "hydra.sweeper.report=true")
+    assert code == 0, err
+    assert all(name in out for name in ("[flip,mixup] 6", "[∕x] 6", "=1+1 6", "caf\\xe9 6", "caf\xe9x 6", "<b>c 6"))
+    (classes,) = tmp_path.rglob("classes.csv")
+    assert ",'=1+1," in classes.read_text()
+    (page,) = tmp_path.rglob("report.html")
+    assert "<b>c" not in page.read_text()
+    run = next((tmp_path / "outputs" / "runs").iterdir())
+    from tlfw.predict import main
+
+    main([str(run), str(tmp_path / "images"), "--out", str(tmp_path / "p.csv")])
+    assert len((tmp_path / "p.csv").read_text(errors="surrogateescape").splitlines()) == 37

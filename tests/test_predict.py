@@ -160,3 +160,33 @@ def test_names_of_any_bytes_are_written_back(made: Path, photos: Path, capsys) -
     assert told(made, odd, capsys=capsys)[0] == 0
     with open("predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert next(csv.DictReader(file))["file"] == odd
+
+
+def test_a_folder_is_read_as_training_reads_it_and_what_is_left_out_is_said(made: Path, photos: Path, capsys) -> None:
+    Image.open(photos / "part0" / "00.png").save(photos / "a.gif")
+    Image.open(photos / "part0" / "00.png").save(photos / "b", "JPEG")
+    (photos / "notes.txt").touch()
+    (photos / ".hidden.png").touch()
+    code, out, err = told(made, photos, capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "note: 2 files are left out: 1 hidden (photos/.hidden.png); 1 no images (.txt) (photos/notes.txt)\n" in out
+    assert {"photos/a.gif", "photos/b"} <= {row["file"] for row in rows("predictions.csv")}
+
+
+def test_a_name_is_no_formula_and_no_command(made: Path, photos: Path, capsys, monkeypatch) -> None:
+    for i, name in enumerate(("=1+1.png", "\x1b[2J.png")):
+        (photos / "part0" / f"0{i}.png").rename(photos / name)
+    (photos / "\x1b[31m.png").touch()
+    monkeypatch.chdir(photos)
+    code, out, err = told(made, ".", "--out", "../a.csv", capsys=capsys)
+    assert code == 1
+    assert "\x1b" not in out + err
+    assert "\\x1b[31m.png: " in err
+    assert {"'=1+1.png", "\x1b[2J.png"} <= {row["file"] for row in rows("../a.csv")}
+
+
+def test_a_batch_has_a_bound(made: Path, photos: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("tlfw.predict.most_images", lambda size: 7)
+    code, _, err = told(made, photos, "--batch-size", 8, capsys=capsys)
+    assert (code, err.strip()) == (1, "--batch-size: 8 images take more than half of the memory. Use 7.")
+    assert told(made, photos, "--batch-size", 7, capsys=capsys)[0] == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
-from tlfw.record import Record, replace_text
+from tlfw.record import Record, replace_text, replacing
 
 RECORD = Record(
     run_id="k", setting="s", status="done", experiment="e", sweep=None, seed=0,
@@ -54,3 +57,24 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="full"):
         replace_text(tmp_path / "f", "new")
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"f": "old"}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_files_are_for_whom_the_umask_says(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        replace_text(tmp_path / "f", "x")
+        replace_text(tmp_path / "f", "y")
+        with replacing(tmp_path / "w.safetensors") as draft:
+            safetensors.torch.save_file({"a": torch.zeros(1)}, draft)
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "f": 0o666 & ~mask,
+        "w.safetensors": 0o666 & ~mask,
+    }
+
+
+def test_a_name_may_be_as_long_as_can_be(tmp_path: Path) -> None:
+    replace_text(tmp_path / ("x" * 255), "y")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["y"]

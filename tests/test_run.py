@@ -173,6 +173,31 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
 
 
+def test_a_finished_run_names_images_as_they_are_called_now(tmp_path: Path, folder, capsys) -> None:
+    root = folder("one", train=12, test=0)
+    given = {"target": ImageFolder(root=str(root), image_size=SIZE)}
+    first, _ = fold.run(experiment(tmp_path, **given), JOB)
+    (place,) = (tmp_path / "outputs" / "runs").iterdir()
+    before = dict(np.load(place / "predictions.npz"))
+    assert all(Path(name).is_file() for name in before["name"])
+    given["target"] = dataclasses.replace(given["target"], root=str(root.rename(tmp_path / "two")))
+    capsys.readouterr()
+    again, there = fold.run(experiment(tmp_path, **given), JOB)
+    assert there
+    assert again.run_id == first.run_id
+    after = dict(np.load(place / "predictions.npz"))
+    assert all(Path(name).is_file() for name in after["name"])
+    assert [name.replace("/two/", "/one/") for name in after.pop("name")] == before.pop("name").tolist()
+    assert {name: array.tolist() for name, array in after.items()} == {
+        name: array.tolist() for name, array in before.items()
+    }
+    assert "6 of 6 test images have other paths now; its predictions name these" in capsys.readouterr().out
+    fold.run(experiment(tmp_path, **given), JOB)
+    assert "other paths" not in capsys.readouterr().out
+    (place / "predictions.npz").write_bytes(b"damaged")  # which the report says
+    fold.run(experiment(tmp_path, **given), JOB)
+
+
 def test_a_run_of_an_option_in_a_folder_of_its_own_is_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

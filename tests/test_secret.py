@@ -45,3 +45,43 @@ def test_the_command_line_is_masked_for_a_while(monkeypatch: pytest.MonkeyPatch)
     with masked_arguments():
         assert sys.argv == ["tlfw", "+x=***"]
     assert sys.argv == ["tlfw", f"+x={KEY}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PGPASSWORD", "MYSQL_PWD", "DB_PASS", "GITHUB_PAT", "HTTP_AUTH", "MY_JWT", "AWS_SECRET_ACCESS_KEY",
+     "OPENAI_APIKEY", "SSHPASS", "API_KEYS", "NPM_TOKEN_1", "KEY", "PASS", "smtp.pass", "AWS_ACCESS_KEY_ID", "GOOGLE_CREDENTIALS_JSON"],
+)  # fmt: skip
+def test_names_of_secrets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "resnet18x")
+    assert masked("backbone resnet18x") == "backbone ***"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["MONKEY", "PWD", "OLDPWD", "COMPASS", "PATH", "AUTHOR", "KEYBOARD", "BYPASS", "TURKEY", "SPAT", "HOTKEY_MAP"],
+)
+def test_names_that_only_look_like_those_of_secrets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "resnet18x")
+    assert masked("backbone resnet18x") == "backbone resnet18x"
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("postgres://me:p@ss/w:rd@db.host:5432/x", "postgres://***@db.host:5432/x"),
+        ("see https://me:p@ss@host/a, then https://you:x/y@host/b", "see https://***@host/a, then https://***@host/b"),
+        ("https://host:8080/a@b", "https://host:8080/a@b"),
+        ("https://host/a?token=abc&x=1#y", "https://host/a?token=***&x=1#y"),
+        ("s3://b/k?X-Amz-Signature=f00&api_key=1", "s3://b/k?X-Amz-Signature=***&api_key=***"),
+        ("https://host/?monkey=1&top=2", "https://host/?monkey=1&top=2"),
+    ],
+)
+def test_passwords_in_urls_with_anything_in_them(url: str, kept: str) -> None:
+    assert masked(url) == kept
+
+
+def test_a_secret_is_masked_as_an_error_quotes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = "back\\slash\nand line"
+    monkeypatch.setenv("A_TOKEN", secret)
+    assert masked(f"it is {secret!r}") == "it is '***'"

@@ -80,3 +80,24 @@ def test_a_field_has_a_column_where_runs_differ_in_it_and_not_only_in_what_they_
     assert "DEFAULT" in out
     assert "null" in out
     assert "select" not in out
+
+
+@pytest.mark.parametrize("name", ["[flip,mixup]", "[/x]", "[bold]x", "a\\[b]"])
+def test_names_are_no_markup(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    done = dataclasses.replace(RECORD, backbone=name, cost={"seconds_spent": 1.0}, settings={"target.augmentation": 1})
+    other = dataclasses.replace(done, settings={"target.augmentation": name})
+    runs = [((f"target.augmentation={value}",), each, False) for value, each in ((1, done), (name, other))]
+    table.show([*runs, ((f"a={name}",), f"it is {name}", False)], [METRICS["accuracy"]])
+    out = capsys.readouterr().out
+    assert [row[2] for row in cells(out, "│")] == [name, name]
+    assert cells(out, "│")[1][4] == name
+    assert f"failed: a={name}\n  it is {name}" in out
+
+
+def test_a_terminal_is_told_nothing_by_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    done = dataclasses.replace(RECORD, backbone="\x1b[31mred", cost={"seconds_spent": 1.0})
+    table.show([((), done, False), (("a=1",), "of \x1b[2J", False)], [METRICS["accuracy"]])
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\\x1b[31mred" in out
+    assert "of \\x1b[2J" in out

@@ -263,6 +263,12 @@ def _unknown_field(problem: BaseException, known: Callable[[], Sequence[str]]) -
         experiments = options("experiment")
         near = typed[1] if typed[1] in experiments else "quickstart"
         return f"{typed[1]}: it is no field=value. To choose an experiment: +experiment={near}."
+    if missing := re.match(r"Interpolation key '(.+)' not found", str(inner)):
+        near = nearest(missing[1], known(), limit=2)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "Use --cfg job to see all fields."
+        return (
+            f"{full or missing[1]}: there is no field {missing[1]}, from which ${{{missing[1]}}} takes a value. {hint}"
+        )
     if not field or ("not in struct" not in str(inner) and "Could not override" not in str(problem)):
         return text
     if full and not match and isinstance(inner, InterpolationResolutionError | GrammarParseError):

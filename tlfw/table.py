@@ -11,6 +11,7 @@ from rich.text import Text
 from tlfw.escape import printable
 from tlfw.metric import Metric
 from tlfw.record import Record, Status
+from tlfw.secret import masked
 from tlfw.settings import flat
 
 Row = tuple[Sequence[str], Record | str, bool]
@@ -81,7 +82,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     if labels:
         console.print(f"* {', '.join(labels)}".replace("_", " "))
     for failure in failures:
-        print(printable(failure, keep="\n"))
+        print(printable(masked(failure), keep="\n"))
 
 
 SHOWN = ("data_mix", "freeze_policy", "backbone", "backbone.name", "seed")

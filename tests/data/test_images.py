@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from tests.conftest import paint
 from tlfw.data import ImageArray
-from tlfw.data.images import ImageFiles
+from tlfw.data.images import ImageFiles, open_image
 
 
 def files(root: Path, **images: Image.Image) -> ImageFiles:
@@ -84,3 +85,37 @@ def test_made_images_are_named_by_what_made_them() -> None:
     images = ImageArray(lambda: pytest.fail("made"), np.zeros(2), "a", name="maker")
     assert images.sums([1], None) == ["maker/1"]
     assert images.looks([0, 1], None) == [None, None]
+
+
+def test_a_file_that_another_of_equal_size_and_time_replaces_is_looked_at_again(tmp_path: Path) -> None:
+    """Archives and copying programs set the time of a file as they like."""
+    for i in range(2):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"{i}.bmp")
+        os.utime(tmp_path / f"{i}.bmp", (1_577_836_800, 1_577_836_800))
+    images = ImageFiles(tmp_path, ["0.bmp", "1.bmp"], [0, 1], ["a", "b"])
+    before = images.sums([0, 1], tmp_path / "m")
+    (tmp_path / "0.bmp").rename(tmp_path / "x")
+    (tmp_path / "1.bmp").rename(tmp_path / "0.bmp")
+    (tmp_path / "x").rename(tmp_path / "1.bmp")
+    assert images.sums([0, 1], tmp_path / "m") == before[::-1]
+    content = (tmp_path / "0.bmp").read_bytes()
+    with (tmp_path / "1.bmp").open("r+b") as file:  # the same inode
+        file.write(content)
+    os.utime(tmp_path / "1.bmp", (1_577_836_800, 1_577_836_800))
+    assert images.sums([1], tmp_path / "m") == images.sums([0], tmp_path / "m")
+
+
+def test_other_decoders_may_read_what_these_could_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0.png").write_bytes(b"no image yet")
+    images = ImageFiles(tmp_path, ["0.png"], [0], ["a"])
+    looked: list[Path] = []
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: looked.append(path) or open_image(path))
+    for version, times in (("1", 1), ("1", 1), ("2", 2)):
+        monkeypatch.setattr("tlfw.data.images.versions", lambda version=version: version)
+        assert list(images.unreadable(tmp_path / "m")) == [0]
+        assert len(looked) == times
+
+
+def test_a_name_is_shown_so_that_it_does_nothing(tmp_path: Path) -> None:
+    images = ImageFiles(tmp_path, ["\x1b[2J.png", os.fsdecode(b"\xe9.png")], [0, 0], ["a"])
+    assert [images.called(i) for i in range(2)] == [f"{tmp_path}/\\x1b[2J.png", f"{tmp_path}/\\xe9.png"]

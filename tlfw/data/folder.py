@@ -139,7 +139,7 @@ class _Part:
         if not is_printable(os.fsencode(folder).decode("utf-8", "backslashreplace")):
             raise ConfigError(
                 "root",
-                f"the name of {self.place / folder} has characters that control a terminal.",
+                f"the name of {printable(str(self.place / folder))} has characters that control a terminal.",
                 "Rename the folder.",
             )
         return called
