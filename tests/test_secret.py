@@ -49,8 +49,8 @@ def test_the_command_line_is_masked_for_a_while(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     "name",
-    ["PGPASSWORD", "MYSQL_PWD", "DB_PASS", "GITHUB_PAT", "HTTP_AUTH", "MY_JWT", "AWS_SECRET_ACCESS_KEY",
-     "OPENAI_APIKEY", "SSHPASS", "API_KEYS", "NPM_TOKEN_1", "KEY", "PASS", "smtp.pass", "AWS_ACCESS_KEY_ID", "GOOGLE_CREDENTIALS_JSON"],
+    ["PGPASSWORD", "MYSQL_PWD", "DB_PASS", "GITHUB_PAT", "HTTP_AUTH", "MY_JWT", "AWS_SECRET_ACCESS_KEY", "API_KEYS",
+     "OPENAI_APIKEY", "SSHPASS", "NPM_TOKEN_1", "KEY", "PASS", "smtp.pass", "AWS_ACCESS_KEY_ID", "GCP_TOKEN_JSON"],
 )  # fmt: skip
 def test_names_of_secrets(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "resnet18x")

@@ -58,7 +58,7 @@ def spreadsheet(value: Any) -> Any:
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """A CSV file of these rows, each cell as `spreadsheet`. Names of files keep their bytes: programs look for these."""
+    """A CSV file of these rows, each cell as `spreadsheet`; files are called as programs find them."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([spreadsheet(value) for value in row] for row in rows)
     return text.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import warnings
@@ -202,7 +203,8 @@ class ImageFiles:
         except MemoryError:  # says nothing about the image
             raise
         except Exception as problem:  # Pillow raises many kinds for what it cannot read
-            if isinstance(problem, OSError) and problem.errno is not None:
+            # Pillow asks for places that a cut file does not have, which the system calls invalid.
+            if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):
                 raise self._complaint({name: str(problem)}) from problem
             why = str(problem) or type(problem).__name__
             return _Facts(state, None, None, why, versions())
