@@ -467,3 +467,21 @@ def test_odd_names_of_classes_go_through_a_whole_sweep(cli, tmp_path: Path) -> N
 
     main([str(run), str(tmp_path / "images"), "--out", str(tmp_path / "p.csv")])
     assert len((tmp_path / "p.csv").read_text(errors="surrogateescape").splitlines()) == 37
+
+
+def test_a_finished_sweep_names_images_as_they_are_called_now(cli, folder, tmp_path: Path) -> None:
+    root = folder("one")
+    words = ("-m", *SMOKE, "data@target=image_folder", "target.train_per_class=null", "freeze_policy=full,last_layer")
+    assert cli(*words, "target.root=one")[0] == 0
+    root.rename(tmp_path / "two")
+    found = list(tmp_path.glob("outputs/runs/*/predictions.npz"))
+    assert len(found) == 2
+    before = [file.read_bytes() for file in found]
+    assert cli(*words, "target.root=two", "hydra.sweeper.dry_run=true")[0] == 0
+    assert [file.read_bytes() for file in found] == before
+    code, out, _ = cli(*words, "target.root=two")
+    assert code == 0
+    assert "12 of 12 test images have other paths now; its predictions name these (and 1 runs more)" in out
+    for file in found:
+        assert all(str(name).startswith("two/") for name in np.load(file)["name"])
+    assert "other paths" not in cli(*words, "target.root=two")[1]
