@@ -101,7 +101,7 @@ def _show(hidden: NearCopies, plain: NearCopies, planted: dict[str, tuple[str, s
         print(f"{kind}: {count} of {each} found ({count / each:.0%})")
     print(f"planted: {len(found)} of {len(planted)} found ({len(found) / len(planted):.1%})")
     alarms = {pair.test: pair.other for pair in reversed(plain.pairs)}
-    own = sum(alike(plain.test.images.open(i), root.open(j)) for i, j in alarms.items())
+    own = sum(alike(plain.test.images.open(i).shown(), root.open(j).shown()) for i, j in alarms.items())
     print(
         f"alarms: {len(alarms)} of {others} images ({len(alarms) / max(others, 1):.2%}); "
         f"{(len(alarms) - own) / max(others, 1):.2%} without near copies of the set's own"

@@ -57,6 +57,10 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "data.picture",
+        "data.decoding",
+        "data.resampling",
+        "data.preprocessing",
         "data.fingerprint",
         "repetition",
         "data.images",

@@ -26,7 +26,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in part.indices:
         file = tmp_path / "photos" / f"part{i // 10}" / f"{i:02}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.images.open(i).save(file)
+        part.images.open(i).shown().save(file)
     monkeypatch.chdir(tmp_path)
     return Path("photos")
 

@@ -186,13 +186,14 @@ def make_plan(
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
+        asked = {each: [data.asked[each], data.balance[each]] for each in stage.names}
         setting = digest(
             {
                 **how,
                 "start": setting,
                 "stage": [name, stage.shares, stage.batch_size, stage.loss_weights, str(length.asked), stage.seed],
                 "select": [select, validations, metric.name] if select == "best_val" else select,
-                "data": seen,
+                "data": asked,
             }
         )
         key = digest(
