@@ -178,7 +178,7 @@ def _in_torchvision(blueprint: Blueprint) -> dict[str, Any]:
     if blueprint.backbone["class"] != TORCHVISION:
         return {}
     name, stem = blueprint.backbone["name"], blueprint.backbone["stem"]
-    made = families.options(name, len(blueprint.classes[HEAD]), blueprint.view.size)
+    made = families.options(name, len(blueprint.classes[HEAD]), blueprint.preprocessing.size)
     return {
         "torchvision_options": {**made, "transform_input": True} if blueprint.transform_input else made,
         "note": SMALL_STEM if stem == "small" else MNASNET if name.startswith("mnasnet") else None,

@@ -61,8 +61,8 @@ class Span(NamedTuple):
         if self.black is None or self.white is None:
             kind = self.kind.partition(",")[0]
             raise ValueError(
-                f"its pixels are {_WHAT[np.dtype(kind).kind]} ({kind}, {self.low:g} to {self.high:g} here), of which "
-                "nobody says what is black and what is white: set range=[low, high], or range=auto"
+                f"its pixels are {_WHAT[np.dtype(kind).kind]} ({kind}, {self.low:g} to {self.high:g}), whose type does "
+                "not say what is black and what is white: range=[black, white] or range=auto would"
             )
         return self.black, self.white
 
