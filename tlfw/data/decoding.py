@@ -99,6 +99,10 @@ def decoded(image: Image.Image | Picture) -> Picture:
     if isinstance(image, Picture):
         return image
     with _quiet():
+        if image.format == "TIFF" and _codec(image)[0]:
+            # Pillow maps a file that it opened by name into memory, and then turns some the wrong way.
+            with _File(image).opened() as again:
+                return _picture(again)
         return _picture(image)
 
 
@@ -317,10 +321,15 @@ class _File:
         self.content = image.fp.read()
         image.fp.seek(place)
 
+    def opened(self) -> ImageFile.ImageFile:
+        """It again, from memory."""
+        again = Image.open(io.BytesIO(self.content), formats=(self.format,))
+        again.seek(self.frame)
+        return again
+
     def loaded(self, codec: str, change: Callable[[tuple[Any, ...]], tuple[Any, ...]]) -> np.ndarray:
         """Its pixels as another decoder of Pillow has them, or the same with other arguments."""
-        with Image.open(io.BytesIO(self.content), formats=(self.format,)) as again:
-            again.seek(self.frame)
+        with self.opened() as again:
             again.tile = [tile._replace(codec_name=codec, args=change(_arguments(tile))) for tile in again.tile]
             return np.array(again)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tlfw.data.decoding import decoded
 from tlfw.data.picture import Picture, Range, Span
-from tlfw.data.resampling import Interpolation, middle
+from tlfw.data.resampling import ARITHMETIC, Interpolation, middle
 from tlfw.errors import ConfigError, first_three
 
 WHITE = (255, 255, 255)
@@ -86,6 +86,35 @@ class Preprocessing:
     def normalise(self, x: Tensor) -> Tensor:
         """Step 4: from uint8 `[..., 3, size, size]` to float32 of about zero mean and unit spread."""
         return F.normalize(F.to_dtype(x, torch.float32, scale=True), list(self.mean), list(self.std))
+
+    def in_words(self) -> tuple[list[str], list[str]]:
+        """What is done, for programs that do it without tlfw: up to colours in 8 bits, and from there on."""
+        if self.range == "type":
+            black, white = "black is 0", "white the greatest number of the type (65535 for 16 bits)"
+            numbers = f"{black} and {white}; signed, 32-bit and floating-point numbers are refused"
+        else:
+            numbers = f"black is {self.range[0]:g} and white {self.range[1]:g}"
+        red, green, blue = self.background
+        before = [
+            "Decode the first frame. Turn it upright by its EXIF orientation. Apply no colour profile.",
+            "A palette becomes its colours. CMYK becomes (255 - C) (255 - K) / 255 and so on, rounded to the nearest.",
+            "A number v of more than 8 bits becomes 255 (v - black) / (white - black), rounded to the nearest whole "
+            f"number, halves to the even one, cut at 0 and 255, where {numbers}; 255 less that where a TIFF says that "
+            "white is 0. Numbers of 8 bits stay as they are.",
+            f"A pixel of colour c and alpha a (0 to 255) becomes (c a + b (255 - a)) / 255, rounded to the nearest, on "
+            f"the background b, which is [{red}, {green}, {blue}].",
+            "Grey becomes three equal channels, in the order RGB.",
+        ]
+        inside = [
+            f"Resize the shorter side to {self.resize} pixels and the longer one to floor({self.resize} x longer / "
+            f"shorter), {self.interpolation}, antialiased, in whole numbers, as torch.nn.functional.interpolate("
+            f"x_uint8, size, mode='{self.interpolation}', align_corners=False, antialias=True) does on the CPU:",
+            *ARITHMETIC[self.interpolation],
+            f"Cut out {self.size} x {self.size} pixels, in each axis from round((pixels - {self.size}) / 2) on, halves "
+            "to the even number.",
+            "Divide by 255, subtract mean, divide by std, for each channel, in float32.",
+        ]
+        return before, inside
 
 
 def asked_range(given: str | Sequence[float]) -> Range | Literal["auto"]:

@@ -1,16 +1,7 @@
 """An image's middle in another size: torch's antialiased interpolation of 8-bit numbers, and what it is exactly.
 
 torch computes it in whole numbers (`aten/src/ATen/native/cpu/UpSampleKernel.cpp`), so that every processor gives the
-same pixels. Columns come first, then rows. Along an axis of n inputs that becomes one of m outputs, m not n:
-
-- `scale` is n / m, `stretch` the larger of it and 1. The centre of output i is scale (i + 1/2).
-- An output is made of those inputs j for which floor(centre - reach + 1/2) <= j < floor(centre + reach + 1/2), where
-  reach is stretch x 1 for `bilinear` and x 2 for `bicubic`. Their weights are the filter's values at
-  (j + 1/2 - centre) / stretch, divided by the sum of these.
-- The filter of `bilinear` is max(1 - |x|, 0), that of `bicubic` is Keys' (1981) with a = -1/2.
-- Weights become whole numbers: times 2**p, to the nearest, halves away from 0. p is the least for which the largest
-  weight of the axis, times 2**(p+1) and rounded, is 2**15 or more, and 22 at the most.
-- The sum of weights x pixels becomes floor((sum + 2**(p-1)) / 2**p), cut at 0 and 255.
+same pixels; `ARITHMETIC` says how.
 """
 
 from __future__ import annotations
@@ -37,6 +28,23 @@ FILTERS: dict[Interpolation, Callable[[np.ndarray], np.ndarray]] = {
 """Of distances from the centre that are not negative."""
 
 MOST_BITS = 22
+
+_FILTER = {"bilinear": "max(1 - |x|, 0)", "bicubic": "Keys' (1981) with a = -1/2, of reach 2"}
+
+ARITHMETIC: dict[Interpolation, list[str]] = {
+    interpolation: [
+        "Columns are made first, then rows. An axis of as many pixels as it had stays as it is.",
+        "Let scale = inputs / outputs of the axis, stretch = max(scale, 1), and centre = scale (i + 1/2) for output i. "
+        "It is made of those inputs j with floor(centre - reach + 1/2) <= j < floor(centre + reach + 1/2), where "
+        f"reach = {reach:g} stretch. Their weights are the filter at x = (j + 1/2 - centre) / stretch, over the sum of "
+        f"these. The filter is {_FILTER[interpolation]}.",
+        "Weights become whole numbers: times 2**p, rounded to the nearest, halves away from 0. p is the least number "
+        "for which the largest weight of the axis, times 2**(p + 1) and rounded, is 2**15 or more; at most 22.",
+        "The sum of weights x pixels becomes floor((sum + 2**(p - 1)) / 2**p), cut at 0 and 255.",
+    ]
+    for interpolation, reach in REACH.items()
+}
+"""What `weights` and `middle` do, for programs that do it without tlfw."""
 
 THIN = 32
 """Beyond so many times the pixels that are cut out the whole resized image is not made; below, torch is quicker."""
