@@ -48,6 +48,7 @@ class Candidate:
         done: whether its record is there, so that nothing is left to do.
         names: group of `NAMES` -> the option that was chosen here; an equal run may have been made under another one.
         tested_on: a name for the content of the images that it will be tested on.
+        setting: what it repeats, as it is asked for here: see `tlfw.plan.Plan`.
     """
 
     overrides: tuple[str, ...]
@@ -57,6 +58,7 @@ class Candidate:
     done: bool
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tested_on: str | None = None
+    setting: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +177,7 @@ class Agenda:
                     "run_id": candidate.run_id,
                     **{group: candidate.names.get(group) for group in NAMES},
                     "tested_on": candidate.tested_on,
+                    "setting": candidate.setting,
                     "done": candidate.done,
                     "same_as": self.same_as.get(job),
                     "missing": [step.until for step in self.missing.get(job, ())],

@@ -122,7 +122,16 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                     done[plan.key] = record
                 settings = _settings(config)
                 candidates.append(
-                    Candidate(tuple(job), plan.key, steps_of(plan), settings, there, names, plan.data.tested_on)
+                    Candidate(
+                        overrides=tuple(job),
+                        run_id=plan.key,
+                        steps=steps_of(plan),
+                        settings=settings,
+                        done=there,
+                        names=names,
+                        tested_on=plan.data.tested_on,
+                        setting=plan.setting,
+                    )
                 )
                 if experiment.compare:
                     fields.update(flat(OmegaConf.to_container(config)))
