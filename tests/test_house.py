@@ -79,6 +79,7 @@ FLOORS = (
         "data.typeset",
         "data.mixture",
         "data",
+        "onnx_preprocessing",
     ),
     ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs

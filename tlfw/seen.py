@@ -136,7 +136,7 @@ def look(backbone: Backbone, data_sets: Mapping[str, DataSet], copies: Copies, m
         balance={name: data_set.balance for name, data_set in data_sets.items()},
         content={name: known.content for name, known in found.items()},
         image_size=image_size,
-        remarks=remarks,
+        remarks=(*remarks, *_of_size(backbone, image_size)),
         near=near,
     )
 
@@ -225,6 +225,16 @@ def _of_numbers(name: str, known: _Known, data_set: DataSet, range: Range) -> It
         yield f"{name}: range=auto is [{range[0]:g}, {range[1]:g}], by its images for training"
     elif data_set.range != "type" and not any(span.wide for _, span in spanned):
         yield f"{name}: range={data_set.range} changes nothing, for none of its images has more than 8 bits"
+
+
+def _of_size(backbone: Backbone, image_size: int) -> Iterator[str]:
+    """Whether the network reduces images further than they have pixels."""
+    single, convolutions = backbone.single_pixels(image_size)
+    if single:
+        yield (
+            f"image_size={image_size} is too small for {backbone.name}: {single} of its {convolutions} convolutions "
+            "that look at neighbours get maps of 1 x 1 pixel"
+        )
 
 
 def _near(found: Mapping[str, _Known], manifests: Path, memo: Memo) -> NearCopies | None:

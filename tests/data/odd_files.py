@@ -226,8 +226,7 @@ def odd_files(folder: Path) -> Iterator[Odd]:
         if ending in ("xbm", "msp"):
             bits[:2] = 0
         Image.fromarray(bits.astype(bool)).save(file := new(f"bits.{ending}"))
-        # An XBM's bits are ink.
-        yield Odd(file, as_rgb(255 * (1 - bits if ending == "xbm" and False else bits)))
+        yield Odd(file, as_rgb(255 * bits))
     cmyk = noise(4)
     Image.fromarray(cmyk, "CMYK").save(file := new("cmyk.tif"))
     ink, black = 255 - cmyk[..., :3].astype(np.int64), 255 - cmyk[..., 3:].astype(np.int64)
