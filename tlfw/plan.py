@@ -13,7 +13,7 @@ from tlfw.data import DataSet, Division, View
 from tlfw.data.copies import Copies
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
-from tlfw.evaluate import TrainerFactory
+from tlfw.evaluate import DELIVERED, TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
@@ -223,7 +223,11 @@ def make_plan(
                 stored=stored,
                 features={
                     (each, part): digest(
-                        [start_key, stored, data.content[each][part], data.views[each].still, numerics.tag]
+                        [
+                            *(start_key, stored, data.content[each][part], data.views[each].still),
+                            # Validation is by the precision that is delivered, whatever the other is.
+                            {**numerics.tag, "precision": DELIVERED} if part == "val" else numerics.tag,
+                        ]
                     )
                     for each, part in served
                 },
