@@ -17,11 +17,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -83,8 +84,6 @@ def open_image(path: Path, largest: int = LARGEST_IMAGE) -> Picture:
     """
     content = path.read_bytes()
     with _bounded(largest), _opened(content, path.suffix) as file:
-        if (pixels := file.width * file.height) > largest:
-            raise ValueError(_too_large(pixels, largest))
         return _picture(file)
 
 
@@ -127,14 +126,13 @@ def _bounded(largest: int) -> Iterator[None]:
         with _quiet():
             yield
     except Image.DecompressionBombError as problem:
-        raise ValueError(_too_large(None, largest)) from problem
+        said = re.search(r"\((\d+) pixels\)", str(problem))
+        count = f"{int(said[1]):,} pixels, more" if said else "more pixels"
+        raise ValueError(
+            f"it has {count} than largest_image={largest}: set a larger one if the file is meant"
+        ) from problem
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _too_large(pixels: int | None, largest: int) -> str:
-    count = f"{pixels:,} pixels, more" if pixels else "more pixels"
-    return f"it has {count} than largest_image={largest}: set a larger one if the file is meant"
 
 
 def _opened(content: bytes, ending: str) -> Image.Image:
@@ -178,18 +176,40 @@ def _picture(image: Image.Image) -> Picture:
     several = bool(getattr(image, "is_animated", False))
     own = _numbers(image)
     alpha_HW = None if own.alpha_HW is None or own.alpha_HW.min() == 255 else own.alpha_HW
-    turn = UPRIGHT.get(_orientation(image), lambda a: a)
+    orientation = _orientation(image)
+    turn = UPRIGHT.get(orientation or 1, lambda a: a)
     return Picture(
-        turn(own.values_HWC), None if alpha_HW is None else turn(alpha_HW), own.type_range, own.white_is_low, several
+        turn(own.values_HWC),
+        None if alpha_HW is None else turn(alpha_HW),
+        own.type_range,
+        own.white_is_low,
+        several,
+        orientation is None,
     )
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF's, of an image that was loaded: what a format keeps behind the pixels is known then."""
+def _orientation(image: Image.Image) -> int | None:
+    """EXIF's, of an image that was loaded: what a format keeps behind the pixels is known then.
+
+    1 where there is none, or 0, which some cameras write; None: its EXIF data are damaged.
+    """
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception as problem:  # Pillow raises many kinds for damaged EXIF data
-        raise ValueError(f"its EXIF data are damaged ({problem}), so nobody knows which way is up") from problem
+        tags = image.getexif()
+    except Exception:  # Pillow raises many kinds for damaged EXIF data
+        return None
+    found = tags.get(ExifTags.Base.Orientation)
+    if found is None:
+        given = image.info.get("exif", b"")
+        return None if given and not tags and not _without_tags(given) else 1
+    return (found or 1) if found in range(9) else None
+
+
+def _without_tags(exif: bytes) -> bool:
+    """Whether EXIF data that begin well say that they hold nothing. Of a damaged beginning Pillow may say nothing."""
+    tiff = exif.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if tiff.startswith(b"II") else "big"
+    first = int.from_bytes(tiff[4:8], order)
+    return tiff[:4] in (b"II*\0", b"MM\0*") and tiff[first : first + 2] == b"\0\0"
 
 
 def _numbers(image: Image.Image) -> _Numbers:

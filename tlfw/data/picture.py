@@ -36,6 +36,7 @@ class Span(NamedTuple):
         low, high: the least and the greatest; 0 and 255 for 8 bits with transparency.
         black, white: what its type says they are; None: it does not say.
         several: whether the file has more frames, pages or layers than the one that is used.
+        lost: whether nobody knows which way is up.
     """
 
     kind: str
@@ -43,7 +44,8 @@ class Span(NamedTuple):
     high: float
     black: float | None
     white: float | None
-    several: bool
+    several: bool = False
+    lost: bool = False
 
     @property
     def wide(self) -> bool:
@@ -93,6 +95,7 @@ class Picture:
         type_range: what its type says is black and white; None: it does not say.
         white_is_low: whether the lower number is white and not black, as a TIFF may say.
         several: whether the file has more frames, pages or layers, of which this is the first.
+        lost: whether its EXIF data are damaged, so that nobody knows which way is up: it is as it lies in the file.
     """
 
     values_HWC: np.ndarray
@@ -100,6 +103,7 @@ class Picture:
     type_range: tuple[float, float] | None = (0, 255)
     white_is_low: bool = False
     several: bool = False
+    lost: bool = False
 
     @classmethod
     def of(cls, pixels: np.ndarray) -> Picture:
@@ -142,7 +146,7 @@ class Picture:
             low, high = 0.0, 255.0  # what a person sees of it lies in its transparency too
         kind = str(self.values_HWC.dtype) + (", white is low" if self.white_is_low else "")
         black, white = self.type_range or (None, None)
-        return Span(kind, low, high, black, white, self.several)
+        return Span(kind, low, high, black, white, self.several, self.lost)
 
     def eight_bits(self, range: Range, background: Sequence[int]) -> np.ndarray:
         """Its colours in 8 bits, uint8 `[H, W, 1]` for grey or `[H, W, 3]` for RGB.
@@ -174,7 +178,8 @@ class Picture:
 
         From its least to its greatest number where its type does not say what is white, or all would be black.
         """
-        own: Range = (self.span.low, max(self.span.high, self.span.low + 1))
+        low, high = self.span.low, self.span.high
+        own: Range = (low, high if high > low else low + 1)
         grey_or_rgb_HWC = self.eight_bits(own if self.type_range is None or self.span.dark else "type", (255, 255, 255))
         return Image.fromarray(np.broadcast_to(grey_or_rgb_HWC, (*grey_or_rgb_HWC.shape[:2], 3)))
 

@@ -217,6 +217,9 @@ def oddities(named: Sequence[tuple[str, Span]], range: Range) -> list[str]:
     if several := those(lambda span: span.several):
         listed = first_three([name for name, _ in several])
         said.append(f"{_images(several)} several frames, pages or layers, of which the first is used: {listed}")
+    if lost := those(lambda span: span.lost):
+        listed = first_three([name for name, _ in lost])
+        said.append(f"{_images(lost)} damaged EXIF data, so that nobody knows which way is up: {listed}")
     if narrow := those(lambda span: span.narrow(range)):
         said.append(f"{_images(narrow, 'use')} less than a tenth of their range: {numbers(narrow)}")
     if beyond := those(lambda span: span.beyond(range)):
