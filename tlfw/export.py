@@ -37,8 +37,12 @@ TOLERANCE = 1e-3
 """How far apart logits may be, as a share of the largest: other kernels round otherwise."""
 PROBABILITY_TOLERANCE = 5e-4
 """How far apart probabilities may be where the preprocessing is exported too: half of what would change a label."""
+PIXELS_OFF = 3e-4
+"""The share of resized pixels that may be one level off: sums of floating-point numbers round otherwise."""
 SMALLEST_SCALE = 1e-2
 """Logits that are all smaller are compared with this."""
+VERSIONS = 18, 10
+"""Of ONNX's operators and files: the least that the preprocessing takes."""
 ONE_FILE_BYTES = 2**31 - 2**24
 """An ONNX file cannot be larger than 2 GiB; the weights of a larger model lie in a second file beside it."""
 
@@ -87,7 +91,7 @@ def write_onnx_with_preprocessing(loaded: LoadedModel, file: Path) -> Callable[[
     return _in_onnxruntime(file, IMAGE, PROBABILITIES)
 
 
-def _in_onnxruntime(file: Path, given: str, asked: str) -> Callable[[Tensor], Tensor]:
+def _in_onnxruntime(file: Path | bytes, given: str, asked: str) -> Callable[[Tensor], Tensor]:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -178,29 +182,45 @@ def difference(loaded: LoadedModel, exported: Callable[[Tensor], Tensor]) -> dic
 def difference_of_images(loaded: LoadedModel, exported: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The largest difference of a probability on random images of odd sizes, and how it was found.
 
+    Their pixels are compared too, for a model may say nearly the same of all images.
+
     Raises:
-        Differs: it is above the tolerance, or the shapes differ.
+        Differs: it is above the tolerance, or pixels or shapes differ.
     """
-    random, resize, largest = np.random.default_rng(0), loaded.transform.resize, 0.0
+    from tlfw.onnx_preprocessing import PIXELS, graph_of
+
+    own = loaded.transform
+    seen = _in_onnxruntime(graph_of(own, *VERSIONS).SerializeToString(), IMAGE, PIXELS)
+    level_C11 = torch.tensor(own.std)[:, None, None] * 255
+    random, resize, largest, off, count = np.random.default_rng(0), own.resize, 0.0, 0, 0
     sizes = [(resize, resize), (2 * resize + 13, 3 * resize + 1), (resize // 2 + 1, resize), (40 * resize + 3, 2)]
     for height, width in sizes:
+        what = f"an image of {width} x {height} pixels"
         # Not noise alone, of which resizing leaves grey.
         coarse_HWC = random.integers(0, 256, (8, 8, 3)).repeat(-(-height // 8), 0).repeat(-(-width // 8), 1)
         noisy_HWC = coarse_HWC[:height, :width] + random.integers(-60, 60, (height, width, 3))
         image_HWC = noisy_HWC.clip(0, 255).astype(np.uint8)
-        expected_BK = loaded.model(loaded.transform(Picture.of(image_HWC))[None]).softmax(1)
-        found_BK = exported(torch.from_numpy(image_HWC)[None])
-        _check_shape(f"an image of {width} x {height} pixels", expected_BK, found_BK)
+        x_BCHW, image_BHWC = own(Picture.of(image_HWC))[None], torch.from_numpy(image_HWC)[None]
+        gap_BCHW = ((seen(image_BHWC) - x_BCHW) * level_C11).abs()
+        if not gap_BCHW.max() <= 1.5:
+            raise Differs(f"for {what} a pixel of the exported preprocessing is off by {gap_BCHW.max():.2g} of 255")
+        off, count = off + int((gap_BCHW > 0.5).sum()), count + gap_BCHW.numel()
+        expected_BK, found_BK = loaded.model(x_BCHW).softmax(1), exported(image_BHWC)
+        _check_shape(what, expected_BK, found_BK)
         gap = (found_BK - expected_BK).abs().max().item()
         if not gap <= PROBABILITY_TOLERANCE:
-            raise Differs(f"for an image of {width} x {height} pixels a probability is off by {gap:.2g}")
+            raise Differs(f"for {what} a probability is off by {gap:.2g}")
         largest = max(largest, gap)
+    if off > PIXELS_OFF * count:
+        raise Differs(f"{off} of {count} pixels of the exported preprocessing are a level off")
     return {
         "of": PROBABILITIES,
         "image_sizes": [list(size) for size in sizes],
         "largest_difference": largest,
         "tolerance": PROBABILITY_TOLERANCE,
         "labels": f"equal wherever the two likeliest classes are more than {2 * PROBABILITY_TOLERANCE:g} apart",
+        "pixels_one_level_off": off / count,
+        "pixels_tolerance": PIXELS_OFF,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 import warnings
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import paint
-from tests.data.odd_files import Odd, netpbm, odd_files, png, tiff
+from tests.data.odd_files import Odd, netpbm, odd_files, png, tiff, upright
 from tlfw.data.decoding import FORMATS, decoded, open_image
 from tlfw.data.picture import Picture
 
@@ -89,7 +90,7 @@ def test_a_program_for_pages_is_never_run(tmp_path: Path, monkeypatch: pytest.Mo
         (b"", "the file is empty"),
         (b"notes\n", "no image of a format that is read, or its beginning is damaged"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no image of a format that is read"),
-        (b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC: install tlfw with its extra `heic`"),
+        (b"\0\0\0\x18ftypheic" + b"\0" * 40, r"HEIF, which takes pillow-heif: pip install 'tlfw\[heif\]'"),
     ],
 )
 def test_what_is_no_image_is_refused_in_words(
@@ -99,6 +100,31 @@ def test_what_is_no_image_is_refused_in_words(
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=why):
         open_image(tmp_path / "a.png")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="no regular file"):
+        open_image(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError):
+        open_image(tmp_path / "b.png")
+
+
+def test_heif_is_read_where_its_package_is_there(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:16, :, 0], pixels[:, 32:, 1] = 200, 200
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[274] = orientation
+        Image.fromarray(pixels).save(tmp_path / "a.heic", quality=-1, exif=exif.tobytes())
+        (tmp_path / "a.heic").replace(tmp_path / "a.jpg")
+        picture = open_image(tmp_path / "a.jpg")
+        assert not picture.span.lost
+        right = upright(pixels, orientation).astype(int)
+        assert picture.values_HWC.shape == right.shape
+        assert np.abs(picture.values_HWC - right).mean() < 6, orientation
 
 
 def test_too_many_pixels_are_refused_by_a_bound_that_can_be_raised(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from tlfw.data.picture import Picture
@@ -47,7 +48,8 @@ BY_ENDING = {
 }  # fmt: skip
 """Formats that begin as other files may, and the endings under which they are looked for."""
 
-HEIC = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1")
+HEIF = (b"ftyphe", b"ftypmif1", b"ftypmsf1")
+"""How such files begin, after four bytes."""
 
 UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda a: a[:, ::-1],
@@ -72,6 +74,11 @@ UNSIGNED, SIGNED = 1, 2
 WHITE_IS_ZERO, SEPARATE = 0, 2
 
 
+def reader() -> str:
+    """What reads files here, so that what could not be read is tried again where that has become another."""
+    return " ".join([PIL.__version__, *_heif()])
+
+
 def open_image(path: Path, largest: int = LARGEST_IMAGE) -> Picture:
     """The first image in a file. Pillow raises many kinds of exceptions where there is none, or a damaged one.
 
@@ -82,6 +89,8 @@ def open_image(path: Path, largest: int = LARGEST_IMAGE) -> Picture:
         OSError: the file cannot be read; it has an `errno`.
         ValueError: it has too many pixels, or nothing is known of its numbers.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")  # a pipe would be waited for
     content = path.read_bytes()
     with _bounded(largest), _opened(content, path.suffix) as file:
         return _picture(file)
@@ -147,14 +156,14 @@ def _opened(content: bytes, ending: str) -> Image.Image:
     except UnidentifiedImageError as problem:
         if not content:
             raise ValueError("the file is empty") from problem
-        if content[4:12] in HEIC and not _heif():
-            raise ValueError("it is HEIC: install tlfw with its extra `heic`") from problem
+        if content[4:12].startswith(HEIF) and not _heif():
+            raise ValueError("it is HEIF, which takes pillow-heif: pip install 'tlfw[heif]'") from problem
         raise ValueError("it is no image of a format that is read, or its beginning is damaged") from problem
 
 
 @functools.cache
 def _heif() -> tuple[str, ...]:
-    """HEIC's name, where the package that reads it is installed."""
+    """HEIF's name, where the package that reads it is installed."""
     try:
         import pillow_heif
     except ImportError:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import PIL
 
-from tlfw.data.decoding import LARGEST_IMAGE, open_image
+from tlfw.data.decoding import LARGEST_IMAGE, open_image, reader
 from tlfw.data.fingerprint import exact, looks
 from tlfw.data.picture import Picture, Range, Span
 from tlfw.errors import ConfigError, first_three
@@ -259,7 +258,7 @@ class ImageFiles:
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise self._complaint({name: str(problem)}) from problem
             why = str(problem) or type(problem).__name__
-            return _Facts(size, modified_ns, None, None, None, why, PIL.__version__)
+            return _Facts(size, modified_ns, None, None, None, why, reader())
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
         what = "the image" if len(bad) == 1 else f"{len(bad)} images"
@@ -269,7 +268,7 @@ class ImageFiles:
 
 
 class _Facts(NamedTuple):
-    """What is known of a file as it was: of its pixels, or why Pillow of a version cannot read it."""
+    """What is known of a file as it was: of its pixels, or why it cannot be read by a `reader`."""
 
     size: int
     modified_ns: int
@@ -277,7 +276,7 @@ class _Facts(NamedTuple):
     looks: str | None
     span: Span | None
     why: str = ""
-    pillow: str = ""
+    reader: str = ""
 
     @classmethod
     def of(cls, size: int, modified_ns: int, sum: str, looks: str, span: Sequence[Any] | None, *more: str) -> _Facts:
@@ -285,6 +284,6 @@ class _Facts(NamedTuple):
         return cls(size, modified_ns, sum, looks, None if span is None else Span(*span), *more)
 
     def holds(self, size: int, modified_ns: int) -> bool:
-        """Whether this is still known of a file of that size, modified then: another Pillow may read more."""
+        """Whether this is still known of a file of that size, modified then: another reader may read more."""
         same = (self.size, self.modified_ns) == (size, modified_ns)
-        return same and (self.sum is not None or self.pillow == PIL.__version__)
+        return same and (self.sum is not None or self.reader == reader())
