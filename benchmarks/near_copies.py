@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from tlfw.data.decoding import open_image
 from tlfw.data.division import Part
-from tlfw.data.images import ImageFiles, open_image
+from tlfw.data.images import ImageFiles
 from tlfw.data.near_copies import NearCopies, find
 from tlfw.data.sets import image_files
 
@@ -77,7 +78,7 @@ def main() -> None:
         for kind, change in CHANGES.items():
             for name in random.choice(learnt, given.each, replace=False).tolist():
                 file = f"{len(planted)}.png"
-                change(open_image(given.folder / name), random).save(Path(place, file))
+                change(open_image(given.folder / name).shown(), random).save(Path(place, file))
                 planted[file] = (kind, name)
         began = time.monotonic()
         pool = part(given.folder, learnt)

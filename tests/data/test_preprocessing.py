@@ -158,11 +158,12 @@ def test_what_is_odd_is_said_with_names_and_counts() -> None:
         "1 image has several frames, pages or layers, of which the first is used: 1.png"
     ]
     assert oddities(named(*[fine._replace(high=20)] * 5), "type") == [
-        "5 images use less than a tenth of their range: 0.png (0 to 20, where 0 is black and 255 white), "
-        "1.png (0 to 20, where 0 is black and 255 white), 2.png (0 to 20, where 0 is black and 255 white) and 2 more"
+        "5 images use less than a tenth of what is between black and white: "
+        "0.png (0 to 20, where 0 is black and 255 white), 1.png (0 to 20, where 0 is black and 255 white), "
+        "2.png (0 to 20, where 0 is black and 255 white) and 2 more"
     ]
     assert oddities(named(Span("uint16", 0, 5000, 0, 65535)), (0, 4095)) == [
-        "1 image has numbers beyond their range, which become black or white: "
+        "1 image has numbers beyond black or white, which become that: "
         "0.png (0 to 5000, where 0 is black and 4095 white)"
     ]
     assert oddities(named(fine._replace(lost=True)), "type") == [

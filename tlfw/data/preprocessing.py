@@ -221,9 +221,9 @@ def oddities(named: Sequence[tuple[str, Span]], range: Range) -> list[str]:
         listed = first_three([name for name, _ in lost])
         said.append(f"{_images(lost)} damaged EXIF data, so that nobody knows which way is up: {listed}")
     if narrow := those(lambda span: span.narrow(range)):
-        said.append(f"{_images(narrow, 'use')} less than a tenth of their range: {numbers(narrow)}")
+        said.append(f"{_images(narrow, 'use')} less than a tenth of what is between black and white: {numbers(narrow)}")
     if beyond := those(lambda span: span.beyond(range)):
-        said.append(f"{_images(beyond)} numbers beyond their range, which become black or white: {numbers(beyond)}")
+        said.append(f"{_images(beyond)} numbers beyond black or white, which become that: {numbers(beyond)}")
     return said
 
 
