@@ -146,13 +146,13 @@ def judged(folder: Path, made: dict[str, tuple[str, bytes, str]], name: str, lef
     why = files.unreadable(None)
     if why:
         return "unreadable" if why[0] else "FAULT: unreadable without a reason"
-    pixels = np.asarray(files.open(0))
+    pixels = np.asarray(files.open(0).shown())
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         return f"FAULT: {pixels.dtype} {pixels.shape}"
     damage, content, ending = made[name]
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / f"whole.{ending}").write_bytes(content)
-        expected = np.asarray(ImageFiles(Path(place), [f"whole.{ending}"], [0], ["a"]).open(0))
+        expected = np.asarray(ImageFiles(Path(place), [f"whole.{ending}"], [0], ["a"]).open(0).shown())
     if np.array_equal(pixels, expected):
         return "read, with the same pixels"
     if damage in {each.__name__ for each in SAME_PIXELS}:

@@ -60,10 +60,13 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "data.picture",
+        "data.decoding",
+        "data.resampling",
+        "data.preprocessing",
         "data.fingerprint",
         "repetition",
         "data.listing",
-        "data.decoders",
         "data.images",
         "data.rows",
         "data.copies",
@@ -78,6 +81,7 @@ FLOORS = (
         "data.typeset",
         "data.mixture",
         "data",
+        "onnx_preprocessing",
     ),
     ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
     # verbs

@@ -13,7 +13,7 @@ from tlfw.data import DataSet, Division, View
 from tlfw.data.copies import Copies
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
-from tlfw.evaluate import TrainerFactory
+from tlfw.evaluate import DELIVERED, TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import canonical, digest
@@ -187,13 +187,14 @@ def make_plan(
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
+        asked = {each: [data.asked[each], data.balance[each]] for each in stage.names}
         setting = digest(
             {
                 **how,
                 "start": setting,
                 "stage": [name, stage.shares, stage.batch_size, stage.loss_weights, str(length.asked), stage.seed],
                 "select": [select, validations, metric.name] if select == "best_val" else select,
-                "data": seen,
+                "data": asked,
             }
         )
         key = digest(
@@ -223,7 +224,11 @@ def make_plan(
                 stored=stored,
                 features={
                     (each, part): digest(
-                        [start_key, stored, data.content[each][part], data.views[each].still, numerics.tag]
+                        [
+                            *(start_key, stored, data.content[each][part], data.views[each].still),
+                            # Validation is by the precision that is delivered, whatever the other is.
+                            {**numerics.tag, "precision": DELIVERED} if part == "val" else numerics.tag,
+                        ]
                     )
                     for each, part in served
                 },

@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.conftest import paint
 from tlfw.data import ImageArray
-from tlfw.data.images import ImageFiles, open_image
+from tlfw.data.decoding import open_image
+from tlfw.data.images import ImageFiles
 
 
 def files(root: Path, **images: Image.Image) -> ImageFiles:
@@ -48,7 +49,7 @@ def test_what_files_look_like_is_kept_with_their_names(tmp_path: Path, monkeypat
     sums, looks = found.sums([0, 1], tmp_path / "m"), found.looks([1, 0], tmp_path / "m")
     assert looks[0] is None
     assert looks[1] == ImageArray(np.asarray(paint(0, 0))[None], np.zeros(1), "a").looks([0], None)[0]
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
     assert found.sums([0, 1], tmp_path / "m") == sums
     assert found.looks([0, 1], tmp_path / "m") == looks[::-1]
     assert found.sums([0], tmp_path / "m") == sums[:1]
@@ -109,9 +110,11 @@ def test_other_decoders_may_read_what_these_could_not(tmp_path: Path, monkeypatc
     (tmp_path / "0.png").write_bytes(b"no image yet")
     images = ImageFiles(tmp_path, ["0.png"], [0], ["a"])
     looked: list[Path] = []
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: looked.append(path) or open_image(path))
+    monkeypatch.setattr(
+        "tlfw.data.images.open_image", lambda path, largest: looked.append(path) or open_image(path, largest)
+    )
     for version, times in (("1", 1), ("1", 1), ("2", 2)):
-        monkeypatch.setattr("tlfw.data.images.versions", lambda version=version: version)
+        monkeypatch.setattr("tlfw.data.images.reader", lambda version=version: version)
         assert list(images.unreadable(tmp_path / "m")) == [0]
         assert len(looked) == times
 

@@ -18,7 +18,6 @@ from tlfw.data.listing import (
     LeftOut,
     composed,
     files_below,
-    first_three,
     folders_in,
     in_order,
     listed,
@@ -26,7 +25,7 @@ from tlfw.data.listing import (
 )
 from tlfw.data.rows import Row, Rows, SplitName
 from tlfw.data.sets import DataSet
-from tlfw.errors import ConfigError, nearest
+from tlfw.errors import ConfigError, first_three, nearest
 from tlfw.escape import is_printable, printable
 from tlfw.strict import STRICT
 

@@ -12,9 +12,9 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, first_three
 
 FORMATS: dict[str, tuple[str, ...]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".pjpeg", ".pjp"),
@@ -41,22 +41,18 @@ RARE: dict[str, tuple[str, ...]] = {
     "CUR": (".cur",),
     "DCX": (".dcx",),
     "DDS": (".dds",),
-    "FITS": (".fits", ".fit", ".fts"),
     "FLI": (".fli", ".flc"),
     "FTEX": (".ftc", ".ftu"),
-    "GBR": (".gbr",),
     "ICNS": (".icns",),
     "IM": (".im",),
     "MSP": (".msp",),
-    "PCD": (".pcd",),
-    "PIXAR": (".pxr",),
     "QOI": (".qoi",),
     "SGI": (".sgi", ".rgb", ".rgba", ".bw"),
     "SUN": (".ras",),
     "XBM": (".xbm",),
     "XPM": (".xpm",),
 }
-"""Formats that Pillow reads and whose endings mean other things too (`.pcd`: a cloud of points): the content decides.
+"""Formats that Pillow reads and whose endings mean other things too (`.ras`, `.rgb`): the content decides.
 
 Not among them: what another program would have to draw (EPS, WMF), what is a stub (HDF5), and raw files of cameras, in
 which Pillow would find the small preview.
@@ -289,11 +285,6 @@ def said(left_out: Iterable[LeftOut], what: str = "files") -> str | None:
     if rest := ranked[MOST_REASONS:]:
         parts.append(f"{sum(counts[reason] for reason in rest):,} for {len(rest)} other reasons")
     return f"{sum(counts.values()):,} {what} are left out: {'; '.join(parts)}"
-
-
-def first_three(names: Sequence[str]) -> str:
-    """Up to three of `names`, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3:,} more" if len(names) > 3 else "")
 
 
 def kinds(names: Iterable[str]) -> str:
