@@ -217,7 +217,7 @@ def _unimportable(place: str, target: str) -> str:
         if not hasattr(thing, part):
             near = nearest(part, [each for each in vars(thing) if not each.startswith("_")], 1)
             hint = f"Did you mean {near[0]}?" if near else "Write the name of a class or function there."
-            return f"{place}: {module.__name__}{_at(module.__name__)} has no {part}. {hint}"
+            return f"{place}: there is no {target}: {module.__name__}{_at(module.__name__)} has no {part}. {hint}"
         thing = getattr(thing, part)
     return f"{place}: {target} cannot be used. Give the full name of a class or function."
 
