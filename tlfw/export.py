@@ -20,8 +20,10 @@ from torch import Tensor
 
 import tlfw
 from tlfw import families
+from tlfw.backbone import Backbone
 from tlfw.errors import ConfigError
 from tlfw.loaded import HEAD, Blueprint, LoadedModel, load
+from tlfw.recipe import OF_TRUST, TRUST
 from tlfw.record import replace_text
 from tlfw.weights import CHECKPOINT
 from tlfw.zoo import TorchvisionBackbone
@@ -38,8 +40,6 @@ ONE_FILE_BYTES = 2**31 - 2**24
 
 SMALL_STEM = "not torchvision's own stem: conv1 is Conv2d(3, …, 3, padding=1, bias=False), and maxpool is Identity()"
 MNASNET = "MNASNet wants a version: state = OrderedDict(load_file(…)); state._metadata = model.state_dict()._metadata"
-
-TORCHVISION = f"{TorchvisionBackbone.__module__}.{TorchvisionBackbone.__qualname__}"
 
 Write = Callable[[LoadedModel, Path], Callable[[Tensor], Tensor]]
 """Writes a model to a file, and returns how that file's model is called: `x_BCHW` -> logits `[B, K]`."""
@@ -86,7 +86,7 @@ def write_safetensors(loaded: LoadedModel, file: Path) -> Callable[[Tensor], Ten
     """The tensors alone, under torchvision's names."""
     state = {name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, file, metadata={"format": "pt"})
-    model = loaded.blueprint.architecture()
+    model = loaded.untrained()
     model.load_state_dict(safetensors.torch.load_file(file), strict=True)
     return model.eval()
 
@@ -166,18 +166,18 @@ def facts(loaded: LoadedModel, form: str, file: str, gap: float) -> dict[str, An
         },
         "inputs": [{"name": INPUT, "dtype": "float32", "shape": ["B", 3, size, size]}],
         "outputs": [{"name": OUTPUT, "dtype": "float32", "shape": ["B", classes], "softmax": "not applied"}],
-        "backbone": {**blueprint.backbone, **_in_torchvision(blueprint)},
+        "backbone": {**loaded.backbone.recipe(), **_in_torchvision(loaded.backbone, blueprint)},
         "check": {"batch_sizes": list(CHECKED_BATCHES), "largest_relative_difference": gap, "tolerance": TOLERANCE},
         "run_id": blueprint.run_id,
         "versions": {"tlfw": tlfw.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
     }
 
 
-def _in_torchvision(blueprint: Blueprint) -> dict[str, Any]:
+def _in_torchvision(backbone: Backbone, blueprint: Blueprint) -> dict[str, Any]:
     """How to make the model with torchvision, and what nobody would try first to get the tensors into it."""
-    if blueprint.backbone["class"] != TORCHVISION:
+    if not isinstance(backbone, TorchvisionBackbone):
         return {}
-    name, stem = blueprint.backbone["name"], blueprint.backbone["stem"]
+    name, stem = backbone.name, backbone.stem
     made = families.options(name, len(blueprint.classes[HEAD]), blueprint.view.size)
     return {
         "torchvision_options": {**made, "transform_input": True} if blueprint.transform_input else made,
@@ -189,6 +189,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tlfw.export", description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run's folder, outputs/runs/NAME-KEY, or its record.json")
     parser.add_argument("--format", required=True, choices=list(FORMATS), help="torchscript is what torch gives up")
+    parser.add_argument(*TRUST, **OF_TRUST)
     parser.add_argument("--out", type=Path, help="a file; the run's name in the current folder, if not given")
     return parser.parse_args(given)
 
@@ -221,7 +222,7 @@ def main(given: Sequence[str] | None = None) -> None:
     chosen = _arguments(given)
     try:
         out = _out(chosen)
-        said = export(load(chosen.run), chosen.format, out)
+        said = export(load(chosen.run, chosen.trust), chosen.format, out)
     except (ConfigError, OSError) as problem:
         sys.exit(str(problem))
     except (Differs, torch.onnx.errors.OnnxExporterError) as problem:

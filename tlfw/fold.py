@@ -176,7 +176,8 @@ class Fold:
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
         )
-        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", self.model.trunk.note())
+        note = self.model.trunk.note(plan.still_view(monitor).prepared)
+        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", note)
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),

@@ -151,8 +151,10 @@ class _Run:
             print(f"  note: {remark}", flush=True)
         if near := self.plan.data.near:
             near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
-        if fit := self.experiment.backbone.fit(self.plan.image_size):
-            print(f"  weights: {fit}", flush=True)
+        backbone = self.experiment.backbone
+        if fit := backbone.fit(self.plan.image_size):
+            known = f"; learnt at {backbone.input_spec}" if backbone.input_spec else ""
+            print(f"  weights: {fit}{known}", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -265,7 +267,8 @@ class _Run:
         if record.status == "done":
             # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
             with replacing(self.folder / CHECKPOINT) as draft:
-                safetensors.torch.save_file(weights_of(self.fold.model), draft, self.fold.model.trunk.note())
+                note = self.fold.model.trunk.note(self.plan.still_view("target").prepared)
+                safetensors.torch.save_file(weights_of(self.fold.model), draft, note)
             leave(
                 self.folder,
                 self.fold.model,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
+from typing import Any
 
 import torch
 import torchvision.transforms.v2 as T
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from tlfw.data.augment import BATCH, IMAGE, drawing_from
 from tlfw.data.images import as_seen
-from tlfw.identity import seed_from
+from tlfw.identity import named, seed_from
 
 
+@named("tlfw.View")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
     """From a picture to what a backbone takes, with torchvision's own operations.
@@ -42,6 +44,12 @@ class View:
     def still(self) -> View:
         """The same without augmentation: how images are seen when nothing is learnt from them."""
         return dataclasses.replace(self, augmentation=(), strength=1.0)
+
+    @property
+    def prepared(self) -> dict[str, Any]:
+        """What is done to an image before it is augmented, as plain types: the fields of an `InputSpec`."""
+        names = ("size", "resize", "interpolation", "mean", "std")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def mixes(self) -> bool:
