@@ -58,9 +58,7 @@ def forget(kept: set[str]) -> None:
 
 def named_anew(module: str, load: bool = True) -> str:
     """The name of a module's code, as a process has it that begins now."""
-    forget(
-        {name for name in sys.modules if not name.startswith(("own", "flat", "lonely", "extra", "released", "plug"))}
-    )
+    forget({name for name in sys.modules if not name.startswith(("own", "flat", "lonely", "extra", "released"))})
     importlib.invalidate_caches()
     if load:
         importlib.import_module(module)
@@ -108,7 +106,7 @@ def test_the_text_of_all_that_a_module_reaches_is_in_its_name(
         "import importlib\nextra = importlib.import_module('extra')\n",
         "from importlib import import_module\nextra = import_module('ext' + 'ra')\n",
         "extra = __import__('extra')\n",
-        "exec(open(__file__.replace('lonely', 'extra')).read())\n",
+        "from pathlib import Path\nexec(Path(__file__.replace('lonely', 'extra')).read_text())\n",
         "import runpy\nruns = runpy.run_path(__file__.replace('lonely', 'extra'))\n",
         "import sys\ndef late(name='extra'):\n    return __import__(name)\n",
     ],

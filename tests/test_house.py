@@ -14,7 +14,19 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "settings", "judgement", "record", "interruption"),
+    (
+        "tlfw",
+        "code",
+        "identity",
+        "errors",
+        "secret",
+        "fields",
+        "former",
+        "settings",
+        "judgement",
+        "record",
+        "interruption",
+    ),
     # values of arrays: NumPy too
     ("metric",),
     # what was asked: records of commands, and a lock
@@ -57,6 +69,8 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "hardware",
+        "input_spec",
         "data.fingerprint",
         "repetition",
         "data.images",
@@ -73,7 +87,7 @@ FLOORS = (
         "data.mixture",
         "data",
     ),
-    ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
+    ("families", "weights", "fit", "download", "backbone", "zoo", "recipe", "model", "freeze", "schedule", "mix"),
     # verbs
     (
         "store.seal",
@@ -84,6 +98,7 @@ FLOORS = (
         "evaluate",
         "features",
         "learner",
+        "checkpoint",
         "train",
         "numerics",
         "environment",

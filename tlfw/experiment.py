@@ -33,6 +33,7 @@ from tlfw.trial import Trial
 
 TAKEN = by_effect("the stages of the data mix that take it, and the budget that all runs are matched to")
 PLACE = unkeyed("where results go")
+BEST = ("select", "best_val")
 JUDGED = unkeyed("what a sweep asks of its runs together, and how these are judged")
 """What several fields decide."""
 
@@ -129,7 +130,7 @@ class Experiment:
     joint: Joint
     select: Literal["last", "best_val"]
     metric: Annotated[
-        InstanceOf[Metric], BeforeValidator(metric_of), keyed("with select=best_val; a report has one", named=False)
+        InstanceOf[Metric], BeforeValidator(metric_of), keyed("a report has one", named=False, where=BEST)
     ]
     match_budget: Annotated[Measure | None, by_effect("the last stage's steps, which a report names", named=False)]
     repeat: Annotated[Repeat, BeforeValidator(Repeat.of), JUDGED]
@@ -138,7 +139,7 @@ class Experiment:
     margin: Annotated[float | None, BeforeValidator(share), JUDGED]
     compare: Annotated[list[str], JUDGED]
     copies: Annotated[Copies, by_effect("the content of parts")]
-    validations: Annotated[int, keyed("with select=best_val")] = Field(ge=1)
+    validations: Annotated[int, keyed(where=BEST)] = Field(ge=1)
     checkpoint_seconds: Annotated[float, unkeyed("a stage goes on to the same numbers")] = Field(
         ge=0, allow_inf_nan=False
     )

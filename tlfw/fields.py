@@ -22,13 +22,15 @@ class Decides:
         keyed: whether it changes keys.
         by_value: whether its value is in keys itself; otherwise what comes of it is.
         why: as what it is keyed, or why it is not.
-        named: whether a plan or a report names it as a setting in which runs differ.
+        named: whether a report names it as a setting in which runs differ.
+        where: (another field of the same noun, its value) without which it decides nothing.
     """
 
     keyed: bool = True
     by_value: bool = True
     why: str = ""
     named: bool = True
+    where: tuple[str, str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Each:
 KEYED = Decides()
 
 
-def keyed(why: str = "", *, named: bool = True) -> Decides:
+def keyed(why: str = "", *, named: bool = True, where: tuple[str, str] | None = None) -> Decides:
     """It decides numbers, and its value is in keys."""
-    return Decides(why=why, named=named)
+    return Decides(why=why, named=named, where=where)
 
 
 def by_effect(why: str, *, named: bool = True) -> Decides:
@@ -80,18 +82,27 @@ def decides(noun: Any, name: str) -> Decides:
         noun: what holds it: an experiment, or another noun of the config.
         name: the field's full name from there, as in `target.root`.
     """
-    found, above = KEYED, dict[str, Decides]()
+    found, holder = _declaration(noun, name)
+    if found.where is not None and getattr(holder, found.where[0], None) != found.where[1]:
+        return unkeyed(f"without {found.where[0]}={found.where[1]} it decides nothing")
+    return found
+
+
+def _declaration(noun: Any, name: str) -> tuple[Decides, Any]:
+    """What is declared of a field, and the noun that declares it."""
+    found, holder, above = KEYED, noun, dict[str, Decides]()
     for word in name.split("."):
         if word in HYDRA:
-            return HYDRA[word]
+            return HYDRA[word], noun
         kind: Any = type(noun)
         own, below = _declared(kind).get(word, (None, {}))
-        found = above.get(word) or own or found
+        if (said := above.get(word) or own) is not None:
+            found, holder = said, noun
         if not found.keyed:
             break
         noun = noun.get(word) if isinstance(noun, Mapping) else getattr(noun, word, None)
         above = below
-    return found
+    return found, holder
 
 
 def unnamed(noun: Any, names: Iterable[str]) -> list[str]:
@@ -99,9 +110,15 @@ def unnamed(noun: Any, names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if not decides(noun, name).named)
 
 
+def idle(noun: Any, names: Iterable[str]) -> list[str]:
+    """Those of a noun's fields, by full name, that are no reason for another result."""
+    found = {name: decides(noun, name) for name in names}
+    return sorted(name for name, each in found.items() if not each.keyed and not each.named)
+
+
 def deciding(noun: Any, names: Iterable[str]) -> list[str]:
-    """Those of a noun's fields, by full name, that decide numbers."""
-    return sorted(name for name in names if decides(noun, name).keyed)
+    """Those of a noun's fields, by full name, that decide numbers, or would where another field had another value."""
+    return sorted(name for name in names if _declaration(noun, name)[0].keyed)
 
 
 @functools.lru_cache(maxsize=256)

@@ -181,6 +181,7 @@ class Fold:
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),
+            "hardware": outcome.hardware,
             "images_seen": outcome.images_seen,
             "train_flops": outcome.train_flops,
             "direct_flops": outcome.direct_flops,

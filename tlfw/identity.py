@@ -63,7 +63,7 @@ def named(name: str) -> Callable[[T], T]:
 
     def declare(thing: T) -> T:
         assert _DECLARED.get(name, thing) is thing, f"two things are called {name}"
-        thing.__public_name__ = name  # type: ignore[attr-defined]
+        thing.__public_name__ = name
         _DECLARED[name] = thing
         return thing
 

@@ -18,6 +18,7 @@ from tlfw.environment import environment
 from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions
 from tlfw.experiment import Experiment
+from tlfw.fields import unnamed
 from tlfw.fold import Fold, finite, said_of, status_of
 from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
@@ -26,6 +27,7 @@ from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
 from tlfw.record import FINISHED, Record, Status, now, replacing
 from tlfw.secret import masked
+from tlfw.settings import flat
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
 from tlfw.weights import CHECKPOINT
@@ -251,6 +253,7 @@ class _Run:
             fold=experiment.target.fold,
             remarks=list(plan.remarks),
             near_copies=plan.data.near.digest if plan.data.near else None,
+            unnamed=unnamed(experiment, flat(self.job.config)),
             ended=now(),
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tlfw import ledger
+from tlfw import former, ledger
 from tlfw.errors import ConfigError, nearest
 from tlfw.judgement import share
 from tlfw.metric import METRICS, Metric, metric_of
@@ -58,6 +58,14 @@ class Run:
             freeze_policy=names["freeze_policy"],
             settings=flat(record.settings),
         )
+
+    @property
+    def named(self) -> list[str]:
+        """The fields of its settings in which it is said to differ from other runs."""
+        own = self.record.unnamed
+        if own is None:
+            return [name for name in self.settings if not name.startswith(former.UNNAMED)]
+        return [name for name in self.settings if name not in own]
 
     @property
     def age(self) -> tuple[int, str]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tlfw.report.cells import NOT_NAMED
 from tlfw.report.findings import Findings
 from tlfw.report.gather import Run
 
@@ -72,7 +71,7 @@ def runs_csv(findings: Findings) -> str:
 
 def _swept(runs: Sequence[Run]) -> list[str]:
     """Fields that decide numbers and differ between runs, besides those that have columns of their own."""
-    names = sorted({name for run in runs for name in run.settings if not name.startswith(NOT_NAMED)})
+    names = sorted({name for run in runs for name in run.named})
     own = ("backbone.name", "backbone.weights", "backbone._target_", "target.train_per_class")
     return [name for name in names if name not in own and len({str(run.settings.get(name)) for run in runs}) > 1]
 
