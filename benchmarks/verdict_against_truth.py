@@ -29,8 +29,9 @@ from statsmodels.stats.proportion import proportion_confint
 from verdict_worlds import ACCURACY, judge
 
 from tlfw.report.cells import cells_of
-from tlfw.report.estimate import Estimate, Repetition, estimate
+from tlfw.report.estimate import Estimate, estimate
 from tlfw.report.gather import gather
+from tlfw.report.score_tables import Repetition
 from tlfw.report.verdict import PLANNED_LEVEL
 
 NAME = "verdict_against_truth"
@@ -111,7 +112,7 @@ def judged(
                 for i, j in pairs
             ]
         )
-        said = judge(found, PLANNED_LEVEL, enough=ACCURACY.enough(np.zeros(len(own), dtype=int)))
+        said = judge(found, PLANNED_LEVEL, enough=len(own) >= ACCURACY.fewest)
         top = int(np.argmax([mean.value for mean in truth.means]))
         # Of two that are known to be equal to within the truth's error nothing false can be said.
         known = {(i, j) for i, j in itertools.permutations(range(len(cells)), 2) if _differs(truth, i, j)}

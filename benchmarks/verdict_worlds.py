@@ -25,7 +25,8 @@ import numpy as np
 from scipy import stats
 
 from tlfw.metric import METRICS
-from tlfw.report.estimate import Estimate, Repetition, estimate
+from tlfw.report.estimate import Estimate, estimate
+from tlfw.report.score_tables import Repetition
 from tlfw.report.verdict import OTHER_LEVEL, PLANNED_LEVEL, best, claims_of, holm, worse
 
 ACCURACY = METRICS["accuracy"]

@@ -36,7 +36,10 @@ FLOORS = (
         "report.digits",
         "report.behrens_fisher",
         "report.two_way",
+        "report.score_tables",
         "report.estimate",
+        "report.runs",
+        "report.sweep_plan",
         "report.gather",
         "report.cells",
         "report.costs",
@@ -199,11 +202,11 @@ def names(room: str) -> set[str]:
 
 def test_test_images_are_reached_by_few_rooms_only() -> None:
     """`rows` names the parts, `division` cuts them, `copies` and `near_copies` compare them with what is learnt from,
-    `run` hands them to `evaluate.examine` when all is decided, `report.gather` counts
+    `run` hands them to `evaluate.examine` when all is decided, `report.runs` counts
     them and `report.near_copies` shows some."""
     assert {room for room in ROOMS if "test" in names(room)} == {
         "data.rows", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
-        "report.gather", "report.near_copies",
+        "report.runs", "report.gather", "report.near_copies",
     }  # fmt: skip
     assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
 

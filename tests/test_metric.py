@@ -183,10 +183,12 @@ def test_what_is_better(metric: Metric) -> None:
 @EACH
 def test_how_many_images_an_interval_needs(metric: Metric) -> None:
     label_N = np.repeat([0, 1], [metric.fewest - 20, 20])
-    assert metric.enough(label_N)
-    assert not metric.enough(label_N[1:])
-    of_one_class_fewer = np.repeat([0, 1], [metric.fewest - 19, 19])
-    assert metric.enough(of_one_class_fewer) is (metric.fewest_of_a_class == 0)
+    assert not metric.shortage(label_N, "ab")
+    few = metric.shortage(label_N[1:], "ab")
+    assert few == f"{metric.fewest} test images, and there are {metric.fewest - 1}"
+    of_one_class_fewer = metric.shortage(np.repeat([0, 1], [metric.fewest - 19, 19]), "ab")
+    rare = f"{metric.fewest_of_a_class} test images of each class, and “b” has 19"
+    assert of_one_class_fewer == (rare if metric.fewest_of_a_class else "")
 
 
 @EACH
@@ -197,7 +199,7 @@ def test_labels_of_several_classes_an_image_are_refused(metric: Metric) -> None:
         lambda: metric.influence(many),
         lambda: metric.chance(many.label, 3),
         lambda: metric.majority(many.label, 3),
-        lambda: metric.enough(many.label),
+        lambda: metric.shortage(many.label, "abc"),
     ):
         with pytest.raises(ConfigError, match=rf"metric: {metric.name} is of images with one class each.*\(3, 3\)"):
             asked()

@@ -250,8 +250,8 @@ def test_near_copies_are_said_and_nothing_is_moved(tmp_path: Path, seen: Look) -
         where.add(tuple(sides))
         here = any(sides) + ("train/b/203.png" in names(found.divisions["source"].train))
         assert said.startswith(
-            "target: 2 of 22 test images look nearly like one that may be learnt from, "
-            f"{here} like one that is learnt from here: {root / 'test'}"
+            "target: 2 of 22 test images look nearly like one that some draw learns from, "
+            f"{here or 'none'} like one of this draw, for example {root / 'test'}"
         )
         digest = found.near.digest
         assert digest == seen(target=dataclasses.replace(target, split_seed=9), source=mine(general)).near.digest
@@ -263,7 +263,7 @@ def test_near_copies_are_looked_for_in_given_validation_images_too(tmp_path: Pat
     jpeg(picture(23)).save(root / "test" / "a" / "near.png")
     found = seen(target=mine(root))
     assert [pair.part for pair in found.near.pairs] == ["target/val"]
-    assert "1 of 11 test images look nearly like one that may be learnt from, 1 like" in found.remarks[0]
+    assert "1 of 11 test images looks nearly like one that some draw learns from, 1 like one of" in found.remarks[0]
 
 
 # What draws have in common

@@ -225,12 +225,26 @@ def test_wandb_is_told_where_a_report_is_of_more_than_before(
     assert told == [True, False, True, False]
 
 
+def test_a_run_of_another_sweep_repeats_what_this_one_asks_for(cli, tmp_path: Path) -> None:
+    """Seed 0 has pretraining 0 anyway; here all have it."""
+    command = ("-m", *SMOKE, "source.per_class=10", "data_mix=pretrain_finetune", "freeze_policy=full")
+    assert cli(*command, "seed=0,1", "name=each")[0] == 0
+    code, out, err = cli(*command, "seed=0,1,2", "pretrain.seed=0", "name=one", REPORTED)
+    assert code == 0, err
+    assert "3 done (2 trained now, 1 were there)" in out
+    folder = tmp_path / "outputs" / "sweeps" / "one"
+    (task,) = json.loads((folder / "report.json").read_text())["tasks"]
+    (cell,) = task["cells"]
+    assert cell["repetitions"] == 3
+    assert "given this pretraining" in task["scope"]
+
+
 def test_a_plan_of_before_names_were_kept_is_added_to(cli, tmp_path: Path) -> None:
     """As it was left by earlier versions: without names, times or commands."""
     assert cli(*SMALL, "freeze_policy=full")[0] == 0
     path = tmp_path / SWEEP / "plan.json"
     plan = json.loads(path.read_text())
-    new = ("data_mix", "freeze_policy", "backbone", "tested_on", "asked")
+    new = ("data_mix", "freeze_policy", "backbone", "tested_on", "setting", "asked")
     plan["runs"] = [{name: value for name, value in run.items() if name not in new} for run in plan["runs"]]
     del plan["asked"]
     path.write_text(json.dumps(plan | {"schema": 1}))

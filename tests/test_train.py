@@ -63,7 +63,8 @@ def learn(
     )  # fmt: skip
     lesson = Lesson(
         title="adapt", loss_weight=weights, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
-        schedule=changes.pop("schedule", partial(schedule.cosine, warmup=0.2)), select=changes.pop("select", "last"), monitor="target",
+        schedule=changes.pop("schedule", partial(schedule.cosine, warmup=0.2)),
+        select=changes.pop("select", "last"), monitor="target",
         seed=seed, metric=METRICS[changes.pop("metric", "accuracy")],
         class_weight={"target": torch.tensor([0.5, 2.0, 1.0])} if balance == "loss" else {},
     )  # fmt: skip

@@ -49,6 +49,7 @@ class Candidate:
         names: group of `NAMES` -> the option that was chosen here; an equal run may have been made under another one.
         tested_on: a name for the content of the images that it will be tested on.
         idle: those of these fields that are no reason for another result.
+        setting: what it repeats, as it is asked for here: see `tlfw.plan.Plan`.
     """
 
     overrides: tuple[str, ...]
@@ -59,6 +60,7 @@ class Candidate:
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tested_on: str | None = None
     idle: frozenset[str] = frozenset()
+    setting: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Agenda:
                     "run_id": candidate.run_id,
                     **{group: candidate.names.get(group) for group in NAMES},
                     "tested_on": candidate.tested_on,
+                    "setting": candidate.setting,
                     "done": candidate.done,
                     "same_as": self.same_as.get(job),
                     "missing": [step.until for step in self.missing.get(job, ())],

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,15 +150,24 @@ class Metric:
             )
         )
 
-    def enough(self, label: NDArray[np.generic]) -> bool:
-        """Whether there are images enough, and of each class, for its interval to carry a claim.
+    def shortage(self, label: NDArray[np.generic], classes: Sequence[str]) -> str:
+        """What these images lack for its interval to carry a claim, as `100 test images, and there are 40`; empty:
+        nothing.
+
+        Args:
+            classes: their names.
 
         Raises:
             ConfigError: it does not know such labels.
         """
         self._check(label)
-        _, count_C = np.unique(label, return_counts=True)
-        return len(label) >= self.fewest and int(count_C.min()) >= self.fewest_of_a_class
+        if len(label) < self.fewest:
+            return f"{self.fewest} test images, and there {'is' if len(label) == 1 else 'are'} {len(label)}"
+        class_C, count_C = np.unique(label, return_counts=True)
+        if (count := int(count_C.min())) < self.fewest_of_a_class:
+            rarest = classes[int(class_C[count_C.argmin()])]
+            return f"{self.fewest_of_a_class} test images of each class, and “{rarest}” has {count}"
+        return ""
 
     def better(self, value: float, other: float) -> bool:
         """Whether `value` is better than `other`; of equals neither is."""

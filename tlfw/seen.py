@@ -240,9 +240,10 @@ def _near_remark(near: NearCopies, divisions: Mapping[str, Division]) -> str:
         learnt["target/train"] |= set(val)
     here = [p for p in near.pairs if int(near.others[p.part].indices[p.other]) in learnt[p.part]]
     shown = (here or near.pairs)[0]
+    some, of_these = (len({pair.test for pair in pairs}) for pairs in (near.pairs, here))
     return (
-        f"target: {len({pair.test for pair in near.pairs})} of {len(near.test)} test images look nearly like one that "
-        f"may be learnt from, {len({pair.test for pair in here})} like one that is learnt from here: "
+        f"target: {some} of {len(near.test)} test images {'looks' if some == 1 else 'look'} nearly like one that some "
+        f"draw learns from, {of_these or 'none'} like one of this draw, for example "
         f"{near.test.called(shown.test)} and {near.others[shown.part].called(shown.other)}"
     )
 

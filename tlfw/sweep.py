@@ -131,6 +131,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                         names=names,
                         tested_on=plan.data.tested_on,
                         idle=frozenset(fields.idle(experiment, settings)),
+                        setting=plan.setting,
                     )
                 )
                 if experiment.compare:

@@ -200,6 +200,18 @@ def test_names_are_those_that_were_asked_for(tmp_path: Path) -> None:
     assert {cell.name for cell in cells(folder)} == {"mine / own", "other / own"}
 
 
+def test_a_run_repeats_what_the_sweep_asked_for(tmp_path: Path) -> None:
+    """One that an earlier grid made, in which every seed had a pretraining of its own, and one of this grid."""
+    made = [
+        invented.run(tmp_path, "pretrain_finetune", "full", seed, RIGHT, setting=setting).run_id
+        for seed, setting in ((0, "each its own"), (1, "one for all"))
+    ]
+    assert [len(cell.runs) for cell in cells(invented.plan(tmp_path, made))] == [1]
+    asked = {id: {"setting": "one for all"} for id in made}
+    (cell,) = cells(invented.plan(tmp_path, made, "asked", names=asked))
+    assert (len(cell.runs), cell.incomplete) == (2, 0)
+
+
 def test_weights_that_differ_by_seed_are_repetitions_of_one_cell(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         weights = {"backbone": {"name": "resnet18", "weights": f"run{seed}"}}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tlfw.report.estimate import Estimate, Repetition, estimate
+from tlfw.report.estimate import Estimate, estimate
+from tlfw.report.score_tables import Repetition
 
 
 def cells_of(tables: Sequence[np.ndarray], first: int = 0) -> list[dict[Repetition, np.ndarray]]:

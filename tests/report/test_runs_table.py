@@ -45,6 +45,18 @@ def test_a_row_a_run_with_a_column_for_whatever_was_swept(tmp_path: Path) -> Non
     assert "workers" not in rows[0]
 
 
+def test_what_the_name_of_an_option_says_has_no_column_of_its_own(tmp_path: Path) -> None:
+    right = np.arange(150) % 3 > 0
+    for policy, n in (("last_layer", 0), ("full", "all")):
+        invented.run(tmp_path, "joint", policy, 0, right, settings={"freeze_policy": {"n": n, "lr_head": 0.1}})
+    assert "freeze_policy.n" not in read(runs_csv(find_out([tmp_path])))[0]
+    invented.run(tmp_path, "joint", "full", 0, right, settings={"freeze_policy": {"n": 5, "lr_head": 0.1}})
+    invented.run(tmp_path, "joint", "full", 1, right, settings={"adapt": {"batch_size": 8}}, val=0.1)
+    rows = read(runs_csv(find_out([tmp_path])))
+    assert sorted(row["freeze_policy.n"] for row in rows) == ["0", "5", "all", "all"]
+    assert "adapt.batch_size" in rows[0]
+
+
 def test_names_are_those_that_were_asked_for(tmp_path: Path) -> None:
     record = invented.run(tmp_path, "joint", "full", 0, np.arange(50) % 3 > 0)
     names = {record.run_id: {"data_mix": "mine", "freeze_policy": "own"}}

@@ -12,8 +12,9 @@ import pytest
 from tests.report.test_estimate import cells_of, draw
 from tlfw.metric import METRICS
 from tlfw.report.cells import Cell
-from tlfw.report.estimate import Repetition, estimate
+from tlfw.report.estimate import estimate
 from tlfw.report.leaderboard import standing
+from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, sentence
 from tlfw.report.verdict import (
     OTHER_LEVEL,
@@ -72,12 +73,13 @@ def tasks_of(
     ):
         task = Task(
             labelled=10, metric=metric, cells=tuple(own), estimate=found, floor=Floor(chance=floor, majority=floor),
+            shortage="" if fine else f"100 test images, and there are {found.images}",
             level=level_of(found, planned, whole), adjusted=p, kind="undecided", group=(), scope="over seeds",
             shipped=None,
         )  # fmt: skip
         task = judge(task, claim, margin)
         made.append(
-            dataclasses.replace(task, sentence=sentence(task, margin), advice=advice(task), remarks=remarks(task, fine))
+            dataclasses.replace(task, sentence=sentence(task, margin), advice=advice(task), remarks=remarks(task))
         )
     return made
 
@@ -179,7 +181,7 @@ def test_the_level_follows_from_the_plan_alone() -> None:
 def test_few_test_images_carry_no_claim() -> None:
     one = grid(np.random.default_rng(6), [3.0, 0.0], 5, 80)
     assert one.kind == "abstained"
-    assert "80 test images cannot say which way is better: it takes 100 or more" in one.sentence
+    assert "cannot say which way is better: a claim on accuracy takes 100 test images, and there are 80" in one.sentence
     assert "folds=5" in one.advice
 
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from tlfw.identity import digest
 from tlfw.metric import Metric
-from tlfw.report.estimate import Repetition
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
+from tlfw.report.score_tables import Repetition
 
 COMPARED = ("data mix", "freeze policy", "backbone and its weights", "source", "labelled images")
 """What always makes cells of their own."""
@@ -102,14 +102,14 @@ def cells_of(
     """
     grouped: defaultdict[Place, defaultdict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
-        grouped[_place(run, compare)][run.record.setting].append(run)
+        grouped[_place(run, compare)][run.setting].append(run)
     notes = _weights_by_seed(grouped)
     left_out: Counter[str] = Counter()
     found: dict[Place, dict[str, dict[Repetition, Run]]] = {
         place: {setting: _repetitions(same, left_out) for setting, same in tried.items()}
         for place, tried in grouped.items()
     }
-    lost = Counter((_place(run, compare), run.record.setting) for run in diverged)
+    lost = Counter((_place(run, compare), run.setting) for run in diverged)
     names = _names(list(found))
     cells = [_cell(place, names[place], tried, lost, metric) for place, tried in found.items()]
     notes += [f"{count} {LEFT_OUT[why]}" for why, count in left_out.items()]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlfw.report.cells import Cell
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
 
 MEASURES = {
     "epochs": "epochs of the target",

@@ -23,13 +23,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 from statsmodels.stats.proportion import proportion_confint
 
 from tlfw.report.behrens_fisher import NORMAL, Variance, beyond, reach, tail
+from tlfw.report.score_tables import Pairs, Repetition, Scores, by_cluster, pairs_of, squares
 from tlfw.report.two_way import Fit, two_way
 
 INTERVAL = 0.05
@@ -42,24 +42,6 @@ LARGEST_DRAW = 0.5
 
 SMALLEST_FOLD_P = 0.001
 """Of folds no p value is known more finely."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Repetition:
-    """What differs between repetitions of one and the same thing.
-
-    Attributes:
-        draw: what decides which images are labelled.
-        fold: which fold is tested on; None: there are none.
-    """
-
-    seed: int
-    draw: tuple[Any, ...] = ()
-    fold: int | None = None
-
-
-Scores = Mapping[Repetition, np.ndarray]
-"""Of one cell: repetition -> float `[N]`, an entry an image; the mean is the value of the metric."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -194,7 +176,7 @@ def estimate(
     sizes = [[len(values) for values in cell.values()] for cell in kept]
     images = max(map(max if folds is None else sum, sizes), default=0)
     if clusters_N is not None and folds is None:
-        kept = [{r: _by_cluster(values, clusters_N) for r, values in cell.items()} for cell in kept]
+        kept = [{r: by_cluster(values, clusters_N) for r, values in cell.items()} for cell in kept]
     units = max((len(values) for cell in kept for values in cell.values()), default=1)
     y_CR = np.array([[cell[r].mean() if r in cell else np.nan for r in used] for cell in kept]).reshape(len(cells), -1)
     design = _Design(
@@ -207,7 +189,7 @@ def estimate(
     model = two_way(y_CR, classes)
     # What is adjusted for missing repetitions may come to lie a little outside.
     model = dataclasses.replace(model, mean_C=np.clip(model.mean_C, *bounds))
-    pairs = _pairs(kept, used, images=folds is None)
+    pairs = pairs_of(kept, used, images=folds is None)
     return Estimate(
         means=_means(kept, model, design),
         difference=np.where(pairs.shared > 0, model.mean_C[:, None] - model.mean_C[None], np.nan),
@@ -240,96 +222,12 @@ def _crossed(repetitions: Sequence[Repetition]) -> bool:
     return len(seeds) > 1 and len(draws) > 1 and not len(seeds) == len(draws) == len(repetitions)
 
 
-def _by_cluster(values_N: np.ndarray, clusters_N: np.ndarray) -> np.ndarray:
-    """A value a cluster, `[G]`, with the same mean: the overall one, and the cluster's sum of residuals."""
-    _, index_N = np.unique(clusters_N, return_inverse=True)
-    mean = values_N.mean()
-    sums_G = np.bincount(index_N, weights=values_N - mean)
-    return mean + sums_G * len(sums_G) / len(values_N)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Pairs:
-    """Of all pairs `[C, C]`: the repetitions that they share, whether all their scores are equal, and of the variance
-    of their difference the parts of images and of the rest; NaN where they are not known."""
-
-    shared: np.ndarray
-    identical: np.ndarray
-    image: np.ndarray
-    rest: np.ndarray
-
-
-def _pairs(cells: Sequence[Scores], used: Sequence[Repetition], *, images: bool) -> _Pairs:
-    """Compare tables of scores, `[repetitions, images]` each, in blocks of cells that have the same repetitions.
-
-    Args:
-        images: whether all repetitions are of the same images.
-    """
-    count = len(cells)
-    shared = np.zeros((count, count), dtype=np.int64)
-    identical = np.zeros((count, count), dtype=bool)
-    image, rest = (np.full((count, count), np.nan) for _ in range(2))
-    alike: dict[tuple[Repetition, ...], list[int]] = {}
-    for i, cell in enumerate(cells):
-        alike.setdefault(tuple(r for r in used if r in cell), []).append(i)
-    for own, rows in alike.items():
-        for other, columns in alike.items():
-            if not (both := [r for r in own if r in other]):
-                continue
-            place = np.ix_(rows, columns)
-            shared[place] = len(both)
-            if images:
-                a_ASN, b_BSN = (
-                    np.stack([np.stack([cells[i][r] for r in both]).astype(float) for i in each])
-                    for each in (rows, columns)
-                )
-                identical[place], image[place], rest[place] = _table(a_ASN, b_BSN)
-            else:
-                identical[place] = [
-                    [all((cells[i][r] == cells[j][r]).all() for r in both) for j in columns] for i in rows
-                ]
-    if not images:
-        image, rest = np.zeros_like(image), np.zeros_like(rest)
-    return _Pairs(shared=shared, identical=identical, image=image, rest=rest)
-
-
-def _table(a_ASN: np.ndarray, b_BSN: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two-way analyses of variance of all differences a - b at once, from sums of products: whether they are all 0, and
-    what images and the rest contribute to the variance of their mean, `[A, B]`."""
-    _, seeds, images = a_ASN.shape
-
-    def squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Sums of (x - y) ** 2 over the last axis, for all pairs."""
-        return (x**2).sum(-1)[:, None] + (y**2).sum(-1)[None] - 2 * x @ y.T
-
-    # About the middle, so that little is lost where sums are taken from each other.
-    middle = float(a_ASN.mean() + b_BSN.mean()) / 2
-    a, b = a_ASN - middle, b_BSN - middle
-    total = a.sum((1, 2))[:, None] - b.sum((1, 2))[None]
-    correction = total**2 / (seeds * images)
-    every = squares(a.reshape(len(a), -1), b.reshape(len(b), -1))
-    size = (a**2).sum((1, 2))[:, None] + (b**2).sum((1, 2))[None]
-    by_image = np.maximum(squares(a.sum(1), b.sum(1)) / seeds - correction, 0)
-    by_seed = np.maximum(squares(a.sum(2), b.sum(2)) / images - correction, 0)
-    rest = np.maximum(every - correction - by_image - by_seed, 0)
-    image_square = by_image / max(images - 1, 1)
-    identical = every <= 1e-12 * size
-    if seeds == 1:
-        return identical, image_square / images, np.full_like(total, np.nan)
-    rest_square = rest / max((seeds - 1) * (images - 1), 1)
-    return (
-        identical,
-        np.maximum(image_square - rest_square, 0) / (seeds * images),
-        rest_square / (seeds * images),
-    )
-
-
 def _of_differences(
     y_CR: np.ndarray,
     used: Sequence[Repetition],
     classes: Sequence[Hashable],
     model: Fit,
-    pairs: _Pairs,
+    pairs: Pairs,
     design: _Design,
 ) -> Variance:
     parts = [(model.part, model.freedom)]
@@ -417,7 +315,7 @@ def _of_mean(
     image, rest = 0.0, 0.0
     if design.folds is None or count == 1:
         table_1SN = np.stack(list(cell.values())).astype(float)[None]
-        _, images, rests = _table(table_1SN, np.zeros_like(table_1SN))
+        _, images, rests = squares(table_1SN, np.zeros_like(table_1SN))
         image, rest = float(images[0, 0]), float(np.nan_to_num(rests[0, 0]))
     if count == 1:
         return [], 0.0, image

@@ -14,11 +14,13 @@ from tlfw.errors import ConfigError
 from tlfw.metric import Metric, Predictions
 from tlfw.report.cells import Cell, cells_of
 from tlfw.report.costs import Cost, costs, pareto, unequal
-from tlfw.report.estimate import Estimate, Repetition, estimate
-from tlfw.report.gather import AS_ASKED, GROUP, Gathered, Run, Wanted, gather
+from tlfw.report.estimate import Estimate, estimate
+from tlfw.report.gather import AS_ASKED, Gathered, Wanted, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
 from tlfw.report.near_copies import NearCopy, near_copies
 from tlfw.report.notes import notes, unequal_budgets
+from tlfw.report.runs import GROUP, Run
+from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, scope, sentence
 from tlfw.report.verdict import Floor, Shipped, Task, claims_of, corrected, judge, level_of
 
@@ -143,14 +145,14 @@ class _TestData:
     Attributes:
         label: int64 `[N]`; classes: their names.
         clusters: the cluster of each image, int `[N]`; None: there are none, or there are folds.
-        enough: whether they are enough for intervals to carry claims.
+        shortage: what they lack for intervals to carry claims; empty: nothing.
     """
 
     label: np.ndarray
     classes: tuple[str, ...]
     clusters: np.ndarray | None
     floor: Floor
-    enough: bool
+    shortage: str
 
     @classmethod
     def of(cls, shared: Mapping[tuple[int | None, str], Any], metric: Metric) -> _TestData:
@@ -159,9 +161,11 @@ class _TestData:
         classes = tuple(map(str, shared[folds[0], "classes"]))
         groups = shared.get((folds[0], GROUP)) if len(folds) == 1 else None
         clusters = None if groups is None else np.unique(groups, return_inverse=True)[1]
-        enough = metric.enough(label) and (clusters is None or len(np.unique(clusters)) > 1)
+        shortage = metric.shortage(label, classes)
+        if clusters is not None and clusters.max() == 0:
+            shortage = "several groups of test images, and there is one"
         floor = Floor(chance=metric.chance(label, len(classes)), majority=metric.majority(label, len(classes)))
-        return cls(label=label, classes=classes, clusters=clusters, floor=floor, enough=enough)
+        return cls(label=label, classes=classes, clusters=clusters, floor=floor, shortage=shortage)
 
 
 def _predictions(arrays: Mapping[str, np.ndarray]) -> Predictions:
@@ -194,7 +198,7 @@ def _tasks(
         cells.append([group[i][0] for i in order])
         estimates.append(found.ordered(order))
         drawn.append(share)
-    claims = [claims_of(each, metric, data.enough) for each in estimates]
+    claims = [claims_of(each, metric, not data.shortage) for each in estimates]
     tasks = []
     adjusted = corrected(estimates, claims, cells)
     for k, (group, order) in enumerate(zip(groups, orders, strict=True)):
@@ -204,6 +208,7 @@ def _tasks(
             cells=tuple(cells[k]),
             estimate=estimates[k],
             floor=data.floor,
+            shortage=data.shortage,
             level=level_of(estimates[k], gathered.planned, gathered.whole),
             adjusted=adjusted[k],
             kind="undecided",
@@ -217,7 +222,7 @@ def _tasks(
                 judged,
                 sentence=sentence(judged, gathered.margin),
                 advice=advice(judged),
-                remarks=remarks(judged, data.enough),
+                remarks=remarks(judged),
             )
         )
     return tasks, orders

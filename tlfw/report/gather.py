@@ -4,108 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import zipfile
-import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tlfw import former, ledger
+from tlfw import ledger
 from tlfw.errors import ConfigError, nearest
 from tlfw.judgement import share
-from tlfw.metric import METRICS, Metric, metric_of
+from tlfw.metric import Metric, metric_of
 from tlfw.record import FILE, Record
-from tlfw.settings import flat
-
-PREDICTIONS = "predictions.npz"
-NEEDED = ("index", "label", "prediction", "log_prob", "confidence", "classes")
-GROUP = "group"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """A run with a record, under the names of the options that it was asked for with.
-
-    A sweep may ask for a run that another made, under other names: the record has those of who made it.
-
-    Attributes:
-        folder: where the record lies.
-        asked: the place of the command that asked for it last, among all of its sweep; -1: no sweep says.
-        latest: whether the latest command of its sweep asked for it.
-        settings: the whole config, flat: a field's full name -> value, as it was asked for.
-    """
-
-    record: Record
-    folder: Path
-    data_mix: str
-    freeze_policy: str
-    settings: Mapping[str, Any]
-    asked: int = -1
-    latest: bool = True
-
-    @classmethod
-    def of(cls, record: Record, folder: Path) -> Run:
-        """A run under its record's own names."""
-        names = record.paradigm
-        return cls(
-            record=record,
-            folder=folder,
-            data_mix=names["data_mix"],
-            freeze_policy=names["freeze_policy"],
-            settings=flat(record.settings),
-        )
-
-    @property
-    def named(self) -> list[str]:
-        """The fields of its settings in which it is said to differ from other runs."""
-        own = self.record.unnamed
-        if own is None:
-            return [name for name in self.settings if not name.startswith(former.UNNAMED)]
-        return [name for name in self.settings if name not in own]
-
-    @property
-    def age(self) -> tuple[int, str]:
-        """What orders runs in time: the later is the larger. File times have no part in it: a copy has others."""
-        return self.asked, self.record.ended or ""
-
-    def predictions(self) -> Mapping[str, np.ndarray]:
-        """What the run said of the test images: all of `NEEDED`, and `group` if there are any; see `tlfw.evaluate`.
-        Read anew each time.
-
-        Raises:
-            ConfigError: they are missing, damaged, or not of as many images as the record says.
-        """
-        path = self.folder / PREDICTIONS
-        found = self._arrays((*NEEDED, GROUP))
-        counted = self.record.images["target"]["test"]
-        wrong = [name for name in NEEDED if name not in found]
-        wrong += [name for name in (*NEEDED[:-1], GROUP) if name in found and found[name].shape != (counted,)]
-        if wrong:
-            raise ConfigError(
-                str(path),
-                f"{wrong[0]} is not there for each of the {counted} test images of its record.",
-                "Remove the run's folder; the command that made it makes it again.",
-            )
-        return found
-
-    def names(self) -> Sequence[str]:
-        """How a person finds each test image."""
-        return list(map(str, self._arrays(["name"])["name"]))
-
-    def _arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
-        path = self.folder / PREDICTIONS
-        try:
-            # NumPy leaves a file that is no archive open, if it opened it.
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in names if name in arrays.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as problem:
-            raise ConfigError(
-                str(path), f"it cannot be read ({problem}).", "Remove it; the command that made the run makes it again."
-            ) from problem
+from tlfw.report.runs import Run, unusable
+from tlfw.report.sweep_plan import SweepPlan
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -154,9 +64,6 @@ RESULTS = ("done", "diverged")
 TO_COME = ("interrupted", "not there yet")
 """What becomes a result yet, if the sweep is run again."""
 
-FEWEST_REPETITIONS = 3
-"""From which on ways can be told apart."""
-
 
 def gather(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Gathered:
     """Read the runs of sweeps' folders, of runs' folders, and of folders of runs; each once under each name.
@@ -185,7 +92,7 @@ def gather(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Gathered:
     for path in found:
         try:
             record = Record.read(path)
-            if record.status == "done" and (wrong := _lacks(record)):
+            if record.status == "done" and (wrong := unusable(record)):
                 raise ValueError(f"{path} has no {wrong}")
         except (OSError, ValueError) as problem:
             unreadable.append(str(problem))
@@ -239,6 +146,7 @@ def _named(records: Mapping[str, tuple[Record, Path]], plans: Sequence[SweepPlan
                     data_mix=entry.data_mix or run.data_mix,
                     freeze_policy=entry.freeze_policy or run.freeze_policy,
                     settings={**run.settings, **entry.settings},
+                    setting=entry.setting or run.setting,
                     asked=entry.asked,
                     latest=entry.asked == plan.latest,
                 )
@@ -292,119 +200,6 @@ def _judged_by(
         near = " or ".join(nearest(unknown[0], known))
         raise ConfigError("compare", f"no run has a field {unknown[0]!r}.", f"Did you mean {near}?")
     return metric, margin, tuple(dict.fromkeys(compare))
-
-
-STAGE_NUMBERS = ("seconds", "images_seen", "train_flops", "direct_flops", "steps")
-
-
-def _lacks(record: Record) -> str:
-    """What a finished run's record ought to have, and this one, which someone has edited, has not; empty: nothing."""
-
-    def is_number(value: object) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-    needed: dict[str, Callable[[], bool]] = {
-        "seed": lambda: type(record.seed) is int,
-        "setting": lambda: type(record.setting) is str,
-        "paradigm": lambda: all(type(record.paradigm[name]) is str for name in ("data_mix", "freeze_policy")),
-        "settings": lambda: isinstance(record.settings, dict),
-        "images": lambda: all(type(record.images["target"][part]) is int for part in ("train", "val", "test")),
-        "content": lambda: all(type(record.content["target"][part]) is str for part in ("train", "val", "test")),
-        "metrics": lambda: (
-            0 <= record.metrics[METRICS["accuracy"].at("target/val")] <= 1  # type: ignore[operator]
-            and all(value is None or is_number(value) for value in record.metrics.values())
-        ),
-        "stages": lambda: (
-            bool(record.stages)
-            and all(
-                type(stage["key"]) is str
-                and type(stage["name"]) is str
-                and all(is_number(stage[name]) for name in STAGE_NUMBERS)
-                and all(is_number(count) for count in stage["per_batch"].values())
-                for stage in record.stages
-            )
-        ),
-        "cost": lambda: is_number(record.cost["seconds"]),
-    }
-    for field, holds in needed.items():
-        try:
-            if not holds():
-                return f"usable {field}"
-        except (KeyError, TypeError, AttributeError):
-            return f"usable {field}"
-    return ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A run that a sweep was asked for.
-
-    Attributes:
-        data_mix, freeze_policy: the options' names as they were asked for; None: nobody wrote them down.
-        settings: those of its fields that had a value of their own.
-        asked: the last command that asked for it.
-    """
-
-    run_id: str
-    data_mix: str | None
-    freeze_policy: str | None
-    settings: Mapping[str, Any]
-    asked: int
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SweepPlan:
-    """All that was asked for under a sweep's name: its `plan.json`.
-
-    Attributes:
-        records: the folder of the runs.
-        latest: the place of the latest command.
-        planned: the repetitions that were first asked for, of three or more; None: never so many.
-        metric, margin, compare: of the latest command.
-        note: what is to be said of how the runs were come by.
-    """
-
-    name: str
-    records: Path
-    entries: tuple[Entry, ...]
-    latest: int
-    planned: int | None
-    metric: str | None
-    margin: float | str | None
-    compare: tuple[str, ...]
-    note: str | None
-
-    @classmethod
-    def read(cls, folder: Path) -> SweepPlan:
-        """The plan in a sweep's folder.
-
-        Raises:
-            ConfigError: it is damaged.
-        """
-        plan = ledger.read(folder) or {}
-        last = plan["asked"][-1]
-        many = [each["repetitions"] for each in plan["asked"] if each["repetitions"] >= FEWEST_REPETITIONS]
-        entries = tuple(
-            Entry(
-                run["run_id"],
-                run.get("data_mix"),
-                run.get("freeze_policy"),
-                dict(run.get("settings") or {}),
-                max(run["asked"]),
-            )
-            for run in plan["runs"]
-        )
-        return cls(
-            name=folder.resolve().name,
-            records=(folder / plan["records"]).resolve(),
-            entries=entries,
-            latest=max((entry.asked for entry in entries), default=0),
-            planned=many[0] if many else None,
-            metric=last.get("metric"),
-            margin=last.get("margin"),
-            compare=tuple(last.get("compare") or ()),
-            note=last.get("note"),
-        )
 
 
 def _tested_alike(runs: Sequence[Run]) -> tuple[list[Run], list[str]]:

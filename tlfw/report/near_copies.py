@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
 
 FOLDER = "near_copies"
 """Beside the folder of all runs."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlfw.report.findings import Findings
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
 
 BEGINNING = (
     "run_id", "status", "sweep", "data_mix", "freeze_policy", "backbone", "weights", "source", "target", "labelled",
@@ -23,7 +23,7 @@ BEGINNING = (
 def runs_csv(findings: Findings) -> str:
     """A row a run that is done or diverged, numbers in full, what does not apply empty.
 
-    Every field that differs between runs has a column of its name; then come all metrics, the costs, the environment
+    Every field that was swept has a column of its name; then come all metrics, the costs, the environment
     and the folder. `chosen` is whether a cell of the report stands on it. pandas.read_csv reads it as it is.
     """
     gathered = findings.gathered
@@ -69,11 +69,25 @@ def runs_csv(findings: Findings) -> str:
     return _text(rows)
 
 
+OPTIONS = ("data_mix", "freeze_policy", "backbone")
+"""Groups whose option's name is a column."""
+
+
 def _swept(runs: Sequence[Run]) -> list[str]:
-    """Fields that decide numbers and differ between runs, besides those that have columns of their own."""
+    """Fields that decide numbers and differ between runs, besides those that have columns of their own. What follows
+    from the names of the options is left out, for these have columns."""
     names = sorted({name for run in runs for name in run.named})
     own = ("backbone.name", "backbone.weights", "backbone._target_", "target.train_per_class")
-    return [name for name in names if name not in own and len({str(run.settings.get(name)) for run in runs}) > 1]
+
+    def differs(name: str) -> bool:
+        follows = name.startswith(tuple(f"{group}." for group in OPTIONS))
+        values: dict[tuple[str, ...], set[str]] = {}
+        for run in runs:
+            place = (run.data_mix, run.freeze_policy, run.record.backbone) if follows else ()
+            values.setdefault(place, set()).add(str(run.settings.get(name)))
+        return any(len(each) > 1 for each in values.values())
+
+    return [name for name in names if name not in own and differs(name)]
 
 
 def classes_csv(findings: Findings) -> str:

@@ -11,7 +11,7 @@ from tlfw.metric import Metric
 from tlfw.report.cells import Cell
 from tlfw.report.digits import chance, counted, labelled
 from tlfw.report.estimate import LARGEST_DRAW, Estimate
-from tlfw.report.gather import FEWEST_REPETITIONS
+from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 from tlfw.report.verdict import FEWEST_ERRORS, PLANNED_LEVEL, Shipped, Task, gain
 
 MOST_REPETITIONS, MOST_TIMES = 100, 100
@@ -29,10 +29,11 @@ def scope(cells: Sequence[Cell], estimate: Estimate, drawn: float | None) -> str
     """
     count = next((cell.labelled for cell in cells), None)
     these = "these labelled images" if count is None else f"these {labelled(count)}"
-    seeds = len({repetition.seed for repetition in estimate.repetitions}) > 1
+    repetitions = estimate.repetitions or (tuple(cells[0].runs) if len(cells) == 1 else ())
+    seeds = len({repetition.seed for repetition in repetitions}) > 1
     if estimate.folds:
-        said = f"over {len(estimate.repetitions)} folds of these images"
-    elif len(estimate.repetitions) < 2:
+        said = f"over {len(repetitions)} folds of these images"
+    elif len(repetitions) < 2:
         said = "for these trained models"
     elif drawn is None:
         said = f"over seeds, for {these}"
@@ -43,7 +44,7 @@ def scope(cells: Sequence[Cell], estimate: Estimate, drawn: float | None) -> str
         said = f"over seeds and {draws}" if seeds else f"over {draws}, for this seed"
     if any(cell.weights for cell in cells):
         said += ", given these pretrained weights"
-    elif len(estimate.repetitions) > 1 and any(_one_pretraining(cell) for cell in cells):
+    elif len(repetitions) > 1 and any(_one_pretraining(cell) for cell in cells):
         said += ", given this pretraining"
     return said
 
@@ -65,11 +66,10 @@ def sentence(task: Task, margin: float | None) -> str:
     if task.kind == "unanswered":
         return _unanswered(task, first)
     if task.kind == "abstained":
-        images = counted(task.estimate.images, "test image")
+        takes = task.shortage or f"{FEWEST_ERRORS} errors and {FEWEST_ERRORS} hits, and no way makes as many"
         return (
-            f"{first} has the best mean, but {images} cannot say which way is better: it takes {metric.fewest} or "
-            "more, "
-            f"and {FEWEST_ERRORS} errors."
+            f"{first} has the best mean, but the test cannot say which way is better: a claim on {metric.title} takes "
+            f"{takes}."
         )
     holds = f"This holds {task.scope}."
     if task.kind == "best":
@@ -106,7 +106,8 @@ def _nothing(task: Task, first: str) -> str:
     metric, floor = task.metric, task.floor
     ends = {"chance": floor.chance, "always naming the most frequent class": floor.majority}
     name = max(ends, key=lambda each: ends[each] if metric.higher_is_better else -ends[each])
-    if any(metric.better(mean.value, ends[name]) for mean in task.means):
+    ahead = [mean.value for mean in task.means if not np.isclose(mean.value, ends[name], rtol=0, atol=1e-9)]
+    if any(metric.better(value, ends[name]) for value in ahead):
         return (
             f"Nothing is known to have learnt: no interval is better than {name} ({metric.text(ends[name])}). "
             f"{first} has the best mean."
@@ -194,12 +195,8 @@ def _typical_gap(task: Task, repetitions: int) -> float:
     return float(np.median(found)) if found else float("nan")
 
 
-def remarks(task: Task, enough: bool) -> tuple[str, ...]:
-    """What else has to be known of the verdict.
-
-    Args:
-        enough: whether there are test images enough for intervals to carry claims.
-    """
+def remarks(task: Task) -> tuple[str, ...]:
+    """What else has to be known of the verdict."""
     cells, estimate = task.cells, task.estimate
     found = []
     for cell, mean in zip(cells, task.means, strict=True):
@@ -214,12 +211,10 @@ def remarks(task: Task, enough: bool) -> tuple[str, ...]:
         )
     if estimate.unused:
         found.append(f"{counted(estimate.unused, 'run')} have no part in this: no other cell has their repetition.")
-    if not enough:
-        found.append(
-            f"With {counted(estimate.images, 'test image')}, or so few of a class, intervals of {task.metric.title} "
-            "are "
-            f"rough: they hold from {task.metric.fewest} on."
-        )
+    if task.kind == "abstained" and task.shortage:
+        found.append("The intervals are rough for the same reason.")
+    elif task.shortage:
+        found.append(f"The intervals are rough: those of {task.metric.title} take {task.shortage}.")
     last = max(task.group)
     if task.kind in ("group", "equal") and (above := [i for i in range(last) if i not in task.group]):
         found.append(

@@ -16,10 +16,10 @@ from tlfw.report.digits import (
     points,
     sentence,
 )
-from tlfw.report.estimate import Repetition
 from tlfw.report.figures.picture import beyond
 from tlfw.report.findings import Findings, front, rival
 from tlfw.report.leaderboard import Comparison, Row, budgets, compared, comparisons, source_before
+from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import bare, span
 from tlfw.report.tables import called, to_first
 from tlfw.report.verdict import Task, leads

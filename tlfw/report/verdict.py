@@ -14,7 +14,8 @@ import numpy as np
 from tlfw.metric import Metric
 from tlfw.report.cells import Cell
 from tlfw.report.estimate import Estimate, Mean
-from tlfw.report.gather import FEWEST_REPETITIONS, Run
+from tlfw.report.runs import Run
+from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 
 PLANNED_LEVEL, OTHER_LEVEL = 0.04, 0.01
 """Of a test at the number of repetitions that was planned, and at any other of at least three. Who adds repetitions
@@ -60,6 +61,7 @@ class Task:
     Attributes:
         labelled: images a class, validation included; None: all there are.
         estimate: of these cells, in this order.
+        shortage: what test images lack for any claim; empty: nothing.
         level: of each test; None: the question which way is better is not answered.
         adjusted: p values of all pairs `[C, C]`, corrected for all pairs of candidates in the report (Holm, 1979); NaN
             where there is none. A pair with a control on random features stands for itself.
@@ -79,6 +81,7 @@ class Task:
     cells: tuple[Cell, ...]
     estimate: Estimate
     floor: Floor
+    shortage: str
     level: float | None
     adjusted: np.ndarray
     kind: Kind
@@ -124,6 +127,7 @@ def best(estimate: Estimate, metric: Metric, level: float | None, claims: np.nda
     intersection-union test; Berger, 1982; Hung and Fithian, Rank verification for exponential families, 2019).
 
     Args:
+        shortage: what test images lack for any claim; empty: nothing.
         level: of each test; None: nothing is claimed.
         claims: of which pairs something may be said, bool `[C, C]`.
     """

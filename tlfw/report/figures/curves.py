@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tlfw.report.cells import Cell
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
-from tlfw.report.gather import Run
+from tlfw.report.runs import Run
 
 MOST = 12
 """Cells; of more the best are shown."""
