@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tlfw.freeze import FreezePolicy, LastBlocks
@@ -82,6 +83,11 @@ def test_equal_meanings_have_equal_names() -> None:
     assert digest(np.float64(0.5)) == digest(0.5)
     assert digest(np.int64(3)) == digest(3)
     assert digest(OmegaConf.create({"a": [1, {"b": 2}]})) == digest({"a": [1, {"b": 2}]})
+
+
+def test_what_hydra_makes_of_a_config_is_what_one_would_write() -> None:
+    made = instantiate({"_target_": "tlfw.schedule.cosine", "_partial_": True, "warmup": 0.1})
+    assert digest(made) == digest(partial(cosine, warmup=0.1)) != digest(partial(cosine, warmup=0.2))
 
 
 @pytest.mark.parametrize(

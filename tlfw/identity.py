@@ -115,7 +115,7 @@ def canonical(value: Any) -> Any:
         return {"is": _name(kind), "name": value.name}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"is": _name(kind), **_fields(value)}
-    if kind is functools.partial:
+    if isinstance(value, functools.partial) and (kind is functools.partial or _top(kind) == "hydra"):
         return {
             "call": canonical(value.func),
             "args": canonical(value.args),
@@ -175,7 +175,12 @@ def remembered(make: Callable[P, T]) -> Callable[P, T]:
 
 def is_of_tlfw(kind: type) -> bool:
     """Whether a class is tlfw's own, whose changes are numbered."""
-    return kind.__module__.partition(".")[0] == "tlfw"
+    return _top(kind) == "tlfw"
+
+
+def _top(kind: type) -> str:
+    """The package that a class is of."""
+    return kind.__module__.partition(".")[0]
 
 
 def _name(thing: Any) -> str:
@@ -218,7 +223,7 @@ def _of_class(value: Any, plain: Any) -> Any:
 
 def _is_config(kind: type) -> bool:
     """Whether it is OmegaConf's way to hold a list or a mapping."""
-    return kind.__module__.partition(".")[0] == "omegaconf"
+    return _top(kind) == "omegaconf"
 
 
 def _text(key: Any) -> str:
