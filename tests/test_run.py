@@ -24,7 +24,7 @@ from tests.data.test_near_copies import jpeg, picture
 from tests.test_seen import photographs
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import run as fold
-from tlfw.data import ImageArray, ImageFolder
+from tlfw.data import ImageArray, ImageFolder, Images
 from tlfw.errors import ConfigError, Diverged
 from tlfw.freeze import LastBlocks
 from tlfw.interruption import Interrupted
@@ -216,6 +216,25 @@ def test_force_trains_the_adaptation_again_and_keeps_what_is_shared(tmp_path: Pa
     assert [stage["reused"] for stage in second.stages] == [True, False]
     assert (first.attempt, second.attempt) == (0, 1)
     assert numbers(first) == numbers(second)
+
+
+def test_force_leaves_a_stage_that_another_run_has_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs that are tested on other images are trained alike: the record of one keeps its stage."""
+    fold.run(experiment(tmp_path, target=Retested(image_size=SIZE)), JOB)
+    fold.run(experiment(tmp_path), JOB)
+    capsys.readouterr()
+    again, there = fold.run(experiment(tmp_path, force=True), JOB)
+    assert not there
+    assert [stage["reused"] for stage in again.stages] == [True, True]
+    assert capsys.readouterr().out.count("adapt: m-f-b-s0-") == 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Retested(Tiny):
+    """The same images to learn from, and others for the test."""
+
+    def read(self, split: str) -> Images | None:
+        return Tiny(first=333).read("test") if split == "test" else super().read(split)
 
 
 CELLS = [(mix, policy) for mix in MIXES for policy in (LAST_LAYER, LAST_LAYERS, FULL)]

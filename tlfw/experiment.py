@@ -260,7 +260,7 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
     try:
         made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
         made.step()
-    except (TypeError, ValueError, RuntimeError) as problem:
+    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
         raise ConfigError(
             "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
         ) from problem
@@ -269,7 +269,7 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
         for _ in range(TRIAL_STEPS - 1):
             made.step()
             rates.step()
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as problem:
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
         raise ConfigError(
             "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
         ) from problem

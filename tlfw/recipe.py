@@ -60,7 +60,7 @@ def _imported(name: str, trust: Collection[str]) -> type[Backbone]:
     Raises:
         ConfigError: it is not, or there is no such class.
     """
-    if not _trusted(name, trust):
+    if not _trusted(name.rpartition(".")[0], trust):
         top = name.partition(".")[0]
         raise ConfigError(
             "backbone",
