@@ -501,7 +501,7 @@ KEYS = {
     "digits": "00163e07",
     "augmented": "a84e5693",
     "balanced": "b581966f",
-    "matched": "c4b921f5",
+    "matched": "a08cf6af",
 }
 """The first digits of their keys."""
 

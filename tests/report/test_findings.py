@@ -89,8 +89,8 @@ def test_mixed_hardware_within_a_cell_is_said(tmp_path: Path) -> None:
     assert said() == []  # each cell on one of its own
     stages_on(tmp_path, lambda record: ["A"] if record.paradigm["data_mix"] == "joint" and record.seed else ["B"])
     assert said() == [
-        "3 of 10 cells mix hardware (A and B), which rounds differently: a part of the spread over repetitions may come "
-        "of that. exact=true keeps it apart."
+        "3 of 10 cells mix hardware (A and B), which rounds differently: a part of the spread over repetitions may "
+        "come of that. exact=true keeps it apart."
     ]
     stages_on(tmp_path, lambda record: ["A", "B"] if record.seed else ["A"])
     assert said()[0].startswith("10 of 10 cells mix hardware (A and B)")
