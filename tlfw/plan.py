@@ -148,7 +148,7 @@ def make_plan(
     _check_named(
         {
             **{"optimizer": optimizer, "schedule": schedule, "trainer": trainer, "freeze_policy": freeze_policy},
-            **{"data_mix": data_mix, "backbone": backbone.plain, **needed},
+            **{"data_mix": data_mix, "backbone": backbone.plain, **data_sets},
         }
     )
     blocks = _check_backbone(backbone, freeze_policy, needed, memo)
