@@ -14,7 +14,21 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "escape", "errors", "secret", "settings", "judgement", "record", "interruption", "machine"),
+    (
+        "tlfw",
+        "code",
+        "identity",
+        "escape",
+        "errors",
+        "secret",
+        "fields",
+        "former",
+        "settings",
+        "judgement",
+        "record",
+        "interruption",
+        "machine",
+    ),
     # values of arrays: NumPy too
     ("metric",),
     # what was asked: records of commands, and a lock
@@ -60,9 +74,11 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "hardware",
         "data.picture",
         "data.decoding",
         "data.resampling",
+        "input_spec",
         "data.preprocessing",
         "data.fingerprint",
         "repetition",
@@ -83,7 +99,7 @@ FLOORS = (
         "data",
         "onnx_preprocessing",
     ),
-    ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
+    ("families", "weights", "fit", "download", "backbone", "zoo", "recipe", "model", "freeze", "schedule", "mix"),
     # verbs
     (
         "store.seal",
@@ -94,6 +110,7 @@ FLOORS = (
         "evaluate",
         "features",
         "learner",
+        "checkpoint",
         "train",
         "numerics",
         "environment",

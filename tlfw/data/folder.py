@@ -9,7 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -24,9 +24,10 @@ from tlfw.data.listing import (
     said,
 )
 from tlfw.data.rows import Row, Rows, SplitName
-from tlfw.data.sets import DataSet
+from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, first_three, nearest
 from tlfw.escape import is_printable, printable
+from tlfw.identity import named
 from tlfw.strict import STRICT
 
 Nested = Literal["refuse", "merge", "split"]
@@ -40,6 +41,7 @@ _UNCLEAR = re.compile(r"eval(uation)?|hold[ _-]?out", re.IGNORECASE)
 BESIDE = "in folders beside the parts"
 
 
+@named("tlfw.ImageFolder")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageFolder(DataSet):
     """Your own images: `root/train/CLASS/IMAGE`, and if you like `root/val/…` and `root/test/…`.
@@ -47,14 +49,14 @@ class ImageFolder(DataSet):
     The parts may have other usual names: `training`, `valid`, `validation`, `dev`, `Test`, `train_images`, `val2017`.
 
     Args:
-        root: the folder; relative to where the command is run. Not part of any key: content is.
+        root: the folder; relative to where the command is run.
         nested: what folders within a class's folder are: `merge`: all their images are of the class; `split`: each
             folder that has images is a class, called by its path; `refuse`: nobody said. Not needed where `group`
             names them.
     """
 
-    root: str = Field(min_length=1)
-    nested: Nested = "refuse"
+    root: Annotated[str, LIES] = Field(min_length=1)
+    nested: Annotated[Nested, CONTENT] = "refuse"
 
     def __post_init__(self) -> None:
         super().__post_init__()
