@@ -14,8 +14,8 @@ import pytest
 from tests.report import invented, sketched
 from tests.report.test_tables import ODD
 from tlfw.report import page as room
-from tlfw.report.digits import chance, percent, percents, points
 from tlfw.report.findings import Findings, find_out
+from tlfw.report.number_format import chance, percent, percents, points
 from tlfw.report.page import _lead, html
 from tlfw.report.sentences import shipped
 

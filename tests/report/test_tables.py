@@ -13,9 +13,10 @@ import pytest
 
 from tests.report import invented
 from tlfw.report import tables
+from tlfw.report.comparisons import standing
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.leaderboard import rows, standing
-from tlfw.report.tables import csv_text, json_text, latex, md, md_text, tex_text
+from tlfw.report.markup import latex, md
+from tlfw.report.tables import csv_text, json_text, md_text, tex_text
 
 ODD = ("<script>alert(1)</script>", "50 % & more", "a_b^c~d", "\"quoted\" 'it'", "Größe 猫 {x} \\y $z #1")
 
@@ -160,8 +161,8 @@ def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> Non
         "Bold",
     ):
         assert said in caption
-    for task, members in zip(findings.tasks, rows(findings), strict=True):
-        bold = [latex(row.cell) for i, row in enumerate(members) if i in task.group]
+    for task in findings.tasks:
+        bold = [latex(cell.name) for i, cell in enumerate(task.cells) if i in task.group]
         assert task.kind in ("best", "group")
         for name in bold:
             assert rf"\textbf{{{name}}}" in text

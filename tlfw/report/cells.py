@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from tlfw.identity import digest
-from tlfw.metric import Metric
+from tlfw.metric import METRICS, Metric
 from tlfw.report.runs import Run
 from tlfw.report.score_tables import Repetition
 from tlfw.settings import UNKEYED
+
+SOURCE_KEPT = METRICS["accuracy"].at("source/val")
+"""Of a record: how well the source is known."""
 
 REPEATED = ("seed", "source.split_seed", "target.split_seed", "fold", "source.fold", "target.fold")
 """Fields in which repetitions of one and the same thing differ."""
@@ -91,6 +94,18 @@ class Cell:
         """Of a record's metric over the runs; None where it does not apply."""
         values = [run.record.metrics.get(name) for run in self.runs.values()]
         return float(np.mean([v for v in values if v is not None])) if None not in values else None
+
+    def before_last_stage(self, name: str) -> float | None:
+        """Of a record's metric as it was last measured before the last stage, the mean over the runs; None where one of
+        them had not measured it by then."""
+        found = []
+        for run in self.runs.values():
+            earlier = [stage.get("metrics", {}).get(name) for stage in run.record.stages[:-1]]
+            known = [value for value in earlier if value is not None]
+            if not known:
+                return None
+            found.append(known[-1])
+        return sum(found) / len(found)
 
 
 def cells_of(

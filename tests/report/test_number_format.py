@@ -4,8 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from tlfw.report.costs import short
-from tlfw.report.digits import between, chance, counted, duration, labelled, percent, percents, pointed, points, tight
+from tlfw.report.number_format import (
+    between,
+    chance,
+    counted,
+    duration,
+    labelled,
+    percent,
+    percents,
+    pointed,
+    points,
+    short,
+    tight,
+)
 
 
 @pytest.mark.parametrize(

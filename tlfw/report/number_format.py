@@ -44,6 +44,14 @@ def decimals(value: float | None, digits: int = 3) -> str:
     return NONE if value is None else f"{value:.{digits}f}"
 
 
+def short(amount: float) -> str:
+    """A number for people: `9.6 k`, `1.2 T`."""
+    for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if amount >= 0.9995 * size:  # three digits round it up to 1
+            return f"{amount / size:.3g} {letter}"
+    return f"{amount:.3g}"
+
+
 def duration(seconds: float | None) -> str:
     """`0.4 s`, `26 s`, `4.3 min`, `2.1 h`, `1.5 d`."""
     if seconds is None:
