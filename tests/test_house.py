@@ -50,6 +50,7 @@ FLOORS = (
         "report.figures",
         "report.comparisons",
         "report.markup",
+        "report.column",
         "report.columns",
         "report.tables",
         "report.html_table",
@@ -202,8 +203,8 @@ def test_test_images_are_reached_by_few_rooms_only() -> None:
 def test_test_numbers_are_read_by_tables_only() -> None:
     """What selects, prunes or plans cannot open a test field; tables show it and decide nothing."""
     readers = {room for room in ROOMS if any("target/test" in name for name in names(room))}
-    assert readers == {"run", "table", "report.columns"}
-    assert "tlfw.report.columns" not in imports("report.cells") | imports("report.verdict")
+    assert readers == {"run", "table", "report.column"}
+    assert "tlfw.report.column" not in imports("report.cells") | imports("report.verdict")
     readers = [room for room in ROOMS if any("tlfw.report" in name for name in imports(room))]
     assert [room for room in readers if not room.startswith("report")] == ["conclusion"]
     assert "table" not in {

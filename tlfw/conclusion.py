@@ -7,7 +7,8 @@ from pathlib import Path
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
 from tlfw.report import FIGURES, PAGE, report
-from tlfw.report.columns import fields, places
+from tlfw.report.column import places
+from tlfw.report.columns import fields
 from tlfw.report.findings import Findings
 from tlfw.report.tables import said
 from tlfw.report.terminal import show

@@ -15,7 +15,8 @@ from tests.report.test_page import Page
 from tlfw.conclusion import leave
 from tlfw.metric import METRICS
 from tlfw.report import columns
-from tlfw.report.columns import Appearance, Column, columns_of, fields, notes_of, places, values
+from tlfw.report.column import Appearance, Column, places
+from tlfw.report.columns import columns_of, fields, notes_of, values
 from tlfw.report.findings import Findings, find_out
 from tlfw.report.page import html
 from tlfw.report.tables import csv_text, json_text, md_text, tex_text
@@ -24,14 +25,14 @@ from tlfw.report.terminal import show
 TABLES = ("leaderboard", "details", "markdown", "latex", "terminal")
 
 NEW = Column(
-    name="letters",
-    meaning="how many letters the cell's name has",
-    value=lambda at: len(at.cell.name),
+    "letters",
+    "how many letters the cell's name has",
+    lambda at: len(at.cell.name),
     tables={
-        "leaderboard": Appearance(head="Letters & {title}"),
-        "markdown": Appearance(head="letters, {unit}", align="center"),
-        "latex": Appearance(head="Letters", text=lambda value, _: f"${value}$", note="Letters: of the name."),
-        "terminal": Appearance(head="letters", width=9, spared=True),
+        "leaderboard": Appearance("Letters & {title}"),
+        "markdown": Appearance("letters, {unit}", align="center"),
+        "latex": Appearance("Letters", text=lambda value, _: f"${value}$", note="Letters: of the name."),
+        "terminal": Appearance("letters", width=9, spared=True),
     },
     text=lambda value, _: f"{value} [b]",
     small=lambda at: f"of {at.metric.name}",

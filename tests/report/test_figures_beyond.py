@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from tests.report import invented
 from tests.report.drawn import drawn, faults, lines, picture
 from tests.report.test_verdict import cell
-from tlfw.report.columns import places
+from tlfw.report.column import places
 from tlfw.report.figures import pictures
 from tlfw.report.figures.picture import beyond
 from tlfw.report.figures.style import faint, style

@@ -118,30 +118,6 @@ def test_the_same_findings_give_the_same_bytes(findings: Findings) -> None:
         assert write(findings) == write(findings)
 
 
-@pytest.mark.parametrize(
-    ("text", "set_"),
-    [
-        ("50 % & more_#1 $x$", r"50 \% \& more\_\#1 \$x\$"),
-        ("{a} \\b", r"\{a\} \textbackslash{}b"),
-        ("a^b~c", r"a\textasciicircum{}b\textasciitilde{}c"),
-        ("<script>|", r"\textless{}script\textgreater{}\textbar{}"),
-        ('"x"\n\x07Größe', "''x'' Größe"),
-        ("−3", "$-$3"),
-        ("[a]*", "{[}a]{*}"),
-    ],
-)
-def test_latex_is_escaped(text: str, set_: str) -> None:
-    assert latex(text) == set_
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a_b*c|d", r"a\_b\*c\|d"), ("<b>&\n`x` [y](z)", r"&lt;b&gt;&amp; \`x\` \[y\](z)"), ("\\|", r"\\\|")],
-)
-def test_markdown_is_escaped(text: str, shown: str) -> None:
-    assert md(text) == shown
-
-
 def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> None:
     text = tex_text(findings)
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]

@@ -14,22 +14,12 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f} %"
 
 
-def percents(low: float | None, high: float | None) -> str:
-    """An interval of shares: `83.1 to 87.2`."""
-    return NONE if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-
-
 def points(difference: float | None) -> str:
     """Of shares, in percentage points: `+3.2`, `−0.4`."""
     if difference is None:
         return NONE
     shown = f"{100 * difference:+.1f}".replace("-", "−")
     return "0.0" if shown in ("+0.0", "−0.0") else shown
-
-
-def pointed(low: float | None, high: float | None) -> str:
-    """An interval of a difference: `−1.0 to +3.2`."""
-    return NONE if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def chance(p: float | None) -> str:

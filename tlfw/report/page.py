@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import tlfw
-import tlfw.report.page_tables as tables
-from tlfw.report.columns import places
+import tlfw.report.page_tables as page_tables
+from tlfw.report.column import places
 from tlfw.report.figures import Picture, svg
 from tlfw.report.findings import Findings
 from tlfw.report.number_format import between, counted, labelled, sentence, tight
@@ -85,7 +85,7 @@ def html(findings: Findings, pictures: Sequence[Picture]) -> str:
         random_features=RANDOM_FEATURES,
         pairs_left_out=_pairs(findings) > MOST_PAIRS,
         most_pairs=MOST_PAIRS,
-        near=tables.near_copies(findings, _near(findings)) if findings.near_copies else None,
+        near=page_tables.near_copies(findings, _near(findings)) if findings.near_copies else None,
         made_with=_made_with(findings),
         version=tlfw.__version__,
     )
@@ -167,31 +167,33 @@ def _tasks(findings: Findings) -> list[dict[str, Any]]:
         with_ = f"with {name}"
         prices = findings.costs[t]
         several = len(task.cells) > 1
+        confused = [
+            page_tables.confused(findings, t, i, f"What {task.cells[i].name} confuses most, {with_}.")
+            for i in page_tables.looked_at(task)
+        ]
         found.append(
             {
                 "task": task,
                 "name": name,
                 "shipped": said(task),
-                "leaderboard": tables.leaderboard(task, all_places[t], f"Leaderboard {with_}, best mean first."),
-                "floors": tables.floors(task, f"What is reached without learning, {with_}."),
-                "details": tables.details(task, all_places[t], f"All other numbers {with_}."),
-                "against": tables.against_best(task, f"The first against each other {with_}.") if several else None,
-                "pairs": tables.all_pairs(task, f"All pairs {with_}.")
-                if several and _pairs(findings) <= MOST_PAIRS
-                else None,
-                "budgets": tables.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
+                "leaderboard": page_tables.leaderboard(task, all_places[t], f"Leaderboard {with_}, best mean first."),
+                "floors": page_tables.floors(task, f"What is reached without learning, {with_}."),
+                "details": page_tables.details(task, all_places[t], f"All other numbers {with_}."),
+                "against": page_tables.against_best(task, f"The first against each other {with_}.")
                 if several
                 else None,
-                "pareto": tables.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
-                "forgetting": tables.forgetting(task, f"Accuracy on the source, {with_}."),
-                "calibration": tables.calibration(findings, t, f"Confidence and accuracy, {with_}."),
-                "confused": [
-                    table
-                    for i in tables.looked_at(task)
-                    if (table := tables.confused(findings, t, i, f"What {task.cells[i].name} confuses most, {with_}."))
-                ],
-                "hard": tables.hard_images(findings, t, _hard(findings, t, with_)),
-                "runs": tables.made_of(task, f"The chosen runs, {with_}."),
+                "pairs": page_tables.all_pairs(task, f"All pairs {with_}.")
+                if several and _pairs(findings) <= MOST_PAIRS
+                else None,
+                "budgets": page_tables.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
+                if several
+                else None,
+                "pareto": page_tables.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
+                "forgetting": page_tables.forgetting(task, f"Accuracy on the source, {with_}."),
+                "calibration": page_tables.calibration(findings, t, f"Confidence and accuracy, {with_}."),
+                "confused": [table for table in confused if table],
+                "hard": page_tables.hard_images(findings, t, _hard(findings, t, with_)),
+                "runs": page_tables.made_of(task, f"The chosen runs, {with_}."),
             }
         )
     return found
@@ -205,7 +207,7 @@ def _hard(findings: Findings, t: int, with_: str) -> str:
 
 def _near(findings: Findings) -> str:
     count = len({each.tested for each in findings.near_copies})
-    pairs, most = len(findings.near_copies), tables.MOST_PAIRS_SHOWN
+    pairs, most = len(findings.near_copies), page_tables.MOST_PAIRS_SHOWN
     which = f" The {most} likest of {pairs:,} pairs are shown; all are in report.json." if pairs > most else ""
     return f"{count:,} of {findings.test_images:,} test images look nearly like one that may be learnt from.{which}"
 

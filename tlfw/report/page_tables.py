@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tlfw.report.cells import SOURCE_KEPT
-from tlfw.report.columns import Column, Place, TableName, columns_of
+from tlfw.report.cells import SOURCE_KEPT, Cell
+from tlfw.report.column import Column, Place, TableName
+from tlfw.report.columns import columns_of
 from tlfw.report.comparisons import Comparison, budgets, compared, comparisons, standing
 from tlfw.report.costs import MEASURES
 from tlfw.report.figures.picture import beyond
@@ -111,7 +112,7 @@ def floors(task: Task, caption: str) -> Table:
 def against_best(task: Task, caption: str) -> Table:
     """The first cell against each other."""
     found = compared(task, [(0, i) for i in range(1, len(task.cells))])
-    rows = [[_of(task, each.other), *_compared(task, each)] for each in found]
+    rows = [[_of(task.cells[each.other]), *_compared(task, each)] for each in found]
     return Table(caption, [Head(f"{task.cells[0].name} minus", numeric=False), *_heads(task)], rows)
 
 
@@ -147,8 +148,7 @@ def _compared(task: Task, each: Comparison) -> list[Entry]:
     ]
 
 
-def _of(task: Task, i: int, **more: Any) -> Entry:
-    cell = task.cells[i]
+def _of(cell: Cell, **more: Any) -> Entry:
     return Entry(text=cell.name, star=cell.random_features, **more)
 
 
@@ -156,7 +156,7 @@ def equal_budgets(task: Task, prices: Sequence[Any], caption: str) -> Table | No
     """Which cells were given as much, and which of those is best; None where no two were."""
     rows = []
     for each in budgets(task, prices):
-        best = task.cells[each.best[0]].name
+        best = task.cells[each.best[0]]
         level, others = len(each.best) - 1, len(each.cells) - 1
         which = "the others" if level == others else f"{level} of the {others} others"
         said = f"not known to be better than {'the other' if others == 1 else which}"
@@ -168,23 +168,18 @@ def equal_budgets(task: Task, prices: Sequence[Any], caption: str) -> Table | No
                 Entry(text=sentence(MEASURES[each.measure])),
                 number(given, each.most),
                 number(str(len(each.cells)), len(each.cells)),
-                Entry(
-                    text=best,
-                    star=task.cells[each.best[0]].random_features,
-                    strong=not level,
-                    small=said if level else "the others are worse",
-                ),
+                _of(best, strong=not level, small=said if level else "the others are worse"),
                 Entry(text=_names(task, each.cells)),
             ]
         )
-    columns = [
+    heads = [
         Head("Equal in", numeric=False),
         Head("Each was given"),
         Head("Cells"),
         Head("Best mean of them", numeric=False, wide=True),
         Head("Which", numeric=False, wide=True),
     ]
-    return Table(caption, columns, rows) if rows else None
+    return Table(caption, heads, rows) if rows else None
 
 
 def _names(task: Task, cells: Sequence[int]) -> str:
@@ -207,13 +202,13 @@ def pareto_front(task: Task, prices: Sequence[Any], caption: str) -> Table:
             for measure, found in fronts.items()
         ]  # fmt: skip
         value = task.means[i].value
-        rows.append([_of(task, i), number(task.metric.text(value), value), *places])
-    columns = [
+        rows.append([_of(task.cells[i]), number(task.metric.text(value), value), *places])
+    heads = [
         Head("Cell", numeric=False),
         Head(f"Test {task.metric.title}"),
         *(Head(sentence(said)) for said in PARETO.values()),
     ]
-    return Table(caption, columns, rows)
+    return Table(caption, heads, rows)
 
 
 def _cost(measure: str, amount: float) -> str:
@@ -230,19 +225,19 @@ def forgetting(task: Task, caption: str) -> Table | None:
         change = None if before is None else after - before
         rows.append(
             [
-                Entry(text=cell.name, star=cell.random_features),
+                _of(cell),
                 number(percent(before), before),
                 number(percent(after), after),
                 number(points(change), change),
             ]
         )
-    columns = [
+    heads = [
         Head("Cell", numeric=False),
         Head("Before the last stage"),
         Head("After it"),
         Head("Change, points"),
     ]
-    return Table(caption, columns, rows) if rows else None
+    return Table(caption, heads, rows) if rows else None
 
 
 def calibration(findings: Findings, t: int, caption: str) -> Table:
@@ -254,21 +249,21 @@ def calibration(findings: Findings, t: int, caption: str) -> Table:
         right = float((found.share_B[there] * found.right_B[there]).sum())
         rows.append(
             [
-                _of(findings.tasks[t], i),
+                _of(findings.tasks[t].cells[i]),
                 number(percent(found.ece), found.ece),
                 number(percent(sure), sure),
                 number(percent(right), right),
                 number(points(sure - right), sure - right),
             ]
         )
-    columns = [
+    heads = [
         Head("Cell", numeric=False),
         Head("ECE"),
         Head("Mean confidence"),
         Head("Accuracy"),
         Head("Over-confident by, points"),
     ]
-    return Table(caption, columns, rows)
+    return Table(caption, heads, rows)
 
 
 def confused(findings: Findings, t: int, i: int, caption: str) -> Table | None:
@@ -278,8 +273,8 @@ def confused(findings: Findings, t: int, i: int, caption: str) -> Table | None:
         [Entry(text=names[one]), Entry(text=called(names, other)), number(percent(share), share)]
         for one, other, share in findings.mistakes[t][i].confused
     ]
-    columns = [Head("Images of", numeric=False), Head("were called", numeric=False), Head("Share of that class")]
-    return Table(caption, columns, rows) if rows else None
+    heads = [Head("Images of", numeric=False), Head("were called", numeric=False), Head("Share of that class")]
+    return Table(caption, heads, rows) if rows else None
 
 
 def looked_at(task: Task) -> list[int]:
@@ -291,12 +286,12 @@ def looked_at(task: Task) -> list[int]:
 def hard_images(findings: Findings, t: int, caption: str) -> Table:
     """Images that no cell gets right."""
     rows = [[Entry(text=e.name), Entry(text=e.label), Entry(text=e.called)] for e in findings.hard[t][1]]
-    columns = [
+    heads = [
         Head("Image", numeric=False),
         Head("Its label", numeric=False),
         Head("Most often called", numeric=False),
     ]
-    return Table(caption, columns, rows)
+    return Table(caption, heads, rows)
 
 
 def near_copies(findings: Findings, caption: str) -> Table:
@@ -311,13 +306,13 @@ def near_copies(findings: Findings, caption: str) -> Table:
         ]
         for each in pairs
     ]
-    columns = [
+    heads = [
         Head("Test image", numeric=False),
         Head("Looks like", numeric=False),
         Head("Which is of", numeric=False),
         Head("Correlation"),
     ]
-    return Table(caption, columns, rows)
+    return Table(caption, heads, rows)
 
 
 def made_of(task: Task, caption: str) -> Table:
@@ -325,7 +320,7 @@ def made_of(task: Task, caption: str) -> Table:
     rows = [
         [
             Entry(text=run.folder.name),
-            Entry(text=cell.name, star=cell.random_features),
+            _of(cell),
             number(str(repetition.seed), repetition.seed),
             Entry(text=_draw(repetition)),
             Entry(text=run.record.run_id),
@@ -333,14 +328,14 @@ def made_of(task: Task, caption: str) -> Table:
         for cell in task.cells
         for repetition, run in cell.runs.items()
     ]
-    columns = [
+    heads = [
         Head("Folder", numeric=False),
         Head("Cell", numeric=False),
         Head("Seed"),
         Head("Draw, or fold", numeric=False),
         Head("Run", numeric=False, wide=True),
     ]
-    return Table(caption, columns, rows)
+    return Table(caption, heads, rows)
 
 
 def _draw(repetition: Repetition) -> str:

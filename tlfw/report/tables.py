@@ -15,7 +15,8 @@ import numpy as np
 import tlfw
 import tlfw.report.columns as columns
 from tlfw.report.cells import SOURCE_KEPT
-from tlfw.report.columns import Place, TableName, columns_of, notes_of, places
+from tlfw.report.column import Place, TableName, places
+from tlfw.report.columns import columns_of, notes_of
 from tlfw.report.comparisons import Comparison, budgets, comparisons
 from tlfw.report.costs import MEASURES
 from tlfw.report.findings import Findings, front

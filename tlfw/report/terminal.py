@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tlfw.report.columns import Column, columns_of, places
+from tlfw.report.column import Column, places
+from tlfw.report.columns import columns_of
 from tlfw.report.findings import Findings
 from tlfw.report.number_format import labelled, tight
 from tlfw.report.tables import RANDOM_FEATURES, said
