@@ -1,12 +1,14 @@
-"""The columns of the report: each is written once."""
+"""The columns of the report: each is written once, and all of its texts come from there."""
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -18,7 +20,9 @@ from tlfw.report import columns
 from tlfw.report.column import Appearance, Column, places
 from tlfw.report.columns import columns_of, fields, notes_of, values
 from tlfw.report.findings import Findings, find_out
+from tlfw.report.number_format import short
 from tlfw.report.page import html
+from tlfw.report.page_tables import details, leaderboard
 from tlfw.report.tables import csv_text, json_text, md_text, tex_text
 from tlfw.report.terminal import show
 
@@ -169,3 +173,64 @@ def test_the_first_is_compared_with_nothing(findings: Findings) -> None:
         first, *others = map(values, members)
         assert {first[name] for name in ("p_to_first", "difference", "difference_low", "difference_high")} == {None}
         assert [each["difference"] for each in others] == list(task.estimate.difference[1:, 0])
+
+
+def test_details_say_how_a_cell_was_tuned_what_varied_and_what_it_took(tmp_path: Path) -> None:
+    """Seeds and draws are crossed, settings tie, and a repetition diverged."""
+    random = np.random.default_rng(0)
+    for mix in ("joint", "pretrain_finetune"):
+        for lr in (0.1, 0.2):
+            for seed, draw in itertools.product(range(2), range(2)):
+                right = random.random(100) < 0.7 + 0.1 * seed
+                invented.run(tmp_path, mix, "full", seed, right, draw=draw, lr=lr, val=0.75)
+    invented.run(tmp_path, "joint", "full", 9, right, lr=0.1, status="diverged")
+    findings = find_out([tmp_path / "runs"])
+    head, *rows = Page(html(findings, [])).tables[2]
+    for at, texts in zip(places(findings)[0], rows, strict=True):
+        said, own = dict(zip(head, texts, strict=True)), values(at)
+        assert said["Cell"] == at.cell.name
+        assert said["Repetitions"] == "4" + "1 diverged" * (at.cell.data_mix == "joint")
+        assert said["SD of repetitions, points"] == f"{100 * own['sd']:.1f}"
+        assert own["from_repetitions"] == pytest.approx(own["from_seeds"] + own["from_draws"])
+        percents = [f"{100 * own[f'from_{part}']:.0f}" for part in ("seeds", "draws", "images", "rest")]
+        assert said["Variance: repetitions, images, rest"] == "{} + {}, {}, {} %".format(*percents)
+        assert said["Validation accuracy"] == "75.0 %"
+        assert said["Accuracy"] == said["Balanced accuracy"] == f"{100 * own['value']:.1f} %"
+        assert said["Macro F1"] == f"{own['macro_f1']:.3f}"
+        assert said["Log-loss, nats"] == f"{own['log_loss']:.3f}"
+        assert said["ECE"] == f"{100 * findings.mistakes[0][at.position].ece:.1f} %"
+        assert (said["Target epochs"], said["Steps"]) == (f"{own['epochs']:.3g}", "650")
+        assert said["Images seen"] == f"{short(own['images'])}{short(own['shared_images'])} shared"
+        assert said["FLOPs"] == f"{short(own['flops'])}{short(own['shared_flops'])} shared"
+        assert said["Settings tried"] == "22 tie"
+        assert said["Settings chosen"] == "freeze_policy.lr_head = 0.1"
+
+
+def test_where_a_column_does_not_apply_it_is_empty_or_a_dash(tmp_path: Path) -> None:
+    record = invented.run(tmp_path, "target_only", "full", 0, np.arange(60) % 3 > 0, labelled=None)
+    findings = find_out([invented.plan(tmp_path, [record.run_id])])
+    (row,) = csv.DictReader(io.StringIO(csv_text(findings)))
+    nothing = {name for name, field in row.items() if field == ""}
+    assert nothing >= {"source", "sd", "source_kept", "from_repetitions", "from_seeds", "p_to_first", "difference_low"}
+    assert row["labelled"] == "all"
+    leaderboard, _, details = Page(html(findings, [])).tables[:3]
+    said = dict(zip(*leaderboard, strict=True)) | dict(zip(*details, strict=True))
+    assert said["Points to the first"] == "first"
+    for head in ("p, corrected", "Source kept", "SD of repetitions, points", "Settings chosen"):
+        assert said[head] == "–"
+    assert said["Settings tried"] == "1"
+    assert r"& -- & -- & -- &" in tex_text(findings)
+
+
+def test_what_the_page_sorts_by(findings: Findings) -> None:
+    """Numbers by their values and not by their texts; the first is ahead of none."""
+    text = html(findings, [])
+    for task, members in zip(findings.tasks, places(findings), strict=True):
+        board = leaderboard(task, members, "")
+        assert board.ordered == (1, False)
+        for at, row in zip(members, board.rows, strict=True):
+            own = values(at)
+            assert [entry.value for entry in row[1:4]] == [own["value"], own["value"], own["difference"] or 0.0]
+            assert f'data-v="{own["seconds"]}"' in text
+    assert [head.sorts for head in board.heads] == [True, True, False, True, True, True, True, True]
+    assert [head.title for head in details(task, members, "").heads if head.wide] == ["Settings chosen"]
