@@ -20,7 +20,8 @@ from tlfw.report import columns
 from tlfw.report.column import Appearance, Column, places
 from tlfw.report.columns import columns_of, fields, notes_of, values
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.number_format import short
+from tlfw.report.gather import Wanted
+from tlfw.report.number_format import chance, duration, short
 from tlfw.report.page import html
 from tlfw.report.page_tables import details, leaderboard
 from tlfw.report.tables import csv_text, json_text, md_text, tex_text
@@ -234,3 +235,25 @@ def test_what_the_page_sorts_by(findings: Findings) -> None:
             assert f'data-v="{own["seconds"]}"' in text
     assert [head.sorts for head in board.heads] == [True, True, False, True, True, True, True, True]
     assert [head.title for head in details(task, members, "").heads if head.wide] == ["Settings chosen"]
+
+
+def test_latex_sets_numbers_as_a_paper_does(findings: Findings) -> None:
+    """Ranges with a dash, p in italics, and no unit that the head has."""
+    lines = [line for line in tex_text(findings).splitlines() if " & " in line][1:]
+    for at, line in zip(itertools.chain(*places(findings)), lines, strict=True):
+        own, (_, value, interval, gap, p, kept, time) = values(at), line.removesuffix(r" \\").split(" & ")
+        assert value.removeprefix(r"\textbf{").removesuffix("}") == f"{100 * own['value']:.1f}"
+        assert interval == f"{100 * own['low']:.1f}--{100 * own['high']:.1f}"
+        assert gap == ("--" if at.position == 0 else f"$-${-100 * own['difference']:.1f}")
+        assert p == ("--" if own["p_to_first"] is None else f"${chance(own['p_to_first'])}$")
+        assert kept == ("--" if own["source_kept"] is None else f"{100 * own['source_kept']:.1f}")
+        assert time == duration(own["seconds"]).replace(" ", r"\,")
+
+
+def test_what_is_above_the_first_has_a_plus(tmp_path: Path) -> None:
+    """Of a loss the first is the lowest."""
+    findings = find_out([invented.sweep(tmp_path, images=60)], Wanted(metric="log_loss"))
+    rows = [line.split(" | ") for line in md_text(findings).splitlines() if line.startswith("| ")][1:]
+    gaps = [values(at)["difference"] for at in places(findings)[0]]
+    assert [row[4] for row in rows] == ["–", *(f"+{gap:.3f}" for gap in gaps[1:])]
+    assert min(gaps[1:]) > 0.0005
