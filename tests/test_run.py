@@ -140,7 +140,7 @@ def test_a_record_says_what_was_drawn_and_what_was_odd(tmp_path: Path, capsys: p
     out = capsys.readouterr().out
     assert "  target: 10 train, 2 val, 21 test images of 2 classes, 5 of each for training\n" in out
     assert [remark.split(",")[0] for remark in record.remarks] == [
-        "target: 1 of 21 test images look nearly like one that may be learnt from",
+        "target: 1 of 21 test images looks nearly like one that some draw learns from",
         "target: 2 of 2 classes have fewer than 5 images for validation",
         "adapt takes 4 steps of 8 images; fewer than ten hardly learn",
     ]

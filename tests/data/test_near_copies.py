@@ -1,4 +1,4 @@
-"""Test images that look nearly like one that may be learnt from."""
+"""Test images that look nearly like one that some draw learns from."""
 
 from __future__ import annotations
 
