@@ -415,9 +415,9 @@ def other(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "said"),
-    [(cut, "it is damaged"), (old, "it is of another tlfw"), (other, "it is of another tensors"),
-     (lambda file: torch.save({}, file), "it is damaged"),
-     (lambda file: file.with_name("best.pt").unlink(), "it is damaged")],
+    [(cut, "the checkpoint is damaged"), (old, "the checkpoint was made with another version of tlfw"),
+     (other, "the checkpoint has different tensors"), (lambda file: torch.save({}, file), "the checkpoint is damaged"),
+     (lambda file: file.with_name("best.pt").unlink(), "the checkpoint is damaged")],
     ids=["cut", "old", "other", "strange", "without its best"],
 )  # fmt: skip
 def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:
@@ -435,7 +435,8 @@ def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys
     learn(resumed, LAST_LAYERS, tmp_path / "s", select="best_val")
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "checkpoint" in line)
     assert said in line
-    assert line.endswith("; it starts anew")
+    assert "cannot resume: " in line
+    assert line.endswith("; starting again")
     assert not list((tmp_path / "s").glob(".*"))
     assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
 

@@ -1,4 +1,4 @@
-"""Which setting it was that makes a run a new one."""
+"""The settings that changed, where a run is a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
         ours = agenda.candidates[job].settings
         if difference := _difference(ours, alike[_cell(ours)]):
             found[difference] += 1
-    return [f"  {count} of these runs because of {difference}" for difference, count in found.most_common()]
+    return [
+        f"  {count} of these runs because a setting changed: {difference}" for difference, count in found.most_common()
+    ]
 
 
 def _cell(settings: Settings) -> tuple[Any, ...]:

@@ -324,7 +324,7 @@ class Best(Checkpoint):
 
 
 def unfinished(scratch: Path, made_by: Mapping[str, Any], lesson: Lesson) -> Path | None:
-    """The checkpoint that a stage goes on from, or None; one that is of no use is removed, with a line."""
+    """The checkpoint that a stage resumes from, or None; one that cannot be used is removed, and a line says why."""
     for draft in scratch.glob(".*"):
         draft.unlink()
     file = scratch / LAST
@@ -334,16 +334,17 @@ def unfinished(scratch: Path, made_by: Mapping[str, Any], lesson: Lesson) -> Pat
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         if found[MADE_BY] != made_by:
             changed = sorted(key for key in made_by if found[MADE_BY].get(key) != made_by[key])
-            raise ValueError(f"it is of another {', '.join(changed)}")
+            versions = f"was made with another version of {' and '.join(changed)}"
+            raise ValueError(f"the checkpoint {'has different tensors' if 'tensors' in changed else versions}")
         if lesson.select == "best_val" and found["callbacks"]["Best"]["score"] is not None:
             torch.load(scratch / BEST, map_location="cpu", weights_only=True, mmap=True)
     except Exception as problem:  # torch raises many kinds
-        why = str(problem) if type(problem) is ValueError else "it is damaged"
-        print(f"  {lesson.title}: its checkpoint is of no use ({why}); it starts anew", flush=True)
+        why = str(problem) if type(problem) is ValueError else "the checkpoint is damaged"
+        print(f"  {lesson.title}: cannot resume: {why}; starting again", flush=True)
         file.unlink()
         (scratch / BEST).unlink(missing_ok=True)
         return None
-    print(f"  {lesson.title}: goes on from step {found['global_step']}", flush=True)
+    print(f"  {lesson.title}: resumes from step {found['global_step']}", flush=True)
     return file
 
 

@@ -182,7 +182,9 @@ def _tasks(findings: Findings) -> list[dict[str, Any]]:
                 "budgets": shown.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
                 if several
                 else None,
-                "pareto": shown.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
+                "pareto": shown.pareto_front(
+                    task, prices, f"Cells that no other beats at the same or a lower cost, {with_}."
+                ),
                 "forgetting": shown.forgetting(task, f"Accuracy on the source, {with_}."),
                 "calibration": shown.calibration(findings, t, f"Confidence and accuracy, {with_}."),
                 "confused": [

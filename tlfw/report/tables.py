@@ -14,7 +14,7 @@ import numpy as np
 
 import tlfw
 from tlfw.report.costs import MEASURES
-from tlfw.report.digits import NONE, between, chance, counted, duration, labelled, percent
+from tlfw.report.digits import NONE, between, chance, counted, duration, labelled, percent, sentence
 from tlfw.report.findings import Findings, front
 from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, rows, source_before
 from tlfw.report.sentences import bare, shipped, span
@@ -102,7 +102,7 @@ def to_first(row: Row, task: Task) -> str:
 
 
 STAR_MD = "\\*"
-RANDOM_FEATURES = "on random features: nothing below the trained layers ever learnt. A control."
+RANDOM_FEATURES = "control: features are random, because no layer below the trained ones was ever trained."
 
 
 def _basis(findings: Findings) -> str:
@@ -158,7 +158,7 @@ def latex(text: str) -> str:
 def tex_text(findings: Findings) -> str:
     """A table for a paper: booktabs, the best group bold, and a caption that says what the numbers stand on."""
     unequal = " Budgets differ: see the report." if findings.unequal else ""
-    star = f" $^*$On {RANDOM_FEATURES.removeprefix('on ')}" if any(r.random_features for r in _flat(findings)) else ""
+    star = f" $^*${sentence(RANDOM_FEATURES)}" if any(r.random_features for r in _flat(findings)) else ""
     metric = findings.metric
     said = (
         f"{_basis(findings)}{_bold(findings)}{unequal} Gap: {metric.units.unit_of_difference} to the first. Kept: "
