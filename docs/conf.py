@@ -20,7 +20,10 @@ myst_heading_anchors = 3
 # API pages come from docstrings in Google's convention, in the order of the source.
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_typehints_format = "short"
+autodoc_default_options = {"members": True}
+maximum_signature_line_length = 80  # one argument a line beyond it
+python_use_unqualified_type_names = True
 default_role = "code"  # docstrings write `name` where reStructuredText would write ``name``
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
