@@ -9,7 +9,6 @@ belongs to its key.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from tlfw.data import View
 from tlfw.data.mixture import Pixels
 from tlfw.evaluate import TrainerFactory, outputs
 from tlfw.freeze import FreezePolicy, frozen_first
+from tlfw.identity import remembered
 from tlfw.model import Model
 from tlfw.store import Store, read_json
 
@@ -43,7 +43,7 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
 
 
-@functools.cache
+@remembered
 def _feature_bytes(backbone: Backbone, image_size: int, blocks: int) -> int:
     z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, blocks)
     return 4 * z.numel()
@@ -78,6 +78,7 @@ def stored(
     title: str,
     workers: int = 0,
     about: Mapping[str, Any] | None = None,
+    precision: str | None = None,
 ) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
@@ -85,11 +86,12 @@ def stored(
         key: of all that decides them.
         title: for people who wait for them.
         about: what decides them, for people who look through the store.
+        precision: in which they are made, as Lightning names it; None: in which the trainer trains.
     """
 
     def make(folder: Path) -> None:
         began = time.monotonic()
-        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers)
+        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers, precision)
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,24 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from tlfw.backbone import remade
-from tlfw.data import View
+from tlfw.backbone import Backbone
+from tlfw.data import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.model import Model
+from tlfw.recipe import remade
 from tlfw.record import FILE as RECORD
 from tlfw.record import Record, replace_text
 from tlfw.store.seal import checksum
 from tlfw.strict import STRICT
 from tlfw.weights import CHECKPOINT
 
-SCHEMA = 1
+SCHEMA = 2
+VIEWED = 1
+"""The schema in which `preprocessing` was called `view`, and images were resized by Pillow."""
+RESIZED_OTHERWISE = (
+    "the run is of an earlier version, which resized images by Pillow and showed colours under transparency: "
+    "probabilities may differ a little from those in its folder"
+)
 FILE = "model.json"
 HEAD = "target"
 """The head that is rebuilt."""
@@ -36,20 +44,21 @@ class Blueprint:
 
     Args:
         run_id: as in the record.
-        backbone: a `Backbone.recipe`.
+        backbone: a `Backbone.recipe`, of any version.
         transform_input: whether images are renormalised inside the model, as torchvision's published
             weights of two architectures expect.
         classes: data set -> its classes' names, in the order of their head's logits; those that no class
             has are called `unused 10` and so on.
-        view: how the target's images are seen when nothing is learnt from them.
+        preprocessing: what the network gets of the target's images when nothing is learnt from them.
         checkpoint_sha256: of the file beside it.
+        schema: in which it was written.
     """
 
     run_id: str
     backbone: dict[str, Any]
     transform_input: bool
     classes: dict[str, tuple[str, ...]]
-    view: View
+    preprocessing: Preprocessing
     checkpoint_sha256: str
     schema: int = SCHEMA
 
@@ -62,40 +71,43 @@ class Blueprint:
         """
         path = folder / FILE
         try:
-            text = path.read_text(encoding="utf-8")
-            schema = json.loads(text)["schema"]
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            schema = facts["schema"]
+            if schema == VIEWED:
+                facts["preprocessing"] = facts.pop("view")
         except FileNotFoundError as problem:
             raise ConfigError("run", f"{path} is missing.", "Copy it too, or run the same command again.") from problem
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise _damaged(path, problem) from problem
-        if schema != SCHEMA:
+        if schema not in (VIEWED, SCHEMA):
             raise ConfigError(
-                "run", f"{path} has schema {schema!r}, where this tlfw reads {SCHEMA}.", "Use the tlfw that wrote it."
+                "run",
+                f"{path} has schema {schema!r}, where this tlfw reads {VIEWED} and {SCHEMA}.",
+                "Use the tlfw that wrote it.",
             )
         try:
-            return _BLUEPRINT.validate_json(text)
+            return _BLUEPRINT.validate_json(json.dumps(facts))
         except ValidationError as problem:
             first = problem.errors()[0]
             raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from problem
 
     def write(self, folder: Path) -> None:
         """Put `model.json` into a run's folder, whole or not at all."""
-        # Nothing is learnt any more: how images would be augmented is no business of those who read this.
-        facts = _BLUEPRINT.dump_python(self, mode="json", exclude={"view": {"augmentation", "strength"}})
+        facts = _BLUEPRINT.dump_python(self, mode="json")
         replace_text(folder / FILE, json.dumps(facts, indent=1) + "\n")
 
-    def architecture(self) -> nn.Module:
+    def architecture(self, backbone: Backbone) -> nn.Module:
         """The whole classifier with the target's number of logits and random weights; downloads nothing.
 
-        Raises:
-            ConfigError: there is no such backbone here.
+        Args:
+            backbone: remade of the blueprint's recipe.
         """
-        model = remade(self.backbone).build(len(self.classes[HEAD]), self.view.size, seed=0)
+        model = backbone.build(len(self.classes[HEAD]), self.preprocessing.size, seed=0)
         if self.transform_input:
             setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
         return model
 
-    def classifier(self, state: dict[str, Tensor]) -> nn.Module:
+    def classifier(self, backbone: Backbone, state: dict[str, Tensor]) -> nn.Module:
         """The same with a run's weights, in evaluation mode.
 
         Args:
@@ -104,8 +116,8 @@ class Blueprint:
         Raises:
             RuntimeError: it is of another model.
         """
-        model = self.architecture()
-        model.load_state_dict(_as_one_model(state, remade(self.backbone).family.head), strict=True)
+        model = self.architecture(backbone)
+        model.load_state_dict(_as_one_model(state, backbone.family.head), strict=True)
         return model.to(memory_format=torch.channels_last).eval()
 
 
@@ -118,26 +130,38 @@ class LoadedModel:
 
     Attributes:
         model: `x_BCHW` float32 -> logits `[B, classes]`; one whole classifier, in evaluation mode on the CPU.
-        transform: a PIL image of any mode -> float32 `[3, size, size]`, as the run's test images were seen.
+        transform: a PIL image of any mode, as `Image.open` gives it -> float32 `[3, size, size]`, as the run's test
+            images were seen.
         classes: the classes' names, in the order of the logits.
+        backbone: its architecture.
         blueprint: what it was rebuilt from.
     """
 
     model: nn.Module
-    transform: View
+    transform: Preprocessing
     classes: tuple[str, ...]
+    backbone: Backbone
     blueprint: Blueprint
 
+    def untrained(self) -> nn.Module:
+        """The same classifier with random weights."""
+        return self.blueprint.architecture(self.backbone)
 
-def load(run: str | os.PathLike[str]) -> LoadedModel:
+
+def load(run: str | os.PathLike[str], trust: Collection[str] = ()) -> LoadedModel:
     """Rebuild the model of a finished run. Its folder is enough, wherever it was copied to.
 
     Args:
         run: the run's folder, `outputs/runs/NAME-KEY`, or the `record.json` in it.
+        trust: modules of other people's, or of your own, from which a network's class may be imported. Importing runs
+            their code; of a run with one of tlfw's own networks nothing is imported.
 
     Raises:
-        ConfigError: there is no such run, it failed, or a file of it is missing or damaged.
+        ConfigError: there is no such run, it failed, a file of it is missing or damaged, or its network is of a module
+            that is not trusted.
     """
+    if isinstance(trust, str):
+        trust = (trust,)
     folder = _folder(Path(run).expanduser())
     blueprint = Blueprint.read(folder)
     path = folder / CHECKPOINT
@@ -151,20 +175,29 @@ def load(run: str | os.PathLike[str]) -> LoadedModel:
             f"{path} is damaged: its checksum is not the one in {FILE}.",
             "Copy it again, or make the run again with force=true.",
         )
+    backbone = remade(blueprint.backbone, trust)
     try:
-        model = blueprint.classifier(safetensors.torch.load_file(path))
+        model = blueprint.classifier(backbone, safetensors.torch.load_file(path))
     except RuntimeError as problem:
         raise ConfigError("run", f"{path} does not fit {FILE}: {problem}", "Use files of one run.") from problem
-    return LoadedModel(model=model, transform=blueprint.view, classes=blueprint.classes[HEAD], blueprint=blueprint)
+    return LoadedModel(
+        model=model,
+        transform=blueprint.preprocessing,
+        classes=blueprint.classes[HEAD],
+        backbone=backbone,
+        blueprint=blueprint,
+    )
 
 
-def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[str, ...]], view: View) -> None:
+def leave(
+    folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[str, ...]], preprocessing: Preprocessing
+) -> None:
     """Put `model.json` beside the checkpoint in a run's folder.
 
     Args:
         model: whose weights the checkpoint holds.
         classes: data set -> its classes' names; at least the target's.
-        view: how the target's images are seen when nothing is learnt from them.
+        preprocessing: what the network gets of the target's images when nothing is learnt from them.
     """
     blueprint = Blueprint(
         run_id=run_id,
@@ -174,7 +207,7 @@ def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[s
             name: (*own, *(f"unused {i}" for i in range(len(own), model.classes[name])))
             for name, own in classes.items()
         },
-        view=view,
+        preprocessing=preprocessing,
         checkpoint_sha256=checksum(folder / CHECKPOINT),
     )
     blueprint.write(folder)

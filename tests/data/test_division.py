@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -357,7 +358,7 @@ def test_a_hundred_thousand_images_are_divided_in_seconds() -> None:
     sums = tuple(f"{i - i % 400 if i % 400 < 4 else i}" for i in range(count))  # some of four labels
     images = ImageArray(lambda: pytest.fail("opened"), labels, [str(c) for c in range(100)], name="n")
     held = stock(Rows({"train": images}), False, None, None)
-    held = type(held)(held.rows, {"train": sums})
+    held = dataclasses.replace(held, sums={"train": sums})
     division = divide(held, Draw(train_per_class=50))
     assert division.counts == {"train": 4000, "val": 1000, "test": 19_800}
     assert "1000 images for training are left out" in division.remarks[0]

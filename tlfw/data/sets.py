@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -16,15 +16,26 @@ from pydantic.dataclasses import dataclass
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.augment import STRONGEST, augmentations
+from tlfw.data.decoding import LARGEST_IMAGE
 from tlfw.data.division import Division, Draw, divide
-from tlfw.data.images import ImageArray, Images
+from tlfw.data.images import ImageArray, Images, Reading
+from tlfw.data.preprocessing import asked_range, check_by_type, colour
 from tlfw.data.rows import SPLITS, Row, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
+from tlfw.fields import by_effect, unkeyed
+from tlfw.identity import named
 from tlfw.strict import STRICT
 
 Balance = Literal["none", "loss", "sampling"]
 
+CONTENT = by_effect("the content of its parts")
+REPETITION = by_effect("the content of its parts; repetitions differ in it", named=False)
+SEEN = by_effect("how images are seen")
+LIES = unkeyed("where images lie; they count by content", named=True)
+"""What fields of data sets decide."""
 
+
+@named("tlfw.DataSet")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataSet:
     """What all data sets have in common; a subclass says where its images come from.
@@ -54,29 +65,42 @@ class DataSet:
             the more, the rarer its class (`Part.class_weights`); `sampling`: every class is seen equally often.
         mean, std: of each channel, for normalisation, where 1 is white; null: the published
             weights' own, or ImageNet's.
+        range: what is black and what is white in images of more than 8 bits. `type`: what their type says, 0 and 65535
+            for 16 bits; where it does not say, as for floating-point numbers, they cannot be read. `auto`: the least
+            and the greatest number in the images for training. [black, white]: these numbers, as files hold them.
+        background: the colour behind transparency: a name that Pillow knows, or [red, green, blue].
+        largest_image: pixels beyond which a file is refused.
     """
 
-    image_size: int | None = Field(default=None, ge=1, le=4096)
-    train_per_class: int | None = Field(default=None, ge=2)
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    split_seed: int = 0
-    test_seed: int = 0
-    group: str | int | None = None
-    folds: int | None = Field(default=None, ge=2, le=50)
-    fold: int | None = Field(default=None, ge=0)
-    skip_unreadable: bool = False
-    augmentation: str | list[str] = "none"
-    strength: float = Field(default=1.0, gt=0, le=STRONGEST)
+    image_size: Annotated[int | None, SEEN] = Field(default=None, ge=1, le=4096)
+    train_per_class: Annotated[int | None, CONTENT] = Field(default=None, ge=2)
+    val_fraction: Annotated[float, CONTENT] = Field(default=0.2, gt=0, lt=1)
+    test_fraction: Annotated[float, CONTENT] = Field(default=0.2, gt=0, lt=1)
+    split_seed: Annotated[int, REPETITION] = 0
+    test_seed: Annotated[int, CONTENT] = 0
+    group: Annotated[str | int | None, CONTENT] = None
+    folds: Annotated[int | None, CONTENT] = Field(default=None, ge=2, le=50)
+    fold: Annotated[int | None, REPETITION] = Field(default=None, ge=0)
+    skip_unreadable: Annotated[bool, CONTENT] = False
+    augmentation: Annotated[str | list[str], SEEN] = "none"
+    strength: Annotated[float, SEEN] = Field(default=1.0, gt=0, le=STRONGEST)
     balance: Balance = "none"
-    mean: list[float] | None = Field(default=None, min_length=3, max_length=3)
-    std: list[float] | None = Field(default=None, min_length=3, max_length=3)
+    mean: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
+    std: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
+    range: Annotated[str | list[float], SEEN] = "type"
+    background: Annotated[str | list[int], SEEN] = "white"
+    largest_image: Annotated[int, unkeyed("a bound on what is read")] = Field(default=LARGEST_IMAGE, ge=1)
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean, std", "only one of the two is given.", "Give both or neither.")
-        if self.std is not None and min(self.std) <= 0:
-            raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
+        remedy = "1 is white: if it is 255 in them, divide them by 255."
+        if self.mean is not None and not (min(self.mean) >= 0 and max(self.mean) <= 1):
+            raise ConfigError("mean", f"{self.mean} are not all from 0 to 1.", remedy)
+        if self.std is not None and not (min(self.std) > 0 and max(self.std) <= 1):
+            raise ConfigError("std", f"{self.std} are not all above 0 and up to 1.", remedy)
+        asked_range(self.range)
+        colour(self.background)
         augmentations(self.augmentation, self.strength)
         _check_group(self.group)
 
@@ -134,10 +158,14 @@ class DataSet:
             manifests: a folder where what was found out about files may be kept; None: it is not kept.
 
         Raises:
-            ConfigError: they cannot be had or read, or have no group.
+            ConfigError: they cannot be had or read, have no group, or would be black.
         """
         rows = self.undrawn.rows(SPLITS if tested else ("train", "val"))
-        return stock(rows, self.skip_unreadable, self.group, manifests)
+        asked = asked_range(self.range)
+        held = stock(rows, self.skip_unreadable, self.group, manifests, Reading(self.largest_image, asked))
+        if asked == "type":
+            check_by_type(held.spanned("train"))
+        return held
 
     def divide(self, *, tested: bool = True, manifests: Path | None = None) -> Division:
         """Decide what each image is for, as if this were the only data set.
@@ -149,15 +177,16 @@ class DataSet:
         return divide(held, self.draw, tested=tested, published=self.published_splits)
 
 
+@named("tlfw.ImageFolder")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageFolder(DataSet):
     """Your own images: `root/train/CLASS/IMAGE`, and if you like `root/val/…` and `root/test/…`.
 
     Args:
-        root: the folder; relative to where the command is run. Not part of any key: content is.
+        root: the folder; relative to where the command is run.
     """
 
-    root: str = Field(min_length=1)
+    root: Annotated[str, LIES] = Field(min_length=1)
 
     @property
     def title(self) -> str:
@@ -202,6 +231,7 @@ def _rows(root: Path, split: SplitName, classes: Sequence[str]) -> list[Row]:
     return found
 
 
+@named("tlfw.Digits")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Digits(DataSet):
     """scikit-learn's 1,797 real handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998).
@@ -229,6 +259,7 @@ class Digits(DataSet):
         return ImageArray(pixels_NHW, bunch.target[chosen], [str(d) for d in range(10)])
 
 
+@named("tlfw.NoData")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class NoData(DataSet):
     """In the place of a data set that nothing is trained on."""
