@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from tlfw.data.decoding import open_image
 from tlfw.data.division import Part
-from tlfw.data.images import ImageFiles, open_image
+from tlfw.data.images import ImageFiles
 from tlfw.data.near_copies import NearCopies, find
 from tlfw.data.sets import image_files
 
@@ -77,7 +78,7 @@ def main() -> None:
         for kind, change in CHANGES.items():
             for name in random.choice(learnt, given.each, replace=False).tolist():
                 file = f"{len(planted)}.png"
-                change(open_image(given.folder / name), random).save(Path(place, file))
+                change(open_image(given.folder / name).shown(), random).save(Path(place, file))
                 planted[file] = (kind, name)
         began = time.monotonic()
         pool = part(given.folder, learnt)
@@ -101,7 +102,7 @@ def _show(hidden: NearCopies, plain: NearCopies, planted: dict[str, tuple[str, s
         print(f"{kind}: {count} of {each} found ({count / each:.0%})")
     print(f"planted: {len(found)} of {len(planted)} found ({len(found) / len(planted):.1%})")
     alarms = {pair.test: pair.other for pair in reversed(plain.pairs)}
-    own = sum(alike(plain.test.images.open(i), root.open(j)) for i, j in alarms.items())
+    own = sum(alike(plain.test.images.open(i).shown(), root.open(j).shown()) for i, j in alarms.items())
     print(
         f"alarms: {len(alarms)} of {others} images ({len(alarms) / max(others, 1):.2%}); "
         f"{(len(alarms) - own) / max(others, 1):.2%} without near copies of the set's own"

@@ -73,7 +73,11 @@ FLOORS = (
     (
         "strict",
         "hardware",
+        "data.picture",
+        "data.decoding",
+        "data.resampling",
         "input_spec",
+        "data.preprocessing",
         "data.fingerprint",
         "repetition",
         "data.images",
@@ -89,6 +93,7 @@ FLOORS = (
         "data.typeset",
         "data.mixture",
         "data",
+        "onnx_preprocessing",
     ),
     ("families", "weights", "fit", "download", "backbone", "zoo", "recipe", "model", "freeze", "schedule", "mix"),
     # verbs

@@ -21,7 +21,7 @@ from tests.test_record import RECORD
 from tests.test_run import JOB
 from tests.tiny import FAMILIES_AT_32, SIZE, Tiny, experiment
 from tlfw import run as fold
-from tlfw.data import View
+from tlfw.data import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.loaded import leave, load
 from tlfw.model import Model
@@ -32,7 +32,7 @@ from tlfw.zoo import TorchvisionBackbone
 NAMES = [*FAMILIES_AT_32, "alexnet", "resnet18"]
 LARGE = ("vgg11_bn", "alexnet", "vit_b_16")
 CLASSES = {"source": ("x", "y"), "target": ("ant", "bee", "cow", "dog", "elk")}
-STILL = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
+STILL = Preprocessing(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def leave_untrained(folder: Path, name: str, size: int = SIZE, **how: object) ->
     """A run's folder with `untrained` in it."""
     model = untrained(name, size, **how)  # type: ignore[arg-type]
     safetensors.torch.save_file(weights_of(model), folder / CHECKPOINT)
-    view = dataclasses.replace(STILL, size=size, resize=size)
-    leave(folder, model, run_id=RECORD.run_id, classes=CLASSES, view=view)
+    own = dataclasses.replace(STILL, size=size, resize=size)
+    leave(folder, model, run_id=RECORD.run_id, classes=CLASSES, preprocessing=own)
     RECORD.write(folder)
     return folder
 
@@ -86,9 +86,12 @@ def test_it_says_what_the_run_said(made: Path) -> None:
     assert loaded.classes == ("c0", "c1", "c2")
     assert loaded.blueprint.classes == {"source": ("c0", "c1", "c2", "c3"), "target": loaded.classes}
     assert not any(part.training for part in loaded.model.modules())
-    view = json.loads((made / "model.json").read_text())["view"]
-    assert set(view) == {"size", "resize", "interpolation", "mean", "std"}
-    assert loaded.transform == loaded.transform.still
+    assert json.loads((made / "model.json").read_text())["preprocessing"] == {
+        "size": SIZE, "resize": SIZE, "crop": "center", "interpolation": "bilinear", "channels": "RGB",
+        "dtype": "uint8", "range": "type", "background": [255, 255, 255],
+        "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225],
+    }  # fmt: skip
+    assert loaded.transform == loaded.blueprint.preprocessing
     assert not list(made.glob(".*.json*"))
 
 
@@ -158,7 +161,8 @@ def damage(file: str, change: dict[str, object] | None) -> object:
         ),
         (damage("model.json", None), r"model\.json is missing"),
         (damage("model.json", {}), r"model\.json is damaged"),
-        (damage("model.json", {"schema": 99}), r"model\.json has schema 99, where this tlfw reads 1"),
+        (damage("model.json", {"schema": 99}), r"model\.json has schema 99, where this tlfw reads 1 and 2"),
+        (damage("model.json", {"preprocessing": {"size": 32}}), r"model\.json is damaged \(preprocessing.resize"),
         (damage("model.json", {"classes": 3}), r"model\.json is damaged \(classes: Input should be [^\n]*\)\. Copy"),
         (damage("model.json", {"backbone": RECIPE | {"name": "resnet17"}}), "no backbone 'resnet17'"),
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.data.odd_files import png, tiff
 from tests.tiny import SIZE, Tiny
 from tlfw.predict import find_images, main
 
@@ -26,7 +28,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i in part.indices:
         file = tmp_path / "photos" / f"part{i // 10}" / f"{i:02}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.images.open(i).save(file)
+        part.images.open(i).shown().save(file)
     monkeypatch.chdir(tmp_path)
     return Path("photos")
 
@@ -151,3 +153,49 @@ def test_names_of_any_bytes_are_written_back(made: Path, photos: Path, capsys) -
     assert told(made, odd, capsys=capsys)[0] == 0
     with open("predictions.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert next(csv.DictReader(file))["file"] == odd
+
+
+# Images that are odd
+
+
+def test_what_is_odd_about_images_is_said(made: Path, photos: Path, capsys) -> None:
+    frames = [Image.new("RGB", (40, 40), (200 * k, 0, 0)) for k in range(2)]
+    frames[0].save(photos / "moves.webp", save_all=True, append_images=frames[1:], lossless=True)
+    png(photos / "dark.png", np.arange(1600).reshape(40, 40) % 4096, 16)
+    code, out, _ = told(made, photos, "--batch-size", 1, "--out", "a.csv", capsys=capsys)
+    assert code == 0
+    assert "note: 1 image has several frames, pages or layers, of which the first is used: photos/moves.webp" in out
+    narrow = next(line for line in out.splitlines() if "less than a tenth" in line)
+    assert narrow.startswith(
+        "  note: 2 images use less than a tenth of what is between black and white: photos/dark.png (0 to 1599, where"
+    )
+    assert "photos/moves.webp" in narrow
+
+
+def test_a_bound_on_pixels_can_be_raised_and_lowered(made: Path, photos: Path, capsys) -> None:
+    Image.new("RGB", (50, 50)).save(photos / "large.png")
+    code, _, err = told(made, photos, "--largest-image", 2499, capsys=capsys)
+    assert code == 1
+    assert "large.png: it has 2,500 pixels, more than largest_image=2499: set a larger one" in err
+    assert len(rows("predictions.csv")) == 30
+    assert told(made, photos, "--largest-image", 2500, capsys=capsys)[0] == 0
+    assert told(made, photos, "--largest-image", 0, capsys=capsys)[2] == "--largest-image: it is 0. Use 1 or more."
+
+
+def test_numbers_without_a_white_are_refused_by_name(made: Path, photos: Path, capsys) -> None:
+    tiff(photos / "measured.tif", np.ones((20, 20), np.float32))
+    code, _, err = told(made, photos, capsys=capsys)
+    assert code == 1
+    assert "photos/measured.tif: its pixels are floating-point numbers (float32, 1 to 1)" in err
+
+
+def test_a_run_of_before_is_used_and_that_is_said(made: Path, photos: Path, capsys) -> None:
+    copied = Path(shutil.copytree(made, "copied"))
+    facts = json.loads((copied / "model.json").read_text())
+    own = facts.pop("preprocessing")
+    old = {name: own[name] for name in ("size", "resize", "interpolation", "mean", "std")}
+    (copied / "model.json").write_text(json.dumps({**facts, "schema": 1, "view": old}))
+    code, out, _ = told(copied, photos, capsys=capsys)
+    assert code == 0
+    assert "note: the run is of an earlier version, which resized images by Pillow" in out
+    assert len(rows("predictions.csv")) == 30

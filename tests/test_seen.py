@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from pydantic.dataclasses import dataclass
 
 from tests.conftest import paint
+from tests.data.odd_files import png
 from tests.data.test_division import encoded_anew, names
 from tests.data.test_near_copies import jpeg, picture
 from tests.tiny import SIZE
@@ -289,3 +290,71 @@ def test_the_drawn_share_and_the_groups_are_known(folder, seen: Look) -> None:
     by_number = [seen(target=mine(root, group=f"(?P<group>{end})")).grouping for end in ("[0-9]+.png", "[0-9].png")]
     assert len({None, *by_number}) == 3
     assert seen(source=mine(root)).drawn is None
+
+
+# What is odd about the numbers that images hold, and about their size
+
+
+def sixteen(folder: Path, train: int, test: int) -> Path:
+    """Grey images of 16 bits of two classes; those for training hold numbers up to `train`, and one of 8 bits."""
+    random = np.random.default_rng(0)
+    for split, most in (("train", train), ("test", test)):
+        for label in range(2):
+            for i in range(6):
+                values = random.integers(0, most, (20, 20), endpoint=True).astype(np.uint16)
+                values[0, :2] = 0, most
+                file = folder / split / f"c{label}" / f"{i}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                png(file, values, 16)
+    paint(0, 0).save(folder / "train" / "c0" / "8bits.png")
+    return folder
+
+
+def test_auto_is_by_images_for_training_alone_and_stays_with_the_model(tmp_path: Path, seen: Look) -> None:
+    found = seen(target=mine(sixteen(tmp_path / "a", 3000, 5000), range="auto", val_fraction=0.25))
+    assert found.views["target"].range == found.views["target"].preprocessing.range == (0, 3000)
+    assert "target: range=auto is [0, 3000], by its images for training" in found.remarks
+    beyond = next(remark for remark in found.remarks if "beyond" in remark)
+    assert beyond.startswith("target: 12 images have numbers beyond black or white, which become that: ")
+    assert "(0 to 5000, where 0 is black and 3000 white)" in beyond
+    assert found.asked["target"][1] == "auto"
+    assert found.asked["target"][0].range == "type"
+
+
+def test_a_range_that_changes_nothing_is_said(folder, seen: Look) -> None:
+    root = folder("images")
+    for range_ in ([0.0, 4095.0], "auto"):
+        found = seen(target=mine(root, range=range_))
+        said = [remark for remark in found.remarks if "range=" in remark]
+        assert said == [f"target: range={range_} changes nothing, for none of its images has more than 8 bits"]
+
+
+def test_a_background_and_a_range_are_in_the_view(folder, seen: Look) -> None:
+    found = seen(target=mine(folder("images"), background="#010203", range=[1.0, 9.0]))
+    assert (found.views["target"].background, found.views["target"].range) == ((1, 2, 3), (1.0, 9.0))
+
+
+def test_dark_images_are_said_with_their_names(folder, seen: Look) -> None:
+    root = folder("images")
+    Image.fromarray(np.arange(1600).reshape(40, 40).astype(np.uint8) % 20).save(root / "train" / "class0" / "dark.png")
+    (said,) = [remark for remark in seen(target=mine(root)).remarks if "tenth" in remark]
+    assert said.startswith("target: 1 image uses less than a tenth of what is between black and white: ")
+    assert "dark.png (0 to 19, where 0 is black and 255 white)" in said
+
+
+@pytest.mark.parametrize(("name", "size", "share"), [("resnet18", 5, (11, 17)), ("shufflenet_v2_x0_5", 16, (12, 20))])
+def test_an_image_size_that_leaves_single_pixels_is_said(
+    folder, tmp_path: Path, name: str, size: int, share: tuple[int, int]
+) -> None:
+    root = folder("images")
+
+    def remarks(size: int) -> list[str]:
+        target = mine(root, image_size=size)
+        found = look(TorchvisionBackbone(name=name), {"target": target}, "refuse", tmp_path / "m", Memo())
+        return [remark for remark in found.remarks if "too small" in remark]
+
+    assert remarks(size) == [
+        f"image_size={size} is too small for {name}: {share[0]} of its {share[1]} convolutions that look at neighbours "
+        "get maps of 1 x 1 pixel"
+    ]
+    assert remarks(32) == remarks(64) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class ConfigError(Exception):
@@ -63,3 +63,8 @@ def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=limit, cutoff=0.5)
     return close or (names if len(names) <= 12 else [])
+
+
+def first_three(names: Sequence[str]) -> str:
+    """Up to three of `names`, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -25,6 +25,9 @@ from tlfw.record import replacing
 BATCH = 64
 """Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""
 
+DELIVERED = "32-true"
+"""Precision in which a model is judged, whatever it was trained in: that in which it is predicted with and exported."""
+
 CALIBRATION_BINS = 15
 
 PREDICTIONS = "predictions.npz"
@@ -45,17 +48,25 @@ class _Pass(L.LightningModule):
 
 
 def outputs(
-    trainer: TrainerFactory, model: Model, function: Callable[[Tensor], Tensor], served: Served, workers: int = 0
+    trainer: TrainerFactory,
+    model: Model,
+    function: Callable[[Tensor], Tensor],
+    served: Served,
+    workers: int = 0,
+    precision: str | None = None,
 ) -> Tensor:
     """`function` of all inputs, in their order, in evaluation mode on one device: float32 on the CPU, `[N, ...]`.
 
     Args:
         function: of a batch of inputs; may use `model`, which is on the device then.
+        precision: as Lightning names it; None: in which the trainer trains.
 
     Raises:
         Interrupted: a signal asked for it. Raised before the next batch, never while a loader is being made.
     """
+    given = {} if precision is None else {"precision": precision}
     alone = trainer(
+        **given,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -110,7 +121,7 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
 
 def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
     """The metrics of `tlfw.metric`, by key, on validation images by the head of their data set."""
-    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
     return measured(predictions_of(logits_NK, served.labels_N))
 
 
@@ -126,7 +137,7 @@ def examine(
         `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
     """
     served = Pixels(part, view)
-    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers)
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
     said = predictions_of(logits_NK, served.labels_N)
     predictions = {
         "index": np.asarray(part.indices, dtype=np.int64),

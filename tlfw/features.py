@@ -78,6 +78,7 @@ def stored(
     title: str,
     workers: int = 0,
     about: Mapping[str, Any] | None = None,
+    precision: str | None = None,
 ) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
@@ -85,11 +86,12 @@ def stored(
         key: of all that decides them.
         title: for people who wait for them.
         about: what decides them, for people who look through the store.
+        precision: in which they are made, as Lightning names it; None: in which the trainer trains.
     """
 
     def make(folder: Path) -> None:
         began = time.monotonic()
-        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers)
+        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers, precision)
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 

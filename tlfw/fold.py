@@ -18,7 +18,7 @@ from tlfw.data import Mixture, Pixels
 from tlfw.data.division import Part
 from tlfw.data.mixture import kept_pixels
 from tlfw.errors import Diverged
-from tlfw.evaluate import validate
+from tlfw.evaluate import DELIVERED, validate
 from tlfw.experiment import Experiment
 from tlfw.features import Features, stored
 from tlfw.freeze import Freezing
@@ -241,6 +241,7 @@ class Fold:
                 "of": self.weights.name if self.weights else f"{self.experiment.backbone.name} as it began",
                 "images": f"{getattr(self.experiment, name).title} {part}",
             },
+            DELIVERED if part == "val" else None,
         )
 
     def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from tlfw.data.resampling import Interpolation
 from tlfw.errors import ConfigError
 from tlfw.identity import named
 from tlfw.strict import STRICT
@@ -34,7 +35,7 @@ class InputSpec:
 
     size: int = Field(ge=1, le=4096)
     resize: int = Field(ge=1, le=8192)
-    interpolation: Literal["nearest", "bilinear", "bicubic"] = "bilinear"
+    interpolation: Interpolation = "bilinear"
     mean: Channels = IMAGENET_MEAN
     std: Channels = IMAGENET_STD
     transform_input: bool = False

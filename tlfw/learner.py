@@ -127,7 +127,9 @@ class Learner(L.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         name = self.val_names[dataloader_idx]
         x, y_B = batch
-        prediction_B, log_prob_B = predicted(self.model(x, name, self.start), y_B)
+        with torch.autocast(self.device.type, enabled=False):  # as it will be used, whatever it is trained in
+            logits_BK = self.model(x, name, self.start)
+        prediction_B, log_prob_B = predicted(logits_BK, y_B)
         self._check_finite(-log_prob_B.mean(), f"{name} validation loss")
         self._validated(name).update(y_B, prediction_B, log_prob_B)
 

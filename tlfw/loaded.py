@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from tlfw.backbone import Backbone
-from tlfw.data import View
+from tlfw.data import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.model import Model
 from tlfw.recipe import remade
@@ -26,7 +26,13 @@ from tlfw.store.seal import checksum
 from tlfw.strict import STRICT
 from tlfw.weights import CHECKPOINT
 
-SCHEMA = 1
+SCHEMA = 2
+VIEWED = 1
+"""The schema in which `preprocessing` was called `view`, and images were resized by Pillow."""
+RESIZED_OTHERWISE = (
+    "the run is of an earlier version, which resized images by Pillow and showed colours under transparency: "
+    "probabilities may differ a little from those in its folder"
+)
 FILE = "model.json"
 HEAD = "target"
 """The head that is rebuilt."""
@@ -43,15 +49,16 @@ class Blueprint:
             weights of two architectures expect.
         classes: data set -> its classes' names, in the order of their head's logits; those that no class
             has are called `unused 10` and so on.
-        view: how the target's images are seen when nothing is learnt from them.
+        preprocessing: what the network gets of the target's images when nothing is learnt from them.
         checkpoint_sha256: of the file beside it.
+        schema: in which it was written.
     """
 
     run_id: str
     backbone: dict[str, Any]
     transform_input: bool
     classes: dict[str, tuple[str, ...]]
-    view: View
+    preprocessing: Preprocessing
     checkpoint_sha256: str
     schema: int = SCHEMA
 
@@ -64,26 +71,29 @@ class Blueprint:
         """
         path = folder / FILE
         try:
-            text = path.read_text(encoding="utf-8")
-            schema = json.loads(text)["schema"]
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            schema = facts["schema"]
+            if schema == VIEWED:
+                facts["preprocessing"] = facts.pop("view")
         except FileNotFoundError as problem:
             raise ConfigError("run", f"{path} is missing.", "Copy it too, or run the same command again.") from problem
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise _damaged(path, problem) from problem
-        if schema != SCHEMA:
+        if schema not in (VIEWED, SCHEMA):
             raise ConfigError(
-                "run", f"{path} has schema {schema!r}, where this tlfw reads {SCHEMA}.", "Use the tlfw that wrote it."
+                "run",
+                f"{path} has schema {schema!r}, where this tlfw reads {VIEWED} and {SCHEMA}.",
+                "Use the tlfw that wrote it.",
             )
         try:
-            return _BLUEPRINT.validate_json(text)
+            return _BLUEPRINT.validate_json(json.dumps(facts))
         except ValidationError as problem:
             first = problem.errors()[0]
             raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from problem
 
     def write(self, folder: Path) -> None:
         """Put `model.json` into a run's folder, whole or not at all."""
-        # Nothing is learnt any more: how images would be augmented is no business of those who read this.
-        facts = _BLUEPRINT.dump_python(self, mode="json", exclude={"view": {"augmentation", "strength"}})
+        facts = _BLUEPRINT.dump_python(self, mode="json")
         replace_text(folder / FILE, json.dumps(facts, indent=1) + "\n")
 
     def architecture(self, backbone: Backbone) -> nn.Module:
@@ -92,7 +102,7 @@ class Blueprint:
         Args:
             backbone: remade of the blueprint's recipe.
         """
-        model = backbone.build(len(self.classes[HEAD]), self.view.size, seed=0)
+        model = backbone.build(len(self.classes[HEAD]), self.preprocessing.size, seed=0)
         if self.transform_input:
             setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
         return model
@@ -120,14 +130,15 @@ class LoadedModel:
 
     Attributes:
         model: `x_BCHW` float32 -> logits `[B, classes]`; one whole classifier, in evaluation mode on the CPU.
-        transform: a PIL image of any mode -> float32 `[3, size, size]`, as the run's test images were seen.
+        transform: a PIL image of any mode, as `Image.open` gives it -> float32 `[3, size, size]`, as the run's test
+            images were seen.
         classes: the classes' names, in the order of the logits.
         backbone: its architecture.
         blueprint: what it was rebuilt from.
     """
 
     model: nn.Module
-    transform: View
+    transform: Preprocessing
     classes: tuple[str, ...]
     backbone: Backbone
     blueprint: Blueprint
@@ -171,20 +182,22 @@ def load(run: str | os.PathLike[str], trust: Collection[str] = ()) -> LoadedMode
         raise ConfigError("run", f"{path} does not fit {FILE}: {problem}", "Use files of one run.") from problem
     return LoadedModel(
         model=model,
-        transform=blueprint.view,
+        transform=blueprint.preprocessing,
         classes=blueprint.classes[HEAD],
         backbone=backbone,
         blueprint=blueprint,
     )
 
 
-def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[str, ...]], view: View) -> None:
+def leave(
+    folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[str, ...]], preprocessing: Preprocessing
+) -> None:
     """Put `model.json` beside the checkpoint in a run's folder.
 
     Args:
         model: whose weights the checkpoint holds.
         classes: data set -> its classes' names; at least the target's.
-        view: how the target's images are seen when nothing is learnt from them.
+        preprocessing: what the network gets of the target's images when nothing is learnt from them.
     """
     blueprint = Blueprint(
         run_id=run_id,
@@ -194,7 +207,7 @@ def leave(folder: Path, model: Model, *, run_id: str, classes: dict[str, tuple[s
             name: (*own, *(f"unused {i}" for i in range(len(own), model.classes[name])))
             for name, own in classes.items()
         },
-        view=view,
+        preprocessing=preprocessing,
         checkpoint_sha256=checksum(folder / CHECKPOINT),
     )
     blueprint.write(folder)

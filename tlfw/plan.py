@@ -13,7 +13,7 @@ from tlfw.data import DataSet, Division, View
 from tlfw.data.copies import Copies
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
-from tlfw.evaluate import TrainerFactory
+from tlfw.evaluate import DELIVERED, TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
 from tlfw.identity import AT_THE_TOP, Nameless, canonical, digest
@@ -193,6 +193,7 @@ def make_plan(
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
+        asked = {each: [data.asked[each], data.balance[each]] for each in stage.names}
         selecting = [metric.name, stage.monitor] if select == "best_val" else None
         setting = digest(
             {
@@ -202,7 +203,7 @@ def make_plan(
                 "stage": [name, [*stage.shares.items()], stage.batch_size, stage.loss_weights, str(length.asked)],
                 "seed": stage.seed,
                 "select": [select, selecting, validations if selecting else None],
-                "data": seen,
+                "data": asked,
             }
         )
         key = digest(
@@ -232,7 +233,11 @@ def make_plan(
                 stored=stored,
                 features={
                     (each, part): digest(
-                        [start_key, stored, data.content[each][part], data.views[each].still, numerics.of_features]
+                        [
+                            *(start_key, stored, data.content[each][part], data.views[each].still),
+                            # Validation is by the precision that is delivered, whatever the other is.
+                            {**numerics.of_features, "precision": DELIVERED} if part == "val" else numerics.of_features,
+                        ]
                     )
                     for each, part in served
                 },

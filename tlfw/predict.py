@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from tlfw.data.images import open_image
+from tlfw.data.decoding import LARGEST_IMAGE, open_image
+from tlfw.data.picture import Span
+from tlfw.data.preprocessing import oddities
 from tlfw.data.sets import image_files
 from tlfw.errors import ConfigError
-from tlfw.loaded import LoadedModel, load
+from tlfw.loaded import RESIZED_OTHERWISE, VIEWED, LoadedModel, load
 from tlfw.progress import counting
 from tlfw.recipe import OF_TRUST, TRUST
 from tlfw.record import replace_text
@@ -47,27 +49,38 @@ def find_images(places: Sequence[Path]) -> list[Path]:
 
 
 def predict(
-    loaded: LoadedModel, files: Sequence[Path], *, batch_size: int = 64, device: str = "cpu", top: int = 5
-) -> tuple[list[dict[str, Any]], list[tuple[Path, Exception]]]:
+    loaded: LoadedModel,
+    files: Sequence[Path],
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+    top: int = 5,
+    largest: int = LARGEST_IMAGE,
+) -> tuple[list[dict[str, Any]], list[tuple[Path, Exception]], list[str]]:
     """What the model says of image files, which are opened a batch at a time.
 
     Args:
         top: how many classes a row has at the most.
+        largest: pixels that a file may have.
 
     Returns:
         A row for each readable file, in their order: `file`, `label` and its `probability` in [0, 1], and
-        `top`, the likeliest classes with their probabilities, the best first. And the others, with what was wrong.
+        `top`, the likeliest classes with their probabilities, the best first. The others, with what was wrong. And
+        sentences on what is odd about images that were read.
     """
     model = loaded.model.to(device)
     rows: list[dict[str, Any]] = []
     unreadable: list[tuple[Path, Exception]] = []
+    spanned: list[tuple[str, Span]] = []
     with counting("predict", len(files)) as advance, torch.inference_mode():
         for first in range(0, len(files), batch_size):
             batch = files[first : first + batch_size]
             images: dict[Path, Tensor] = {}
             for file in batch:
                 try:
-                    images[file] = loaded.transform(open_image(file))
+                    picture = open_image(file, largest)
+                    images[file] = loaded.transform(picture)
+                    spanned.append((str(file), picture.span))
                 except MemoryError:  # says nothing about the image
                     raise
                 except Exception as problem:  # Pillow raises many kinds for what it cannot read
@@ -82,7 +95,7 @@ def predict(
                     ]
                     rows.append({"file": str(file), **likely[0], "top": likely})
             advance(len(batch))
-    return rows, unreadable
+    return rows, unreadable, oddities(spanned, loaded.transform.range)
 
 
 def as_json(rows: Sequence[dict[str, Any]], top: int) -> str:
@@ -113,6 +126,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(%(default)s)")
     parser.add_argument(*TRUST, **OF_TRUST)
     parser.add_argument("--top", type=int, default=5, help="classes a row, at the most (%(default)s)")
+    parser.add_argument("--largest-image", type=int, default=LARGEST_IMAGE, help="pixels of a file (%(default)s)")
     return parser.parse_args(given)
 
 
@@ -122,7 +136,7 @@ def _checked(chosen: argparse.Namespace) -> argparse.Namespace:
         raise ConfigError("--out", f"{chosen.out} ends in {chosen.out.suffix!r}.", "Use .csv or .json.")
     if chosen.out.is_dir() or not chosen.out.absolute().parent.is_dir():
         raise ConfigError("--out", f"{chosen.out} cannot be written.", "Give a file in a folder that exists.")
-    for name in ("batch_size", "top"):
+    for name in ("batch_size", "top", "largest_image"):
         if (value := getattr(chosen, name)) < 1:
             raise ConfigError(f"--{name.replace('_', '-')}", f"it is {value}.", "Use 1 or more.")
     if chosen.device == "cuda" and not torch.cuda.is_available():
@@ -138,7 +152,14 @@ def main(given: Sequence[str] | None = None) -> None:
         files = find_images(chosen.images)
         loaded = load(chosen.run, chosen.trust)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
-        rows, unreadable = predict(loaded, files, batch_size=chosen.batch_size, device=device, top=chosen.top)
+        rows, unreadable, remarks = predict(
+            loaded,
+            files,
+            batch_size=chosen.batch_size,
+            device=device,
+            top=chosen.top,
+            largest=chosen.largest_image,
+        )
         write = FORMATS[chosen.out.suffix.lower()]
         replace_text(chosen.out, write(rows, min(chosen.top, len(loaded.classes))))
     except (ConfigError, OSError) as problem:
@@ -147,6 +168,10 @@ def main(given: Sequence[str] | None = None) -> None:
         sys.exit(f"--batch-size: {chosen.batch_size} images at a time are too many for this device. Use fewer.")
     except KeyboardInterrupt:
         sys.exit("interrupted; nothing was written")
+    if loaded.blueprint.schema == VIEWED:
+        print(f"  note: {RESIZED_OTHERWISE}")
+    for remark in remarks:
+        print(f"  note: {remark}")
     print(f"{len(rows)} images, {len(loaded.classes)} classes: {chosen.out}")
     if unreadable:
         listed = "\n".join(f"  {file}: {problem}" for file, problem in unreadable)

@@ -277,7 +277,7 @@ class _Run:
                 self.fold.model,
                 run_id=self.plan.key,
                 classes={name: self.plan.divisions[name].classes for name in self.fold.model.heads},
-                view=self.plan.still_view("target"),
+                preprocessing=self.plan.views["target"].preprocessing,
             )
         record.write(self.folder)
 

@@ -15,6 +15,9 @@ from tlfw.data import DataSet, Division, ImageArray, View
 from tlfw.data.copies import Copies, pairs
 from tlfw.data.division import Part, divide
 from tlfw.data.near_copies import NearCopies, find
+from tlfw.data.picture import Range
+from tlfw.data.preprocessing import asked_range, colour, oddities, range_in
+from tlfw.data.rows import Stock
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.identity import canonical, digest, is_of_tlfw
@@ -50,6 +53,7 @@ class SeenData:
     Attributes:
         divisions: data set -> its images by use.
         views: data set -> how its training images are seen.
+        asked: data set -> the same as it was asked for: without what was found in a draw's images.
         balance: data set -> how its unequal classes are made equal in training.
         content: data set -> part -> digest.
         image_size: pixels.
@@ -59,6 +63,7 @@ class SeenData:
 
     divisions: Mapping[str, Division]
     views: Mapping[str, View]
+    asked: Mapping[str, object]
     balance: Mapping[str, Balance]
     content: Mapping[str, Mapping[str, str]]
     image_size: int
@@ -89,8 +94,9 @@ class SeenData:
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """A division, and names for what is in its parts."""
+    """A stock, its division, and names for what is in its parts."""
 
+    stock: Stock
     division: Division
     content: Mapping[str, str]
     pool: str
@@ -108,21 +114,27 @@ def look(backbone: Backbone, data_sets: Mapping[str, DataSet], copies: Copies, m
     image_size = size_for(backbone, data_sets)
     found = _divided(data_sets, copies, manifests, memo)
     divisions = {name: known.division for name, known in found.items()}
+    ranges = {name: _range(name, data_set, divisions[name]) for name, data_set in data_sets.items()}
 
     def remark() -> tuple[tuple[str, ...], NearCopies | None]:
         published = {name: data_set.published_splits for name, data_set in data_sets.items()}
         copied = _copied(divisions, published, copies)
         near = _near(found, manifests, memo)
-        return tuple(_remarks(divisions, copied, near)), near
+        numbers = [remark for name in found for remark in _of_numbers(name, found[name], data_sets[name], ranges[name])]
+        return (*_remarks(divisions, copied, near), *numbers), near
 
     remarks, near = memo.get(remark, "remarks", data_sets, copies)
     return SeenData(
         divisions=divisions,
-        views={name: view(data_set, backbone, image_size) for name, data_set in data_sets.items()},
+        views={name: view(data_set, backbone, image_size, range=ranges[name]) for name, data_set in data_sets.items()},
+        asked={
+            name: [view(data_set, backbone, image_size), asked_range(data_set.range)]
+            for name, data_set in data_sets.items()
+        },
         balance={name: data_set.balance for name, data_set in data_sets.items()},
         content={name: known.content for name, known in found.items()},
         image_size=image_size,
-        remarks=remarks,
+        remarks=(*remarks, *_of_size(backbone, image_size)),
         near=near,
     )
 
@@ -159,7 +171,7 @@ def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, 
                 others=stocks[beside].content if beside else (),
             )
             content = {part: _content(images, data_set) for part, images in division.parts.items()}
-            return _Known(division, content, digest(division.pool.sums_M))
+            return _Known(stocks[name], division, content, digest(division.pool.sums_M))
 
         with at(name):
             found[name] = memo.get(
@@ -201,6 +213,35 @@ def _copied(divisions: Mapping[str, Division], published: Mapping[str, bool], co
         "Remove one of each, for a model is not judged by what it learns from; or set copies=leave_out, which leaves "
         "them out of what is learnt from, or copies=accept.",
     )
+
+
+def _range(name: str, data_set: DataSet, division: Division) -> Range:
+    """What is black and what is white; with `auto`, by the images for training alone."""
+    asked = asked_range(data_set.range)
+    if asked != "auto":
+        return asked
+    with at(name):
+        return range_in([span for span in division.train.spans_M if span is not None])
+
+
+def _of_numbers(name: str, known: _Known, data_set: DataSet, range: Range) -> Iterator[str]:
+    """What is odd about the numbers that the files of a data set hold."""
+    spanned = known.stock.spanned()
+    yield from (f"{name}: {oddity}" for oddity in oddities(spanned, range))
+    if data_set.range == "auto" and range != "type":
+        yield f"{name}: range=auto is [{range[0]:g}, {range[1]:g}], by its images for training"
+    elif data_set.range != "type" and not any(span.wide for _, span in spanned):
+        yield f"{name}: range={data_set.range} changes nothing, for none of its images has more than 8 bits"
+
+
+def _of_size(backbone: Backbone, image_size: int) -> Iterator[str]:
+    """Whether the network reduces images further than they have pixels."""
+    single, convolutions = backbone.single_pixels(image_size)
+    if single:
+        yield (
+            f"image_size={image_size} is too small for {backbone.name}: {single} of its {convolutions} convolutions "
+            "that look at neighbours get maps of 1 x 1 pixel"
+        )
 
 
 def _near(found: Mapping[str, _Known], manifests: Path, memo: Memo) -> NearCopies | None:
@@ -271,14 +312,20 @@ def _of_classes(division: Division) -> Iterator[str]:
         yield f"no test image is of {', '.join(missing[:3])}{more}"
 
 
-def view(data_set: DataSet, backbone: Backbone, image_size: int) -> View:
-    """How the model sees a data set: as its first weights were trained to see, else at ImageNet's statistics."""
+def view(data_set: DataSet, backbone: Backbone, image_size: int, range: Range = "type") -> View:
+    """How the model sees a data set: as its first weights were trained to see, else at ImageNet's statistics.
+
+    Args:
+        range: what is black and what is white in images of more than 8 bits.
+    """
     with at("backbone"):
         own = backbone.input_spec or InputSpec(size=image_size, resize=image_size)
     return View(
         size=image_size,
         resize=round(image_size * own.resize / own.size),
         interpolation=own.interpolation,
+        range=range,
+        background=colour(data_set.background),
         mean=tuple(data_set.mean) if data_set.mean else own.mean,
         std=tuple(data_set.std) if data_set.std else own.std,
         augmentation=data_set.augmentations,

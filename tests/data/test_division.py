@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -249,6 +250,12 @@ def test_given_parts_that_share_a_subject_are_refused(tmp_path: Path, other: str
         match=rf"group: 2 groups are both in train and in {other}, 'p00' for one: .*p00_0.png and .*{other}/ill/p00_9",
     ):
         given.divide()
+    if other == "test":  # and parts that lie between them change nothing
+        for name, person in (("ill", 31), ("well", 32)):
+            (root / "val" / name).mkdir(parents=True)
+            paint(0, person).save(root / "val" / name / f"p{person}_9.png")
+        with pytest.raises(ConfigError, match="group: 2 groups are both in train and in test"):
+            given.divide()
     for name in ("ill/p00_9.png", "well/p01_9.png"):
         (root / other / name).rename((root / other / name).with_name(f"p{len(name)}_9.png"))
     assert len(given.divide().parts[other]) == 3
@@ -351,7 +358,7 @@ def test_a_hundred_thousand_images_are_divided_in_seconds() -> None:
     sums = tuple(f"{i - i % 400 if i % 400 < 4 else i}" for i in range(count))  # some of four labels
     images = ImageArray(lambda: pytest.fail("opened"), labels, [str(c) for c in range(100)], name="n")
     held = stock(Rows({"train": images}), False, None, None)
-    held = type(held)(held.rows, {"train": sums})
+    held = dataclasses.replace(held, sums={"train": sums})
     division = divide(held, Draw(train_per_class=50))
     assert division.counts == {"train": 4000, "val": 1000, "test": 19_800}
     assert "1000 images for training are left out" in division.remarks[0]

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from tlfw.data.fingerprint import SMALLEST, exact, grey, hashes, looks
+from tlfw.data.picture import Picture
 
 RANDOM = np.random.default_rng(0)
 
@@ -23,15 +24,46 @@ def distance(one: str, other: str) -> int:
     return (int(one[:16], 16) ^ int(other[:16], 16)).bit_count()
 
 
+def name(pixels: np.ndarray) -> str:
+    return exact(Picture.of(pixels))
+
+
 def test_pixels_and_size_are_the_name() -> None:
     pixels = RANDOM.integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    assert exact(pixels) == exact(np.asfortranarray(pixels)) == exact(pixels.copy())
-    assert exact(pixels) != exact(pixels.reshape(6, 4, 3))
+    assert name(pixels) == name(np.asfortranarray(pixels)) == name(pixels.copy())
+    assert name(pixels) != name(pixels.reshape(6, 4, 3))
     other = pixels.copy()
     other[3, 5, 2] ^= 1
-    assert exact(pixels) != exact(other)
+    assert name(pixels) != name(other)
     flat = pixels[:, :, 0]
-    assert exact(flat) == exact(np.stack([flat] * 3, axis=2)) == exact(np.asarray(Image.fromarray(flat).convert("RGB")))
+    assert name(flat) == name(np.stack([flat] * 3, axis=2)) == name(np.asarray(Image.fromarray(flat).convert("RGB")))
+
+
+def test_more_bits_that_say_the_same_have_the_same_name() -> None:
+    grey = RANDOM.integers(0, 256, (4, 6), dtype=np.uint8)
+    wide = grey.astype(np.uint16) * 257
+    assert name(wide) == name(grey)
+    turned = Picture(65535 - wide[:, :, None], None, (0, 65535), white_is_low=True)
+    assert exact(turned) == name(grey)
+    others = [wide + np.uint16(1), grey.astype(np.uint16), grey.astype(np.int32), grey.astype(np.float32)]
+    of_12_bits = Picture(grey.astype(np.uint16)[:, :, None], None, (0, 4095))
+    turned = Picture(grey.astype(np.uint16)[:, :, None], None, (0, 4095), white_is_low=True)
+    names = [name(grey), *map(name, others), exact(of_12_bits), exact(turned)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_colour_that_nobody_sees_is_not_in_the_name() -> None:
+    logo = RANDOM.integers(0, 256, (4, 6, 4), dtype=np.uint8)
+    logo[:2, :, 3], logo[2:, :, 3] = 0, 200
+    hidden = logo.copy()
+    hidden[:2, :, :3] = 7
+    assert name(hidden) == name(logo) != name(logo[:, :, :3])
+    for change in ((slice(2, 4), 0, 0), (slice(2, 4), 0, 3), (0, 0, 3)):
+        other = logo.copy()
+        other[change] ^= 1
+        assert name(other) != name(logo)
+    grey_and_alpha = logo[:, :, [0, 3]]
+    assert name(grey_and_alpha) == name(logo[:, :, [0, 0, 0, 3]])
 
 
 def test_a_copy_looks_the_same_and_another_picture_does_not() -> None:

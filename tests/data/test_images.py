@@ -47,7 +47,7 @@ def test_what_files_look_like_is_kept_with_their_names(tmp_path: Path, monkeypat
     sums, looks = found.sums([0, 1], tmp_path / "m"), found.looks([1, 0], tmp_path / "m")
     assert looks[0] is None
     assert looks[1] == ImageArray(np.asarray(paint(0, 0))[None], np.zeros(1), "a").looks([0], None)[0]
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
     assert found.sums([0, 1], tmp_path / "m") == sums
     assert found.looks([0, 1], tmp_path / "m") == looks[::-1]
     assert found.sums([0], tmp_path / "m") == sums[:1]

@@ -259,3 +259,9 @@ def test_evaluation_sees_each_image_once_in_order() -> None:
     assert torch.equal(torch.cat([y for _, y in EvalBatches(SETS["source"], 5).loader()]), labels)
     shared = [y for rank in range(2) for _, y in EvalBatches(SETS["source"], 5, rank, 2).loader()]
     assert sorted(torch.cat(shared).tolist()) == sorted(labels.tolist())
+
+
+def test_evaluation_is_not_augmented() -> None:
+    augmented = Pixels(Tiny(count=5).divide().train, dataclasses.replace(VIEW, augmentation=("flip_crop",)))
+    plain, seen = (torch.cat([x for x, _ in EvalBatches(each, 5).loader()]) for each in (SETS["source"], augmented))
+    assert torch.equal(seen, plain)

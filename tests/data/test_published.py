@@ -278,7 +278,7 @@ def test_splits_labels_and_classes_are_found(tmp_path: Path, name: str) -> None:
     assert set(division.train.labels_M) == set(division.test.labels_M) == {0, 1}
     assert len(division.classes) >= 2
     image = division.train.images.open(int(division.train.indices[0]))
-    assert image.mode == "RGB"
+    assert image.shown().mode == "RGB"
     again = TorchvisionSet(name=name, root=str(tmp_path)).divide()
     assert division.train.digest() == again.train.digest()
     assert made.published_splits == ("test" in SETS[name])
@@ -293,7 +293,7 @@ def test_images_are_those_that_torchvision_gives(tmp_path: Path, name: str) -> N
     theirs = getattr(torchvision.datasets, name)(str(tmp_path), **how)
     for i in (0, len(theirs) - 1):
         picture, label = theirs[i]
-        assert np.array_equal(np.asarray(images.open(i)), np.asarray(picture.convert("RGB")))
+        assert np.array_equal(np.asarray(images.open(i).shown()), np.asarray(picture.convert("RGB")))
         assert images.labels_N[i] == label
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.conftest import paint
 from tests.tiny import SIZE, experiment
 from tlfw.data import Digits, ImageArray, ImageFolder
+from tlfw.data.decoding import decoded
 from tlfw.data.division import Part
 from tlfw.data.images import ImageFiles
 from tlfw.errors import ConfigError
@@ -32,7 +33,7 @@ def test_digits_are_scikit_learns_with_a_fixed_stratified_test_half() -> None:
     other = Digits(split_seed=3).divide()
     assert division.test.digest() == other.test.digest()
     assert division.train.digest() != other.train.digest()
-    image = division.test.images.open(0)
+    image = division.test.images.open(0).shown()
     assert image.mode == "RGB"
     assert image.size == (8, 8)
     assert np.asarray(image).max() > 200
@@ -67,7 +68,7 @@ def test_content_is_named_by_the_files_and_not_by_where_they_lie(folder, tmp_pat
 def test_files_are_read_once_for_their_digest(folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("one")
     before = ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest()
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
     assert ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest() == before
 
 
@@ -114,7 +115,7 @@ def test_images_of_every_mode_are_seen_as_people_see_them(tmp_path: Path) -> Non
     assert set(expected) <= set(names)
     assert not {"notes.txt", ".hidden.png"} & set(names)
     for name, colour in expected.items():
-        image = images.open(names[name])
+        image = images.open(names[name]).shown()
         assert (image.mode, image.size) == ("RGB", (20, 30))
         assert np.abs(np.asarray(image).astype(int) - colour).max() <= 12, name
 
@@ -235,10 +236,10 @@ def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
     with monkeypatch.context() as unchanged:
-        unchanged.setattr("tlfw.data.images.open_image", lambda path: pytest.fail(f"opened {path}"))
+        unchanged.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
         unchanged.setattr("PIL.__version__", "0")
-        unchanged.setattr("tlfw.data.images.open_image", lambda path: paint(0, 3))
+        unchanged.setattr("tlfw.data.images.open_image", lambda path, _: decoded(paint(0, 3)))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
     paint(0, 3).save(root / "train/class0/3.png")
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
@@ -264,7 +265,7 @@ def test_a_file_that_the_system_does_not_open_is_never_left_out(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     with pytest.raises(ConfigError, match=r"0.png \(.*No such file"):
         skipping.divide(manifests=tmp_path / "m")
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(MemoryError):
         ImageFolder(root=str(folder("more")), skip_unreadable=True).divide(manifests=tmp_path / "m")
 

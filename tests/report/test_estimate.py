@@ -282,6 +282,16 @@ def test_scores_that_are_no_shares_stay_within_their_bounds() -> None:
     value, low, high = alone(losses, bounds=(0.0, None))
     assert 0 <= low < value < high
     assert high - value > value - low or low > 0
+    value, low, high = alone(random.exponential(0.02, size=(1, 3)), bounds=(0.0, None))
+    assert low == 0 < value < high
+
+
+def test_few_images_know_their_own_spread_poorly() -> None:
+    """Student's interval of one repetition, of its images."""
+    scores = np.random.default_rng(20).normal(size=(1, 8))
+    value, low, high = alone(scores, bounds=(None, None))
+    half = stats.t.isf(0.025, 7) * scores.std(ddof=1) / np.sqrt(8)
+    np.testing.assert_allclose([low, high], [value - half, value + half], rtol=1e-3)
 
 
 def test_the_difference_that_would_be_found_is() -> None:
@@ -297,6 +307,7 @@ def test_the_difference_that_would_be_found_is() -> None:
     assert gaps[0] > gaps[1] > gaps[2]
     seen = truth(1.5, 0.1, 0.8) - truth(1.2, 0.1, 0.8)
     assert gaps[2] < seen < gaps[0]
+    assert gaps[2] == pytest.approx(np.median([compare(12).gap(0, 1, 0.05) for _ in range(60)]), rel=0.2)
     assert np.mean([compare(12).p[0, 1] < 0.05 for _ in range(60)]) > 0.7
     assert np.mean([compare(3).p[0, 1] < 0.05 for _ in range(60)]) < 0.5
     one = compare(5)

@@ -84,6 +84,43 @@ def test_classes_that_answer_a_repetition_differently_have_few_degrees_of_freedo
     np.testing.assert_allclose(apart.part[:4, :4], alike.part[:4, :4])
 
 
+def test_what_repetitions_do_to_a_class_as_a_whole_is_added_once_noise_is_taken_off() -> None:
+    random = np.random.default_rng(16)
+    y_CR = 0.1 * random.normal(size=(4, 5))
+    y_CR[2:] += random.normal(size=5)
+    y_CR -= y_CR.mean(1, keepdims=True)
+    square = [((each - each.mean(0)) ** 2).sum() / 4 for each in (y_CR[:2], y_CR[2:])]  # 2 x 5 - 2 - 5 + 1 are free
+    contrast = (y_CR[:2].mean(0) - y_CR[2:].mean(0)).var(ddof=1) - sum(square) / 2
+    expected, own = (sum(square) + contrast) / 5, (y_CR[0] - y_CR[2]).var(ddof=1) / 5
+    assert own < expected  # of this pair alone less is seen
+    assert two_way(y_CR, ["a", "a", "b", "b"]).part[0, 2] == pytest.approx(expected)
+
+
+def test_each_set_of_cells_that_nothing_connects_with_others_has_repetitions_of_its_own() -> None:
+    y_CR = np.full((4, 6), np.nan)
+    y_CR[:2, :3], y_CR[2:, 3:] = np.random.default_rng(7).normal(size=(2, 2, 3))
+    assert two_way(y_CR, ["a"] * 4).freedom[0, 1] == 12 - 4 - 6 + 2
+
+
+def test_one_shared_repetition_says_nothing_of_a_pair() -> None:
+    y_CR = table(np.random.default_rng(8), 4, 5)
+    y_CR[0, 3:] = y_CR[1, :2] = np.nan
+    found = two_way(y_CR, ["a"] * 4)
+    assert np.isnan(found.part[0, 1])
+    assert np.isfinite(found.part[0, 2])
+    assert np.isfinite(found.part[1, 2])
+
+
+def test_a_mean_that_lacks_repetitions_is_less_sure_by_what_the_wildest_varies() -> None:
+    y_CR = table(np.random.default_rng(9), 4, 5)
+    y_CR[2:] *= 10
+    y_CR[0, 3:] = np.nan
+    found = two_way(y_CR, ["a", "a", "b", "b"])
+    wild = y_CR[2:] - y_CR[2:].mean(1, keepdims=True)
+    square = ((wild - wild.mean(0)) ** 2).sum() / 4
+    np.testing.assert_allclose(found.lacking_C, [(1 / 3 - 1 / 5) * square, 0, 0, 0])
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_missing_values_are_taken_as_least_squares_take_them(seed: int) -> None:
     y_CR = table(np.random.default_rng(seed), 6, 5, missing=0.25)

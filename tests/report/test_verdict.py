@@ -28,6 +28,7 @@ from tlfw.report.verdict import (
     gain,
     holm,
     judge,
+    leads,
     level_of,
 )
 
@@ -202,8 +203,39 @@ def test_a_group_that_cannot_be_told_apart_is_named() -> None:
     assert {one.cells[i].name for i in one.group} == {"a", "b"}
     bound = 100 * (abs(one.estimate.difference[0, 1]) + float(one.estimate.reach(0, 1)))
     assert f"which differs from it by no more than {bound:.1f} points (95 % interval); 2 of 4 are worse" in one.sentence
-    assert "repetitions" in one.advice
     assert [standing(one, i) for i in range(4)] == ["best group", "best group", "worse", "worse"]
+    assert leads(one) == (0, 1)
+    assert not any("ranks below it" in remark for remark in one.remarks)
+
+
+def test_so_many_repetitions_as_are_advised_would_show_what_was_seen_and_fewer_would_not() -> None:
+    one = grid(np.random.default_rng(2), [2.2, 1.9], 3, 900)
+    assert one.level == PLANNED_LEVEL
+    assert leads(one) == ()  # nothing is known to be worse
+    found = re.search(r"takes about (\d+) repetitions", one.advice)
+    assert found
+    seen, count = abs(one.estimate.difference[0, 1]), int(found.group(1))
+    assert one.estimate.gap(0, 1, PLANNED_LEVEL, repetitions=count - 1) > seen
+    assert one.estimate.gap(0, 1, PLANNED_LEVEL, repetitions=count) <= seen
+
+
+def test_nothing_is_advised_where_there_are_no_more_folds_to_make() -> None:
+    random = np.random.default_rng(0)
+    hard_KN = [0.8 * random.normal(size=200) for _ in range(5)]
+    a, b = (
+        {Repetition(seed=0, fold=k): draw(random, 1, 200, mean=mean, hard_N=hard_KN[k])[0] for k in range(5)}
+        for mean in (1.4, 1.3)
+    )
+    (one,) = tasks_of([(cell("a"), a), (cell("b"), b)], folds=5)
+    assert (one.kind, one.advice) == ("undecided", "")
+
+
+def test_who_lacks_a_repetition_is_named() -> None:
+    tables = [draw(np.random.default_rng(k), 3, 900) for k in range(3)]
+    a, b, c = cells_of(tables)
+    del b[list(b)[1]]
+    (one,) = tasks_of(list(zip(map(cell, "abc"), (a, b, c), strict=True)), planned=3)
+    assert any(remark.startswith("b lacks some of the 3 repetitions.") for remark in one.remarks)
 
 
 def test_what_ranks_higher_and_is_worse_is_explained() -> None:
@@ -265,12 +297,14 @@ def test_comparisons_of_all_tasks_are_corrected_together() -> None:
 def test_a_control_on_random_features_is_corrected_for_nothing() -> None:
     """It differs wildly from repetition to repetition; others are not corrected for it, and lend it nothing."""
     random = np.random.default_rng(0)
-    members = list(zip(map(cell, "abc"), cells_of([draw(random, 4, 900, mean=2.0) for _ in "abc"]), strict=True))
+    tables = [draw(random, 4, 900, mean=mean) for mean in (2.0, 1.85, 1.7)]
+    members = list(zip(map(cell, "abc"), cells_of(tables), strict=True))
     wild = np.concatenate([draw(random, 1, 900, mean=mean) for mean in (0.6, -1.5, 1.0, -1.0)])
     control = (cell("z", random_features=True), cells_of([wild])[0])
     (without,), (one,) = tasks_of(members, planned=4), tasks_of([*members, control], planned=4)
     assert one.cells[3].name == "z"
     assert one.adjusted[0, 3] == one.estimate.p[0, 3]
+    assert without.adjusted[0, 2] < 0.5
     np.testing.assert_allclose(one.adjusted[:3, :3], without.adjusted)
 
 

@@ -3,6 +3,8 @@
 from tlfw.data.division import Division
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
+from tlfw.data.picture import Picture
+from tlfw.data.preprocessing import Preprocessing
 from tlfw.data.published import TorchvisionSet
 from tlfw.data.rows import Row, Rows
 from tlfw.data.sets import DataSet, Digits, ImageFolder, NoData
@@ -21,7 +23,9 @@ __all__ = [
     "Mixture",
     "MixtureLoader",
     "NoData",
+    "Picture",
     "Pixels",
+    "Preprocessing",
     "Row",
     "Rows",
     "Served",

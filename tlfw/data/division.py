@@ -9,6 +9,7 @@ import numpy as np
 
 from tlfw.data.copies import Copies, bound, contradictory, numbered
 from tlfw.data.images import Images
+from tlfw.data.picture import Span
 from tlfw.data.rows import SplitName, Stock
 from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks
 from tlfw.errors import ConfigError
@@ -22,6 +23,7 @@ class Part:
     Attributes:
         indices: int64 `[M]` into `images`.
         sums_M: a name for the content of each; empty: not known.
+        spans_M: what is known of the numbers of each; empty: nothing is.
         groups_M: what each belongs together with; None: nothing is known.
     """
 
@@ -29,6 +31,7 @@ class Part:
     indices: np.ndarray
     sums_M: tuple[str, ...] = ()
     groups_M: tuple[str, ...] | None = None
+    spans_M: tuple[Span | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -226,6 +229,7 @@ class _Cut:
             indices,
             tuple(sums[i] for i in chosen),
             None if groups is None else tuple(groups[split][i] for i in chosen),
+            tuple(self.stock.spans[split][i] for i in chosen),
         )
 
     def _whole(self, split: SplitName) -> Part:

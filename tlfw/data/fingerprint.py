@@ -7,6 +7,8 @@ import hashlib
 import numpy as np
 from PIL import Image, ImageOps
 
+from tlfw.data.picture import TYPE_RANGES, Picture
+
 SMALLEST = 16
 """Pixels of the shorter side below which so many images look alike that a perceptual hash says nothing.
 
@@ -18,15 +20,25 @@ GREY = 16
 _HASHED = 32
 
 
-def exact(pixels: np.ndarray) -> str:
-    """A name for the content of an image: its size and its pixels, however they were stored.
+def exact(picture: Picture) -> str:
+    """A name for the content of a picture: its size and its numbers, however they were stored.
 
-    Args:
-        pixels: uint8 `[H, W, 3]`, or `[H, W]` for a grey image, which is named as its three equal channels are.
+    Grey is named as its three equal channels are, 16 bits as 8 bits where they say the same, and the colour of what is
+    wholly transparent does not count.
     """
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return hashlib.sha256(b"%d %d " % pixels.shape[:2] + pixels.tobytes()).hexdigest()
+    values_HWC, alpha_HW, kind = picture.values_HWC, picture.alpha_HW, picture.span.kind
+    if values_HWC.dtype == np.uint16 and picture.type_range == TYPE_RANGES["uint16"]:
+        straight_HWC = 65535 - values_HWC if picture.white_is_low else values_HWC
+        if not (straight_HWC % 257).any():
+            values_HWC, kind = (straight_HWC // 257).astype(np.uint8), "uint8"
+    values_HWC = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3))
+    name = b"%d %d " % values_HWC.shape[:2]
+    if kind != "uint8":
+        name += f"{kind} {picture.type_range} ".encode()
+    if alpha_HW is not None:
+        values_HWC = np.where(alpha_HW[:, :, None] == 0, 0, values_HWC).astype(values_HWC.dtype)
+        name += b"alpha " + alpha_HW.tobytes()
+    return hashlib.sha256(name + values_HWC.tobytes()).hexdigest()
 
 
 def looks(image: Image.Image) -> str | None:

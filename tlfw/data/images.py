@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import PIL
-from PIL import Image, ImageOps
 
+from tlfw.data.decoding import LARGEST_IMAGE, open_image, reader
 from tlfw.data.fingerprint import exact, looks
-from tlfw.errors import ConfigError
+from tlfw.data.picture import Picture, Range, Span
+from tlfw.errors import ConfigError, first_three
 from tlfw.identity import digest
 from tlfw.record import replace_text
 
-MANIFEST = "pixels 1"
+MANIFEST = "pixels 2"
 """Raised whenever something else comes to be found out about a file."""
 
 MANY = 10_000
@@ -41,8 +40,8 @@ class Images(Protocol):
     @property
     def classes(self) -> tuple[str, ...]: ...
 
-    def open(self, index: int) -> Image.Image:
-        """The image at `index` in RGB, upright."""
+    def open(self, index: int) -> Picture:
+        """The image at `index`, upright."""
         ...
 
     def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
@@ -62,6 +61,10 @@ class Images(Protocol):
         """What each of the images at `indices` looks like (`fingerprint.looks`); None where that says nothing."""
         ...
 
+    def spans(self, indices: Sequence[int], manifests: Path | None) -> list[Span | None]:
+        """What is known of the numbers of each of the images at `indices`; None where they are not looked at."""
+        ...
+
     def called(self, index: int) -> str:
         """How a person finds the image at `index`."""
         ...
@@ -71,7 +74,8 @@ class ImageArray:
     """Images that are in memory, or are made when they are first needed.
 
     Args:
-        pixels: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`, or a function that returns them.
+        pixels: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]`, or what else `Picture.of` takes of each, or a function that
+            returns them.
         labels_N: int64 `[N]`.
         classes: the classes' names.
         name: what makes these images, all of them different, if that names their content; otherwise
@@ -98,21 +102,42 @@ class ImageArray:
     def _pixels(self) -> np.ndarray:
         return self._given() if callable(self._given) else self._given
 
-    def open(self, index: int) -> Image.Image:
-        return Image.fromarray(self._pixels[index]).convert("RGB")
+    def open(self, index: int) -> Picture:
+        return Picture.of(self._pixels[index])
 
     def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
         if self._name is not None:
             return [f"{self._name}/{index}" for index in indices]
-        return [exact(self._pixels[index]) for index in indices]
+        return [exact(Picture.of(self._pixels[index])) for index in indices]
 
     def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
         if self._name is not None:
             return [None] * len(indices)
-        return [looks(Image.fromarray(self._pixels[index]).convert("RGB")) for index in indices]
+        return [looks(Picture.of(self._pixels[index]).shown()) for index in indices]
+
+    def spans(self, indices: Sequence[int], manifests: Path | None) -> list[Span | None]:
+        if self._name is not None:
+            return [None] * len(indices)
+        return [Picture.of(self._pixels[index]).span for index in indices]
 
     def called(self, index: int) -> str:
         return f"image {index}"
+
+
+class Reading(NamedTuple):
+    """How files are read.
+
+    Attributes:
+        largest: pixels that one may have.
+        range: what is black and what is white in images of more than 8 bits. By `type` those cannot be read whose type
+            does not say; otherwise 8 and 16 bits of one picture are not its copies.
+    """
+
+    largest: int = LARGEST_IMAGE
+    range: Range | Literal["auto"] = "type"
+
+
+AS_USUAL = Reading()
 
 
 class ImageFiles:
@@ -123,14 +148,20 @@ class ImageFiles:
     """
 
     def __init__(
-        self, root: Path, names: Sequence[str], labels: Sequence[int], classes: Sequence[str], field: str = "root"
+        self,
+        root: Path,
+        names: Sequence[str],
+        labels: Sequence[int],
+        classes: Sequence[str],
+        field: str = "root",
+        reading: Reading = AS_USUAL,
     ) -> None:
-        self.root, self.names, self.field = root, tuple(names), field
+        self.root, self.names, self.field, self.reading = root, tuple(names), field, reading
         self.labels_N = np.asarray(labels, dtype=np.int64)
         self.classes = tuple(classes)
 
-    def open(self, index: int) -> Image.Image:
-        return open_image(self.root / self.names[index])
+    def open(self, index: int) -> Picture:
+        return open_image(self.root / self.names[index], self.reading.largest)
 
     def called(self, index: int) -> str:
         return str(self.root / self.names[index])
@@ -145,25 +176,50 @@ class ImageFiles:
             ConfigError: the file system does not let one be read, which says nothing about the image.
         """
         facts = self._facts(self.names, manifests)
-        return {i: facts[name].why for i, name in enumerate(self.names) if facts[name].sum is None}
+        return {i: why for i, name in enumerate(self.names) if (why := self._why(facts[name])) is not None}
 
     def without(self, indices: Collection[int]) -> ImageFiles:
         """The same but for some files."""
         left = [i for i in range(len(self.names)) if i not in indices]
         names, labels = [self.names[i] for i in left], self.labels_N[left].tolist()
-        return ImageFiles(self.root, names, labels, self.classes, self.field)
+        return ImageFiles(self.root, names, labels, self.classes, self.field, self.reading)
+
+    def read_as(self, reading: Reading) -> ImageFiles:
+        """The same files, read otherwise."""
+        return ImageFiles(self.root, self.names, self.labels_N.tolist(), self.classes, self.field, reading)
 
     def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
         facts = self._readable([self.names[i] for i in indices], manifests)
-        return [str(facts[self.names[i]].sum) for i in indices]
+        return [self._sum(facts[self.names[i]]) for i in indices]
 
     def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
         facts = self._readable([self.names[i] for i in indices], manifests)
         return [facts[self.names[i]].looks for i in indices]
 
+    def spans(self, indices: Sequence[int], manifests: Path | None) -> list[Span | None]:
+        facts = self._readable([self.names[i] for i in indices], manifests)
+        return [facts[self.names[i]].span for i in indices]
+
+    def _sum(self, facts: _Facts) -> str:
+        """Where numbers are given to be black and white, 16 bits mean another picture than 8, and have another name."""
+        assert facts.span is not None
+        kept = self.reading.range == "type" or not facts.span.wide
+        return str(facts.sum) if kept else f"{facts.sum}/{facts.span.kind}"
+
+    def _why(self, facts: _Facts) -> str | None:
+        """Why a file cannot be read; None: it can."""
+        if facts.span is None:
+            return facts.why
+        try:
+            if self.reading.range == "type":
+                facts.span.bounds("type")
+        except ValueError as problem:
+            return str(problem)
+        return None
+
     def _readable(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
         facts = self._facts(names, manifests)
-        if bad := {name: facts[name].why for name in names if facts[name].sum is None}:
+        if bad := {name: why for name in names if (why := self._why(facts[name])) is not None}:
             raise self._complaint(bad)
         return facts
 
@@ -171,9 +227,9 @@ class ImageFiles:
         """What is known of files by name. Each is read and decoded once, and again when it changes."""
         if manifests is None:
             return {name: self._look(name, 0, 0) for name in names}
-        book = manifests / f"{digest([str(self.root.resolve()), MANIFEST])}.json"
+        book = manifests / f"{digest([str(self.root.resolve()), MANIFEST, self.reading.largest])}.json"
         try:
-            known = {name: _Facts(*entry) for name, entry in json.loads(book.read_text()).items()}
+            known = {name: _Facts.of(*entry) for name, entry in json.loads(book.read_text()).items()}
         except (OSError, ValueError, TypeError, AttributeError):
             known = {}
         found: dict[str, _Facts] = {}
@@ -199,15 +255,15 @@ class ImageFiles:
 
     def _look(self, name: str, size: int, modified_ns: int) -> _Facts:
         try:
-            image = open_image(self.root / name)
-            return _Facts(size, modified_ns, exact(np.asarray(image)), looks(image))
+            picture = open_image(self.root / name, self.reading.largest)
+            return _Facts(size, modified_ns, exact(picture), looks(picture.shown()), picture.span)
         except MemoryError:  # says nothing about the image
             raise
         except Exception as problem:  # Pillow raises many kinds for what it cannot read
             if isinstance(problem, OSError) and problem.errno is not None:
                 raise self._complaint({name: str(problem)}) from problem
             why = str(problem) or type(problem).__name__
-            return _Facts(size, modified_ns, None, None, why, PIL.__version__)
+            return _Facts(size, modified_ns, None, None, None, why, reader())
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
         what = "the image" if len(bad) == 1 else f"{len(bad)} images"
@@ -217,46 +273,22 @@ class ImageFiles:
 
 
 class _Facts(NamedTuple):
-    """What is known of a file as it was: its pixels' name and looks, or why Pillow of a version cannot read it."""
+    """What is known of a file as it was: of its pixels, or why it cannot be read by a `reader`."""
 
     size: int
     modified_ns: int
     sum: str | None
     looks: str | None
+    span: Span | None
     why: str = ""
-    pillow: str = ""
+    reader: str = ""
+
+    @classmethod
+    def of(cls, size: int, modified_ns: int, sum: str, looks: str, span: Sequence[Any] | None, *more: str) -> _Facts:
+        """As it was written."""
+        return cls(size, modified_ns, sum, looks, None if span is None else Span(*span), *more)
 
     def holds(self, size: int, modified_ns: int) -> bool:
-        """Whether this is still known of a file of that size, modified then: another Pillow may read more."""
+        """Whether this is still known of a file of that size, modified then: another reader may read more."""
         same = (self.size, self.modified_ns) == (size, modified_ns)
-        return same and (self.sum is not None or self.pillow == PIL.__version__)
-
-
-def first_three(names: Sequence[str]) -> str:
-    """Up to three of `names`, and how many more there are."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def open_image(path: Path) -> Image.Image:
-    """The image in a file, as `as_seen`. Pillow raises many kinds of exceptions where it is none, or a damaged one."""
-    with warnings.catch_warnings():
-        # Pillow warns of odd metadata (EXIF, palette transparency) in images that it then reads well.
-        warnings.simplefilter("ignore")
-        with Image.open(path) as file:
-            return as_seen(file)
-
-
-def as_seen(image: Image.Image) -> Image.Image:
-    """An image of any mode as people see it: upright and in RGB. What is so already stays as it is.
-
-    Raises:
-        ValueError: it cannot be known what is white in it.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = ImageOps.exif_transpose(image)
-        if image.mode == "F":
-            raise ValueError("its pixels are floating-point numbers, of which nobody says what is white")
-        if image.mode.startswith("I"):  # 16 bit: scaled, where conversion alone would clip to white
-            image = Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
-        return image.convert("RGB")
+        return same and (self.sum is not None or self.reader == reader())

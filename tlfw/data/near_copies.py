@@ -100,7 +100,7 @@ class NearCopies:
 
 
 def _thumbnail(part: Part, i: int) -> str:
-    image = part.images.open(int(part.indices[i]))
+    image = part.images.open(int(part.indices[i])).shown()
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     image.save(file, "PNG")
@@ -166,4 +166,4 @@ def _found(
 
 
 def _grey(part: Part, i: int) -> np.ndarray:
-    return grey(part.images.open(int(part.indices[i])))
+    return grey(part.images.open(int(part.indices[i])).shown())

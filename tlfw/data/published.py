@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import torchvision.datasets
-from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from tlfw.data.decoding import decoded
 from tlfw.data.fingerprint import exact, looks
 from tlfw.data.images import ImageArray, ImageFiles, Images
+from tlfw.data.picture import Picture, Span
 from tlfw.data.rows import SplitName
 from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, nearest
@@ -152,14 +153,17 @@ class _Opened:
     def __init__(self, found: Any, labels_N: np.ndarray, classes: Sequence[str]) -> None:
         self.found, self.labels_N, self.classes = found, labels_N, tuple(classes)
 
-    def open(self, index: int) -> Image.Image:
-        return self.found[index][0].convert("RGB")
+    def open(self, index: int) -> Picture:
+        return decoded(self.found[index][0])
 
     def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
-        return [exact(np.asarray(self.open(i))) for i in indices]
+        return [exact(self.open(i)) for i in indices]
 
     def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
-        return [looks(self.open(i)) for i in indices]
+        return [looks(self.open(i).shown()) for i in indices]
+
+    def spans(self, indices: Sequence[int], manifests: Path | None) -> list[Span | None]:
+        return [None] * len(indices)  # torchvision has made 8 bits of them
 
     def called(self, index: int) -> str:
         return f"image {index}"

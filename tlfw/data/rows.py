@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
-from tlfw.data.images import ImageFiles, Images, first_three
-from tlfw.errors import ConfigError
+from tlfw.data.images import AS_USUAL, ImageFiles, Images, Reading
+from tlfw.data.picture import Span
+from tlfw.errors import ConfigError, first_three
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -78,6 +79,14 @@ class Rows:
             for split, some in by_split.items()
         }
         return cls(lists, groups, above)
+
+    def read_as(self, reading: Reading) -> Rows:
+        """The same rows, their files read otherwise."""
+        lists = {
+            split: files.read_as(reading) if isinstance(files, ImageFiles) else files
+            for split, files in self.lists.items()
+        }
+        return dataclasses.replace(self, lists=lists)
 
     def names(self, split: SplitName) -> Sequence[str]:
         """What each image is called within its source: its path, or its number where there is none."""
@@ -165,11 +174,13 @@ class Stock:
     Attributes:
         rows: where they are, their labels and groups.
         sums: split -> for each image a name for its content.
+        spans: split -> for each image what is known of its numbers, if they were looked at.
         remarks: what was left out, in sentences.
     """
 
     rows: Rows
     sums: Mapping[SplitName, tuple[str, ...]]
+    spans: Mapping[SplitName, tuple[Span | None, ...]]
     remarks: tuple[str, ...] = ()
 
     @property
@@ -177,8 +188,19 @@ class Stock:
         """The names of all contents."""
         return frozenset(each for sums in self.sums.values() for each in sums)
 
+    def spanned(self, *splits: SplitName) -> list[tuple[str, Span]]:
+        """How a person finds each image of these splits, all by default, whose numbers were looked at, and these."""
+        return [
+            (self.rows.lists[split].called(i), span)
+            for split in splits or self.spans
+            for i, span in enumerate(self.spans[split])
+            if span is not None
+        ]
 
-def stock(rows: Rows, skip_unreadable: bool, by: str | int | None, manifests: Path | None) -> Stock:
+
+def stock(
+    rows: Rows, skip_unreadable: bool, by: str | int | None, manifests: Path | None, reading: Reading = AS_USUAL
+) -> Stock:
     """Look at every image of `rows`.
 
     Args:
@@ -190,9 +212,11 @@ def stock(rows: Rows, skip_unreadable: bool, by: str | int | None, manifests: Pa
         ConfigError: some cannot be read, or have no group.
     """
     remarks: tuple[str, ...] = ()
+    rows = rows.read_as(reading)
     if skip_unreadable:
         rows, remarks = rows.readable(manifests)
     if by is not None:
         rows = rows.grouped(by)
     sums = {split: tuple(images.sums(range(len(images.labels_N)), manifests)) for split, images in rows.lists.items()}
-    return Stock(rows, sums, remarks)
+    spans = {split: tuple(images.spans(range(len(images.labels_N)), manifests)) for split, images in rows.lists.items()}
+    return Stock(rows, sums, spans, remarks)

@@ -16,8 +16,10 @@ from pydantic.dataclasses import dataclass
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from tlfw.data.augment import STRONGEST, augmentations
+from tlfw.data.decoding import LARGEST_IMAGE
 from tlfw.data.division import Division, Draw, divide
-from tlfw.data.images import ImageArray, Images
+from tlfw.data.images import ImageArray, Images, Reading
+from tlfw.data.preprocessing import asked_range, check_by_type, colour
 from tlfw.data.rows import SPLITS, Row, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
 from tlfw.fields import by_effect, unkeyed
@@ -63,6 +65,11 @@ class DataSet:
             the more, the rarer its class (`Part.class_weights`); `sampling`: every class is seen equally often.
         mean, std: of each channel, for normalisation, where 1 is white; null: the published
             weights' own, or ImageNet's.
+        range: what is black and what is white in images of more than 8 bits. `type`: what their type says, 0 and 65535
+            for 16 bits; where it does not say, as for floating-point numbers, they cannot be read. `auto`: the least
+            and the greatest number in the images for training. [black, white]: these numbers, as files hold them.
+        background: the colour behind transparency: a name that Pillow knows, or [red, green, blue].
+        largest_image: pixels beyond which a file is refused.
     """
 
     image_size: Annotated[int | None, SEEN] = Field(default=None, ge=1, le=4096)
@@ -80,12 +87,20 @@ class DataSet:
     balance: Balance = "none"
     mean: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
     std: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
+    range: Annotated[str | list[float], SEEN] = "type"
+    background: Annotated[str | list[int], SEEN] = "white"
+    largest_image: Annotated[int, unkeyed("a bound on what is read")] = Field(default=LARGEST_IMAGE, ge=1)
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
             raise ConfigError("mean, std", "only one of the two is given.", "Give both or neither.")
-        if self.std is not None and min(self.std) <= 0:
-            raise ConfigError("std", f"{self.std} has a value that is not above 0.", "Give three positive numbers.")
+        remedy = "1 is white: if it is 255 in them, divide them by 255."
+        if self.mean is not None and not (min(self.mean) >= 0 and max(self.mean) <= 1):
+            raise ConfigError("mean", f"{self.mean} are not all from 0 to 1.", remedy)
+        if self.std is not None and not (min(self.std) > 0 and max(self.std) <= 1):
+            raise ConfigError("std", f"{self.std} are not all above 0 and up to 1.", remedy)
+        asked_range(self.range)
+        colour(self.background)
         augmentations(self.augmentation, self.strength)
         _check_group(self.group)
 
@@ -143,10 +158,14 @@ class DataSet:
             manifests: a folder where what was found out about files may be kept; None: it is not kept.
 
         Raises:
-            ConfigError: they cannot be had or read, or have no group.
+            ConfigError: they cannot be had or read, have no group, or would be black.
         """
         rows = self.undrawn.rows(SPLITS if tested else ("train", "val"))
-        return stock(rows, self.skip_unreadable, self.group, manifests)
+        asked = asked_range(self.range)
+        held = stock(rows, self.skip_unreadable, self.group, manifests, Reading(self.largest_image, asked))
+        if asked == "type":
+            check_by_type(held.spanned("train"))
+        return held
 
     def divide(self, *, tested: bool = True, manifests: Path | None = None) -> Division:
         """Decide what each image is for, as if this were the only data set.

@@ -1,4 +1,4 @@
-"""How a model sees an image: its size, its augmentation, its normalisation."""
+"""How a model sees images that it learns from: a preprocessing, and what is varied about it."""
 
 from __future__ import annotations
 
@@ -6,37 +6,24 @@ import dataclasses
 from functools import cached_property
 from typing import Any
 
-import torch
 import torchvision.transforms.v2 as T
-import torchvision.transforms.v2.functional as F
-from PIL import Image
 from torch import Tensor
 
 from tlfw.data.augment import BATCH, IMAGE, drawing_from
-from tlfw.data.images import as_seen
+from tlfw.data.preprocessing import Preprocessing
 from tlfw.identity import named, seed_from
 
 
 @named("tlfw.View")
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class View:
-    """From a picture to what a backbone takes, with torchvision's own operations.
-
-    Resize the shorter side to `resize`, cut out the middle `size` x `size`, (augment,)
-    scale to [0, 1], subtract `mean` and divide by `std` for each of the three channels, (mix).
+class View(Preprocessing):
+    """A preprocessing, with images augmented before they are normalised, and mixed with each other after.
 
     Attributes:
-        size, resize: pixels.
-        interpolation: `bilinear` or `bicubic`, as torchvision names them.
         augmentation: names of what is done to training images, in order; `augment` says what each is.
         strength: how much, where 1 is usual.
     """
 
-    size: int
-    resize: int
-    interpolation: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     augmentation: tuple[str, ...] = ()
     strength: float = 1.0
 
@@ -44,6 +31,11 @@ class View:
     def still(self) -> View:
         """The same without augmentation: how images are seen when nothing is learnt from them."""
         return dataclasses.replace(self, augmentation=(), strength=1.0)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """That alone, for those who learn nothing."""
+        return Preprocessing(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Preprocessing)})
 
     @property
     def prepared(self) -> dict[str, Any]:
@@ -62,17 +54,6 @@ class View:
         fill = [float(round(255 * min(max(channel, 0), 1))) for channel in self.mean]
         return [IMAGE[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """What a backbone takes of a picture of any mode when nothing is learnt from it: float32 `[3, size, size]`."""
-        return self.normalise(self.pixels(as_seen(image)))
-
-    def pixels(self, image: Image.Image) -> Tensor:
-        """The part that is the same every time: uint8 `[3, size, size]`."""
-        if image.size != (self.size, self.size) or self.resize != self.size:
-            image = F.resize(image, [self.resize], interpolation=T.InterpolationMode(self.interpolation))
-            image = F.center_crop(image, [self.size, self.size])
-        return F.pil_to_tensor(image)
-
     def augment(self, x_CHW: Tensor, *key: object) -> Tensor:
         """A variant of the uint8 image `x_CHW` that is a function of `key`; draws from no global state."""
         if self._of_images:
@@ -80,10 +61,6 @@ class View:
                 for transform in self._of_images:
                     x_CHW = transform(x_CHW)
         return x_CHW
-
-    def normalise(self, x_BCHW: Tensor) -> Tensor:
-        """From uint8 `[..., 3, size, size]` to float32 of about zero mean and unit spread."""
-        return F.normalize(F.to_dtype(x_BCHW, torch.float32, scale=True), list(self.mean), list(self.std))
 
     def mix(self, x_BCHW: Tensor, y_B: Tensor, classes: int, *key: object) -> tuple[Tensor, Tensor]:
         """The normalised images of a batch mixed with each other, as a function of `key`.

@@ -104,7 +104,7 @@ def _contrast(first: _Class, second: _Class) -> tuple[float, float]:
     freedom = squares**2 / within if within else float(first.freedom + second.freedom)
     if more:
         together = more**2 / (count - 1) + squares**2 / freedom
-        freedom = min(freedom, max(count - 1.0, (more + squares) ** 2 / together))
+        freedom = min(freedom, (more + squares) ** 2 / together)
     return more / count, freedom
 
 
