@@ -158,7 +158,7 @@ def test_parts_of_ones_own_do_what_the_readme_says(cli, tmp_path: Path) -> None:
     assert [stage["name"] for stage in record.stages] == ["pretrain", "both", "adapt"]
     assert record.certificate["holds"]
     assert record.certificate["frozen_tensors"] == 4  # of the body, and of the source's head
-    loaded = tlfw.load(folder)
+    loaded = tlfw.load(folder, trust=("own",))
     assert loaded.classes == ("upright", "lying")
     assert loaded.model(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
     code, _, err = cli(*given, "freeze_policy.blocks=[neck]")
