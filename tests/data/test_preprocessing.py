@@ -252,6 +252,7 @@ def test_settings_that_cannot_be_meant_are_refused(given: dict[str, object], fie
 
 
 def test_a_large_file_is_refused_by_a_data_sets_bound(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
     for split in ("train", "test"):
         for label in range(2):
             for i in range(3):
@@ -260,8 +261,9 @@ def test_a_large_file_is_refused_by_a_data_sets_bound(tmp_path: Path) -> None:
                 paint(label, i + 10 * (split == "test")).save(file)
     Image.new("L", (50, 40)).save(tmp_path / "train" / "c0" / "9.png")
     with pytest.raises(ConfigError, match=r"9.png \(it has 2,000 pixels, more than largest_image=1999"):
-        ImageFolder(root=str(tmp_path), largest_image=1999).divide()
-    assert sum(ImageFolder(root=str(tmp_path), largest_image=2000).divide().counts.values()) == 13
+        ImageFolder(root=str(tmp_path), largest_image=1999).divide(manifests=manifests)
+    found = ImageFolder(root=str(tmp_path), largest_image=2000).divide(manifests=manifests)
+    assert sum(found.counts.values()) == 13
 
 
 def test_signed_numbers_are_read_where_a_range_is_given(tmp_path: Path) -> None:
