@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def features(name: str, *keys: str) -> Step:
 
 
 def job(run_id: str, *steps: Step, done: bool = False, **settings) -> Candidate:
-    return Candidate((f"run={run_id}",), run_id, steps, settings, done)
+    idle = frozenset(["outputs", "repeat.count"])
+    return Candidate((f"run={run_id}",), run_id, steps, settings, done, idle=idle)
 
 
 def waves(agenda) -> list[list[tuple[int, str | None]]]:
@@ -183,7 +185,9 @@ def test_the_plan_says_which_setting_it_was() -> None:
 def test_the_metric_is_a_reason_where_it_selects(select: str, because: list[str]) -> None:
     common = {"backbone.name": "x", "select": select}
     ours = {**common, "metric": "log_loss", "validations": 5}
-    agenda = make_agenda([job("a", stage("adapt", "a"), **ours)], lambda key: False)
+    idle = frozenset(["metric"] if select == "last" else [])
+    asked = dataclasses.replace(job("a", stage("adapt", "a"), **ours), idle=idle)
+    agenda = make_agenda([asked], lambda key: False)
     earlier = {**common, "metric": "accuracy", "validations": 10}
     said = f"  1 of these runs because of {''.join(because)}validations: 10 -> 5"
     assert changes(agenda, [earlier]) == [said]

@@ -14,7 +14,19 @@ ROOT = Path(tlfw.__file__).parent
 
 FLOORS = (
     # values: the standard library only
-    ("tlfw", "identity", "errors", "secret", "settings", "judgement", "record", "interruption"),
+    (
+        "tlfw",
+        "code",
+        "identity",
+        "errors",
+        "secret",
+        "fields",
+        "former",
+        "settings",
+        "judgement",
+        "record",
+        "interruption",
+    ),
     # values of arrays: NumPy too
     ("metric",),
     # what was asked: records of commands, and a lock
@@ -60,9 +72,11 @@ FLOORS = (
     # nouns
     (
         "strict",
+        "hardware",
         "data.picture",
         "data.decoding",
         "data.resampling",
+        "input_spec",
         "data.preprocessing",
         "data.fingerprint",
         "repetition",
@@ -81,7 +95,7 @@ FLOORS = (
         "data",
         "onnx_preprocessing",
     ),
-    ("families", "weights", "download", "backbone", "zoo", "model", "freeze", "schedule", "mix"),
+    ("families", "weights", "fit", "download", "backbone", "zoo", "recipe", "model", "freeze", "schedule", "mix"),
     # verbs
     (
         "store.seal",
@@ -92,6 +106,7 @@ FLOORS = (
         "evaluate",
         "features",
         "learner",
+        "checkpoint",
         "train",
         "numerics",
         "environment",

@@ -165,8 +165,14 @@ def damage(file: str, change: dict[str, object] | None) -> object:
         (damage("model.json", {"preprocessing": {"size": 32}}), r"model\.json is damaged \(preprocessing.resize"),
         (damage("model.json", {"classes": 3}), r"model\.json is damaged \(classes: Input should be [^\n]*\)\. Copy"),
         (damage("model.json", {"backbone": RECIPE | {"name": "resnet17"}}), "no backbone 'resnet17'"),
-        (damage("model.json", {"backbone": RECIPE | {"class": "os.system"}}), "os.system cannot be used here"),
-        (damage("model.json", {"backbone": RECIPE | {"class": "mine.Net"}}), "mine.Net cannot be used here .*Python"),
+        (
+            damage("model.json", {"backbone": RECIPE | {"class": "os.system"}}),
+            r"network is os\.system, .* runs its code\. If you trust that: --trust os,",
+        ),
+        (
+            damage("model.json", {"backbone": RECIPE | {"class": "mine.Net"}}),
+            r"network is mine\.Net, .*--trust mine, or trust=\('mine',\) in Python",
+        ),
         (damage("model.json", {"backbone": RECIPE | {"depth": 3}}), "does not take it: depth: "),
         (
             damage("model.json", {"backbone": RECIPE | {"name": "resnet18"}}),

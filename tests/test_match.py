@@ -18,6 +18,7 @@ from tlfw import run as fold
 from tlfw.data import ImageArray, Images, NoData
 from tlfw.errors import ConfigError
 from tlfw.experiment import Adapt, Pretrain
+from tlfw.identity import remembered
 from tlfw.mix import DataMix
 from tlfw.plan import Plan
 from tlfw.record import Record
@@ -172,7 +173,7 @@ def test_the_trainers_limit_holds(tmp_path: Path) -> None:
 
 
 def test_operations_are_counted_once_for_each_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cost._counted.cache_clear()
+    monkeypatch.setattr(cost, "_counted", remembered(cost._counted.__wrapped__))  # which knows none yet
     counted = []
     counter = cost.FlopCounterMode
     monkeypatch.setattr(cost, "FlopCounterMode", lambda **given: counted.append(1) or counter(**given))
@@ -182,18 +183,18 @@ def test_operations_are_counted_once_for_each_network(tmp_path: Path, monkeypatc
     assert len(counted) == 4  # everything by either head; the target's alone, and with the last block
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Overlapping(Tiny):
+    def read(self, split: str) -> Images | None:
+        images, own = super().read(split), Tiny(image_size=SIZE).read(split)
+        if images is None or own is None:
+            return None
+        pixels = np.concatenate([images._pixels, own._pixels[:30]])
+        return ImageArray(pixels, np.concatenate([images.labels_N, own.labels_N[:30]]), images.classes)
+
+
 def test_what_the_reference_trains_on_is_what_other_runs_do(tmp_path: Path) -> None:
     """Also where the source leaves out what the target has, and the run itself has no source."""
-
-    @dataclass(frozen=True, kw_only=True, config=STRICT)
-    class Overlapping(Tiny):
-        def read(self, split: str) -> Images | None:
-            images, own = super().read(split), Tiny(image_size=SIZE).read(split)
-            if images is None or own is None:
-                return None
-            pixels = np.concatenate([images._pixels, own._pixels[:30]])
-            return ImageArray(pixels, np.concatenate([images.labels_N, own.labels_N[:30]]), images.classes)
-
     source = Overlapping(classes=4, first=500, image_size=SIZE)
     epoch = dataclasses.replace(PRETRAIN, budget="3epochs")
     given = {"source": source, "copies": "leave_out", "pretrain": epoch, "match_budget": "images"}

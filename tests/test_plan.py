@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import shutil
+import sys
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,14 +14,23 @@ from typing import Any
 import pytest
 import torch
 from pydantic.dataclasses import dataclass
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import PolynomialLR
 
 from tests.test_fold import fixed
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
-from tlfw.data import Images
+from tlfw import schedule
+from tlfw.backbone import Backbone
+from tlfw.data import Digits, Images
+from tlfw.errors import ConfigError
 from tlfw.experiment import Adapt, Pretrain
+from tlfw.families import Block, Family
 from tlfw.freeze import LastBlocks
 from tlfw.mix import DataMix
+from tlfw.numerics import Numerics
 from tlfw.plan import Plan
+from tlfw.seen import Memo
 from tlfw.strict import STRICT
 from tlfw.zoo import TorchvisionBackbone
 
@@ -343,3 +356,159 @@ def test_what_the_trainer_cuts_is_said_once_and_is_not_called_few(tmp_path: Path
         "pretrain takes 3 steps of 8 images; fewer than ten hardly learn",
         "trainer.max_steps ends adapt after 3 steps: to try out, not to compare",
     )
+
+
+# ---------------------------------------------------------------------------------------------- a person's own parts
+
+OWN = """
+from torch.optim.lr_scheduler import PolynomialLR
+
+from own_helper import POWER
+
+
+def make(optimizer, steps, *, power=1):
+    return PolynomialLR(optimizer, steps, power * POWER)
+"""
+
+
+def forget_own(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A schedule of a person's own, as a process has it that begins now."""
+    for name in ("own_schedule", "own_helper"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    importlib.invalidate_caches()
+    return importlib.import_module("own_schedule").make
+
+
+def test_a_changed_helper_of_ones_own_is_another_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_schedule.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for text in ("POWER = 1\n", "POWER = 9\n", "POWER = 1\n"):
+        (tmp_path / "own_helper.py").write_text(text)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        own = forget_own(monkeypatch)
+        found.append([plan(tmp_path, schedule=partial(own, power=power)) for power in (1, 9)])
+    for name in ("own_schedule", "own_helper"):
+        monkeypatch.delitem(sys.modules, name)
+    assert [each.key for each in found[0]] == [each.key for each in found[2]]
+    stages = {stage.key for plans in found for made in plans for stage in made.stages}
+    assert len(stages) == 2 * 4
+
+
+def closing(power: int) -> Any:
+    def make(optimizer: Optimizer, steps: int) -> object:
+        return PolynomialLR(optimizer, steps, power)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("schedule", closing(9)),
+        ("schedule", partial(closing(9))),
+        ("schedule", lambda optimizer, steps: PolynomialLR(optimizer, steps)),
+        ("optimizer", lambda groups: torch.optim.SGD(groups, lr=0.1)),
+        ("trainer", lambda **settings: TRAINER(**settings)),
+    ],
+)
+def test_what_hides_what_it_holds_is_refused_by_its_field(tmp_path: Path, field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"may hold what its name does not say\. Use a function or class") as caught:
+        plan(tmp_path, **{field: value})
+    assert caught.value.field == field
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Pulled(LastBlocks):
+    """A policy with a field more."""
+
+    alpha: float = 0.0
+
+
+def test_a_new_field_of_a_policy_is_keyed(tmp_path: Path) -> None:
+    given = {"n": 1, "lr_head": 0.05, "lr_backbone": 0.01}
+    plans = [plan(tmp_path, freeze_policy=Pulled(alpha=alpha, **given)) for alpha in (0.0, 1.0)]
+    plans.append(plan(tmp_path, freeze_policy=LastBlocks(**given)))
+    assert len({made.stages[-1].key for made in plans}) == len({made.setting for made in plans}) == 3
+    assert len({made.stages[0].key for made in plans}) == 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wide(Backbone):
+    """A network with a list for a field."""
+
+    widths: list[int]
+
+    def make(self, classes: int, image_size: int) -> nn.Module:
+        body = nn.Sequential(nn.Conv2d(3, self.widths[0], 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(OrderedDict(body=body, fc=nn.Linear(self.widths[0], classes)))
+
+    @property
+    def family(self) -> Family:
+        return Family(self.name, lambda model: (Block("body", ("body",)),), head=("fc",))
+
+
+def test_a_backbone_may_have_a_list(tmp_path: Path) -> None:
+    keys = set()
+    for policy in (FULL, LAST_LAYER):
+        for widths in ([16, 32], [16, 64], [8]):
+            made = plan(tmp_path, backbone=Wide(name="wide", widths=widths), freeze_policy=policy, match_budget="flops")
+            keys.add(made.key)
+    assert len(keys) == 6
+
+
+# -------------------------------------------------------------------------------------------------------- keys stay
+
+STAY: dict[str, dict[str, Any]] = {
+    "base": {},
+    **{mix: {"data_mix": MIXES[mix]} for mix in ("pretrain_joint", "joint", "target_only")},
+    "full": {"freeze_policy": FULL},
+    "last layers": {"freeze_policy": LAST_LAYERS},
+    "drifting": {"freeze_policy": dataclasses.replace(LAST_LAYERS, batch_norm="train")},
+    "seed": {"seed": 1},
+    "best": {"select": "best_val"},
+    "best by log loss": {"select": "best_val", "metric": "log_loss"},
+    "adamw": {"optimizer": partial(torch.optim.AdamW, weight_decay=0.01)},
+    "constant": {"schedule": partial(schedule.constant, warmup=0.1)},
+    "step": {"schedule": partial(schedule.step, warmup=0.0, milestones=[0.5], gamma=0.1)},
+    "one cycle": {"schedule": partial(schedule.one_cycle, warmup=0.3)},
+    "resnet18": {"backbone": TorchvisionBackbone(name="resnet18", stem="small")},
+    "classes": {"backbone": TorchvisionBackbone(name="resnet18", head_classes=1000)},
+    "digits": {"target": Digits(image_size=SIZE, train_per_class=5)},
+    "augmented": {"target": Digits(image_size=SIZE, augmentation=["flip", "erasing"], strength=0.5)},
+    "balanced": {"target": Digits(image_size=SIZE, balance="loss", mean=[0.5] * 3, std=[0.25] * 3)},
+    "matched": {"match_budget": "images", "adapt": Adapt(budget="72images", batch_size=8)},
+}
+"""Twenty experiments whose keys moving code does not change."""
+
+KEYS = {
+    "base": "c4b921f5",
+    "pretrain_joint": "127d1f6e",
+    "joint": "c239b672",
+    "target_only": "9784d496",
+    "full": "c9a747a7",
+    "last layers": "b047d29d",
+    "drifting": "19f59bda",
+    "seed": "9a668540",
+    "best": "c183a193",
+    "best by log loss": "32b2668f",
+    "adamw": "0bafdcf4",
+    "constant": "8443f08f",
+    "step": "6c9a43d6",
+    "one cycle": "47aae74f",
+    "resnet18": "7c09a1e8",
+    "classes": "16e1f935",
+    "digits": "00163e07",
+    "augmented": "a84e5693",
+    "balanced": "b581966f",
+    "matched": "a08cf6af",
+}
+"""The first digits of their keys."""
+
+
+def test_keys_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any machine, with any versions of what computes."""
+    anywhere = Numerics({"device": "cpu", "precision": "32-true", "world_size": 1}, {"deterministic": True}, 2**62)
+    monkeypatch.setattr("tlfw.plan.numerics_known", lambda *_: anywhere)
+    memo = Memo()
+    assert {name: experiment(tmp_path, **how).plan(memo).key[:8] for name, how in STAY.items()} == KEYS

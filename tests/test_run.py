@@ -24,7 +24,7 @@ from tests.data.test_near_copies import jpeg, picture
 from tests.test_seen import photographs
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw import run as fold
-from tlfw.data import ImageArray, ImageFolder
+from tlfw.data import ImageArray, ImageFolder, Images
 from tlfw.errors import ConfigError, Diverged
 from tlfw.freeze import LastBlocks
 from tlfw.interruption import Interrupted
@@ -218,6 +218,25 @@ def test_force_trains_the_adaptation_again_and_keeps_what_is_shared(tmp_path: Pa
     assert numbers(first) == numbers(second)
 
 
+def test_force_leaves_a_stage_that_another_run_has_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs that are tested on other images are trained alike: the record of one keeps its stage."""
+    fold.run(experiment(tmp_path, target=Retested(image_size=SIZE)), JOB)
+    fold.run(experiment(tmp_path), JOB)
+    capsys.readouterr()
+    again, there = fold.run(experiment(tmp_path, force=True), JOB)
+    assert not there
+    assert [stage["reused"] for stage in again.stages] == [True, True]
+    assert capsys.readouterr().out.count("adapt: m-f-b-s0-") == 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Retested(Tiny):
+    """The same images to learn from, and others for the test."""
+
+    def read(self, split: str) -> Images | None:
+        return Tiny(first=333).read("test") if split == "test" else super().read(split)
+
+
 CELLS = [(mix, policy) for mix in MIXES for policy in (LAST_LAYER, LAST_LAYERS, FULL)]
 
 
@@ -351,16 +370,7 @@ def test_test_images_are_opened_once_after_all_is_decided(tmp_path: Path, monkey
 def test_other_test_images_change_nothing_that_is_learnt(tmp_path: Path) -> None:
     """The last stage's key, and so its weights, do not know the test images; the run's key does."""
     one = experiment(tmp_path, target=Tiny(image_size=SIZE)).plan()
-
-    @dataclass(frozen=True, kw_only=True, config=STRICT)
-    class OtherTest(Tiny):
-        def read(self, split: str):
-            return super().read(split) if split != "test" else dataclasses.replace(self, first=77).base(split)
-
-        def base(self, split: str):
-            return Tiny.read(self, split)
-
-    other = experiment(tmp_path, target=OtherTest(image_size=SIZE)).plan()
+    other = experiment(tmp_path, target=Retested(image_size=SIZE)).plan()
     assert [stage.key for stage in one.stages] == [stage.key for stage in other.stages]
     assert one.key != other.key
 

@@ -22,7 +22,7 @@ from tests.tiny import FULL, MIXES, experiment
 from tlfw import run as fold
 from tlfw.data import ImageFolder
 from tlfw.errors import ConfigError, Diverged, Pruned
-from tlfw.identity import _source, digest
+from tlfw.identity import digest
 from tlfw.metric import METRICS, Metric
 from tlfw.search import JOURNAL, MONITOR, Search, search, study_name, trials_there
 from tlfw.seen import Memo
@@ -308,7 +308,6 @@ def test_what_decides_trials_is_in_the_options_that_they_draw_too(
     options = [["freeze_policy=mine"], [f"backbone.weights={weights}"], ["schedule._target_=mine_17.flat"]]
 
     def decide(*more: str) -> str:
-        _source.cache_clear()
         sys.modules.pop("mine_17", None)
         return digest(deciding([[*fixed, *more, *each] for each in [[], *options]], composed, Memo()))
 

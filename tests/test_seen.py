@@ -173,19 +173,21 @@ def test_the_source_leaves_out_what_the_target_has_whichever_is_drawn(folder, se
 
 def test_files_and_arrays_are_compared_by_pixels(folder, seen: Look) -> None:
     root = folder("mine", val=5)
-
-    @dataclass(frozen=True, kw_only=True, config=STRICT)
-    class Twin(DataSet):
-        """The target's test images, in memory."""
-
-        def read(self, split: str) -> Images | None:
-            if split != "train":
-                return None
-            images = [np.asarray(Image.open(file)) for file in sorted(root.glob("test/*/*.png"))]
-            return ImageArray(np.stack(images), np.arange(12) % 2, ["a", "b"])
-
     with pytest.raises(ConfigError, match=r"target: .*test/class.* is the same image as image \d+, which source has"):
-        seen(target=mine(root), source=Twin())
+        seen(target=mine(root), source=Twin(root=str(root)))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Twin(DataSet):
+    """A folder's test images, in memory."""
+
+    root: str
+
+    def read(self, split: str) -> Images | None:
+        if split != "train":
+            return None
+        images = [np.asarray(Image.open(file)) for file in sorted(Path(self.root).glob("test/*/*.png"))]
+        return ImageArray(np.stack(images), np.arange(12) % 2, ["a", "b"])
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

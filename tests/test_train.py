@@ -63,7 +63,8 @@ def learn(
     )  # fmt: skip
     lesson = Lesson(
         title="adapt", loss_weight=weights, start=0, optimizer=partial(torch.optim.SGD, momentum=0.9),
-        schedule=partial(schedule.cosine, warmup=0.2), select=changes.pop("select", "last"), monitor="target",
+        schedule=changes.pop("schedule", partial(schedule.cosine, warmup=0.2)),
+        select=changes.pop("select", "last"), monitor="target",
         seed=seed, metric=METRICS[changes.pop("metric", "accuracy")],
         class_weight={"target": torch.tensor([0.5, 2.0, 1.0])} if balance == "loss" else {},
     )  # fmt: skip
@@ -383,6 +384,69 @@ def test_the_best_round_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(torch.equal(tensor, seen[1][name]) for name, tensor in weights_of(net).items())
 
 
+class KilledAfterValidation(L.Callback):
+    """Dies when a round has validated and its best weights are kept, before the checkpoint knows of it."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_validation_end(self, trainer: L.Trainer, *_) -> None:
+        if trainer.global_step == self.step:
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize(("again", "best"), [([0.4, 0.3], 0), ([0.7, 0.6], 1), ([0.4, 0.8], 2)])
+def test_the_best_round_is_one_of_this_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: list[float], best: int
+) -> None:
+    """On hardware that is not exact, a round may validate worse when it is trained again."""
+    said = Said("acc", iter([0.5, 0.9, *again]))
+    monkeypatch.setattr(Learner, "_validated", lambda self, name: said)
+    kept = []
+
+    class Keep(L.Callback):
+        def on_validation_end(self, trainer: L.Trainer, learner: L.LightningModule) -> None:
+            kept.append(weights_of(learner.model))
+
+    how = {"steps": 9, "select": "best_val", "checkpoint_every": ALWAYS}
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(model(), FULL, tmp_path, callbacks=[Keep(), KilledAfterValidation(6)], **how)
+    assert {file.name for file in tmp_path.glob("best*")} == {"best-3.pt", "best-6.pt"}
+    first, net = kept[0], model()
+    with torch.no_grad():  # what was trained before the kill is no part of this try
+        changed = torch.load(tmp_path / "best-6.pt", weights_only=True)
+        torch.save({name: tensor * 0 for name, tensor in changed.items()}, tmp_path / "best-6.pt")
+    kept.clear()
+    learn(net, FULL, tmp_path, callbacks=[Keep()], **how)
+    expected = [first, *kept][best]
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in weights_of(net).items())
+    assert len(list(tmp_path.glob("best*"))) == 1
+
+
+def test_a_resumed_tail_at_rate_zero_ends_as_well_as_an_undisturbed_one(tmp_path: Path) -> None:
+    """What trains has had a rate above 0 at some step, if not since it was killed."""
+    falling = partial(schedule.step, warmup=0.0, milestones=[0.5], gamma=0.0)
+    whole, resumed = model(), model()
+    learn(whole, LAST_LAYERS, tmp_path / "whole", steps=9, schedule=falling)
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(
+            model(), LAST_LAYERS, tmp_path / "s", steps=9, schedule=falling, callbacks=[Stop(8, "training")],
+            checkpoint_every=ALWAYS,
+        )  # fmt: skip
+    learn(resumed, LAST_LAYERS, tmp_path / "s", steps=9, schedule=falling)
+    assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
+
+
+def test_a_stage_knows_what_it_was_computed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on what before it was killed."""
+    monkeypatch.setattr("tlfw.train.processor", lambda device: f"an old {device}")
+    with pytest.raises(RuntimeError, match="killed"):
+        learn(model(), LAST_LAYER, tmp_path, callbacks=[Stop(5, "training")], checkpoint_every=ALWAYS)
+    monkeypatch.setattr("tlfw.train.processor", lambda device: f"a new {device}")
+    assert learn(model(), LAST_LAYER, tmp_path).hardware == ["an old cpu", "a new cpu"]
+    assert learn(model(), LAST_LAYER, tmp_path / "other").hardware == ["a new cpu"]
+
+
 class Said:
     """A validation whose metrics are all the same but one, which is what it is told to say."""
 
@@ -407,6 +471,13 @@ def old(file: Path) -> None:
     torch.save(content, file)
 
 
+def edited(file: Path) -> None:
+    """Made by code that somebody changed since, under the same version."""
+    content = torch.load(file, weights_only=True)
+    content["made_by"]["code"] = "0" * 16
+    torch.save(content, file)
+
+
 def other(file: Path) -> None:
     content = torch.load(file, weights_only=True)
     del content["made_by"]["tensors"]["model.heads.target.0.bias"]
@@ -417,8 +488,8 @@ def other(file: Path) -> None:
     ("harm", "said"),
     [(cut, "it is damaged"), (old, "it is of another tlfw"), (other, "it is of another tensors"),
      (lambda file: torch.save({}, file), "it is damaged"),
-     (lambda file: file.with_name("best.pt").unlink(), "it is damaged")],
-    ids=["cut", "old", "other", "strange", "without its best"],
+     (lambda file: file.with_name("best-3.pt").unlink(), "it is damaged"), (edited, "it is of another code")],
+    ids=["cut", "old", "other", "strange", "without its best", "of edited code"],
 )  # fmt: skip
 def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:
     whole = model()
@@ -428,6 +499,7 @@ def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys
             model(), LAST_LAYERS, tmp_path / "s", callbacks=[Stop(5, "training")], select="best_val",
             checkpoint_every=ALWAYS,
         )  # fmt: skip
+    assert [file.name for file in (tmp_path / "s").glob("best*")] == ["best-3.pt"]
     harm(tmp_path / "s" / "last.ckpt")
     (tmp_path / "s" / ".last.ckpt.left-by-a-kill.ckpt").touch()
     capsys.readouterr()

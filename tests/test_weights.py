@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import io
 import shutil
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from tests.test_record import RECORD
 from tests.tiny import experiment
 from tlfw.errors import ConfigError
-from tlfw.weights import CHECKPOINT, Fit, WeightsFile, fit, is_place, locate
+from tlfw.fit import Fit, fit
+from tlfw.weights import CHECKPOINT, WeightsFile, is_place, locate
 
 WANTED = {"conv.weight": torch.zeros(4, 3), "bn.weight": torch.zeros(4), "bn.num_batches_tracked": torch.tensor(0)}
 STATE = {**{name: tensor + 1 for name, tensor in WANTED.items()}, "fc.weight": torch.zeros(2, 4)}
@@ -63,12 +65,22 @@ def test_every_format_is_read_by_its_content(tmp_path: Path, how: str) -> None:
         lambda state: {"model_ema": state},
         lambda state: {"state_dict": {"model": state}},
         lambda state: {"model": "resnet18", "state_dict": state},
-        lambda state: nn.ParameterDict(state).state_dict(),
+        lambda state: OrderedDict(state),
+        *(
+            lambda state, name=name: {name: state, "epoch": 3}
+            for name in ("net", "teacher", "encoder", "encoder_q", "backbone", "feature_extractor", "anything.else")
+        ),
+        lambda state: [{"ignored": 1}, {"model": state}][1],
+        lambda state: {"models": [{"epoch": 1}, {"weights": state}]},
+        lambda state: {"bn": {"weight": state["bn.weight"]}, "conv": {"weight": state["conv.weight"]}},
     ],
 )
-def test_usual_containers_are_opened(tmp_path: Path, wrap: Callable) -> None:
-    state = {"a": torch.ones(2), "b": torch.zeros(3)}
-    assert saved(tmp_path / "w.pth", wrap(state)).outline.keys() == state.keys()
+def test_containers_are_opened_whatever_they_are_called(tmp_path: Path, wrap: Callable) -> None:
+    file = saved(tmp_path / "w.pth", wrap({name: STATE[name] for name in WANTED}))
+    found = fit(file, WANTED)
+    assert found.whole
+    assert all(torch.equal(file.tensors()[theirs], STATE[own]) for own, theirs in found.fitted.items())
+    assert found.left == ()
 
 
 class Runs:
@@ -87,7 +99,6 @@ class Runs:
         ({}, "holds no tensors, but nothing at all"),
         ({1: torch.zeros(3)}, "holds no tensors, but 1"),
         ({"a": torch.zeros(3, device="meta")}, "holds no tensors, but a"),
-        ({"model": STATE, "model_ema": STATE}, "several sets of weights: model, model_ema"),
         ({"model": STATE, "args": argparse.Namespace(lr=1)}, "Python objects (argparse.Namespace)"),
         (nn.Linear(1, 1), "Python objects (torch.nn.modules.linear.Linear)"),
         ({"a": Runs()}, "Python objects"),
@@ -159,11 +170,12 @@ def test_usual_prefixes_are_taken_off(tmp_path: Path, prefix: str) -> None:
     assert found.whole
     assert found.fitted == {name: f"{prefix}{name}" for name in WANTED}
     assert found.left == (f"{prefix}fc.weight", "heads.target.0.bias")
-    assert str(found) == f"w.pth: 3 tensors fitted, 2 left ({prefix}fc.weight, heads.target.0.bias)"
+    where = f" ({prefix.rstrip('.')})" if prefix else ""
+    assert str(found) == f"w.pth{where}: 3 tensors fitted, 2 left ({prefix}fc.weight, heads.target.0.bias)"
 
 
 def test_a_network_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"twice, under 'model\.' and 'net\.'"):
+    with pytest.raises(ConfigError, match=r"^weights_entry: .* has the network 2 times: model, net\. Say which"):
         compared(tmp_path, {f"{prefix}.{name}": t for prefix in ("model", "net") for name, t in STATE.items()})
 
 

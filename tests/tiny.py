@@ -109,6 +109,7 @@ def experiment(folder: Path, **changes: Any) -> Experiment:
         "checkpoint_seconds": 60.0,
         "workers": 0,
         "threads": None,
+        "exact": False,
         "until": None,
         "trial": None,
         "outputs": str(folder / "outputs"),

@@ -48,6 +48,7 @@ class Candidate:
         done: whether its record is there, so that nothing is left to do.
         names: group of `NAMES` -> the option that was chosen here; an equal run may have been made under another one.
         tested_on: a name for the content of the images that it will be tested on.
+        idle: those of these fields that are no reason for another result.
         setting: what it repeats, as it is asked for here: see `tlfw.plan.Plan`.
     """
 
@@ -58,6 +59,7 @@ class Candidate:
     done: bool
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     tested_on: str | None = None
+    idle: frozenset[str] = frozenset()
     setting: str | None = None
 
 

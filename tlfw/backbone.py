@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib
 import json
 import operator
 from collections.abc import Iterator, Mapping
@@ -12,15 +11,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from tlfw import former
 from tlfw.errors import ConfigError
 from tlfw.families import Block, Family, on_meta
-from tlfw.identity import canonical, seed_from
+from tlfw.fields import by_effect, unkeyed
+from tlfw.fit import Fit, fit
+from tlfw.identity import canonical, named, public_name, remembered, seed_from
+from tlfw.input_spec import InputSpec
 from tlfw.strict import STRICT
-from tlfw.weights import NOTE, Fit, WeightsFile, fit, locate
+from tlfw.weights import CHECKPOINT, NOTE, WeightsFile, locate
 
 LARGEST = 1024
 """The search for a legal image size goes no further, in pixels."""
@@ -33,6 +36,7 @@ def _key_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+@named("tlfw.Backbone")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Backbone:
     """An architecture and where its first weights come from; a subclass says which, by `make` and `family`.
@@ -42,15 +46,25 @@ class Backbone:
         weights: null (random) | the path of a file (`.safetensors`, `.pth`, `.pt`, `.bin`, `.ckpt`)
             with a state_dict of the whole classifier | a finished run: its folder, or the first
             digits of its key, 8 or more.
+        weights_entry: where in a file that has the network several times it is to be taken from, as `state_dict_ema`;
+            null: it is there once.
+        preprocessing: how images were prepared where the weights were learnt: the name of published weights, or the
+            fields of an `InputSpec`; null: as published weights and runs say it themselves, else not known.
         head_classes: how many classes a head has logits for at least, as where ImageNet's head of 1,000
             is trained on ten; null: those of its data set.
-        runs: the folder in which a run's key is looked up. Part of no key.
+        runs: the folder in which a run's key is looked up.
     """
 
     name: str = Field(min_length=1)
-    weights: Annotated[str | None, BeforeValidator(_key_as_text)] = None
+    weights: Annotated[
+        str | None, BeforeValidator(_key_as_text), by_effect("the name of published weights, the content of a file")
+    ] = None
+    weights_entry: str | None = None
+    preprocessing: Annotated[
+        InputSpec | str | None, BeforeValidator(InputSpec.read), by_effect("how images are seen")
+    ] = None
     head_classes: int | None = Field(default=None, ge=2, le=100_000)
-    runs: str = "./outputs/runs"
+    runs: Annotated[str, unkeyed("where runs are looked up; what is found counts by content")] = "./outputs/runs"
 
     @property
     def family(self) -> Family:
@@ -63,14 +77,59 @@ class Backbone:
 
     @property
     def published(self) -> Any | None:
-        """A member of torchvision's weights enums, or None. Its `transforms()` says how its images were seen."""
+        """The given weights as a member of one of torchvision's weights enums; None: they are none of these."""
         return None
 
+    @property
+    def input_spec(self) -> InputSpec | None:
+        """How images were prepared where the given weights were learnt; None: that is not known, or there are none.
+
+        Raises:
+            ConfigError: there is no such file or run.
+        """
+        if isinstance(self.preprocessing, InputSpec):
+            return self.preprocessing
+        if self.preprocessing is not None:
+            return self._spec_called(self.preprocessing)
+        if self.weights is None:
+            return None
+        return self._spec_called(self.weights) if self.published else self._spec_of(self._given(self.weights))
+
+    @property
+    def transforms_input(self) -> bool:
+        """Whether the given weights expect that the network renormalises its images, if it is one that can."""
+        if (spec := self.input_spec) is not None:
+            return spec.transform_input
+        return self.weights is not None and bool(self._given(self.weights).note.get("transform_input", False))
+
+    def _spec_called(self, name: str) -> InputSpec:
+        """That of published weights of this architecture, by their name."""
+        raise ConfigError(
+            "preprocessing",
+            f"{self.name} has no published weights, so none are called {name!r}.",
+            "Give size, resize, interpolation, mean and std.",
+        )
+
+    def _spec_of(self, file: WeightsFile) -> InputSpec | None:
+        """That of a file."""
+        said = file.note.get("input") or (former.inputs_of(file.path.parent) if file.path.name == CHECKPOINT else None)
+        if said is None:
+            return None
+        try:
+            found = InputSpec.read({**said, "transform_input": bool(file.note.get("transform_input", False))})
+        except (ConfigError, TypeError) as problem:
+            raise ConfigError(
+                "weights", f"{file.path} says wrongly how its images were seen ({problem}).", "Fetch or save it again."
+            ) from problem
+        assert isinstance(found, InputSpec)
+        return found
+
     def recipe(self) -> dict[str, Any]:
-        """What `remade` makes the same architecture of, as plain types."""
+        """What `tlfw.recipe.remade` makes the same architecture of, as plain types."""
+        of_weights = {field.name for field in dataclasses.fields(Backbone)} - {"name"}
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        kept = {name: value for name, value in fields.items() if name not in ("weights", "head_classes", "runs")}
-        return {"class": f"{type(self).__module__}.{type(self).__qualname__}", **kept}
+        kept = {name: value for name, value in fields.items() if name not in of_weights}
+        return {"class": public_name(type(self)), **kept}
 
     def architecture(self) -> object:
         """What makes the network, whatever its weights."""
@@ -84,9 +143,14 @@ class Backbone:
         Raises:
             ConfigError: there is no such file or run.
         """
+        given = [self.transforms_input, self.weights_entry]
         if self.weights is None:
-            return [self.architecture(), None]
-        return [self.architecture(), self.published.name if self.published else self._given(self.weights).sha256]
+            return [self.architecture(), *given, None]
+        return [
+            self.architecture(),
+            *given,
+            self.published.name if self.published else self._given(self.weights).sha256,
+        ]
 
     def _given(self, weights: str) -> WeightsFile:
         return WeightsFile.at(locate(weights, Path(self.runs).expanduser()))
@@ -99,18 +163,22 @@ class Backbone:
         Raises:
             ConfigError: they cannot be had or read, or tensors of the trunk are not among them.
         """
+        if self.weights_entry is not None and (self.weights is None or self.published):
+            raise ConfigError("weights_entry", "no file is given in which it could be.", "Leave it out.")
         if self.weights is None:
             return None
         file = self._given(self.weights)
         for field, own in self.recipe().items():
             change = {"name": "backbone", "class": "backbone._target_"}.get(field, f"backbone.{field}")
-            if (made := file.note.get(field, own)) != own:
+            made = file.note.get(field, own)
+            if (former.today(made) if field == "class" else made) != own:
                 raise ConfigError(
                     "weights",
                     f"{file.title} are weights of {change}={made}, not {own}.",
                     f"Use {change}={made}, or other weights.",
                 )
-        found = fit(file, self.shape(image_size).model.state_dict())
+        wanted = self.shape(image_size).model.state_dict()
+        found = fit(file, wanted, self.family.head, self.weights_entry)
         if not found.whole:
             raise ConfigError("weights", f"they do not fit {self.name} ({found}).", self._remedy(found))
         return found
@@ -118,6 +186,8 @@ class Backbone:
     def _remedy(self, found: Fit) -> str:
         if not found.fitted:
             return "These are of another architecture: choose its backbone."
+        if found.inside and not found.missing:
+            return "These are of a deeper network, or of another: choose its backbone."
         if found.missing:
             return "Give all weights of this architecture, under its own names."
         if self.family.size_option:
@@ -138,14 +208,11 @@ class Backbone:
         """
         trunk = Trunk(self, self.build(2, image_size, seed_from("backbone", seed)))
         found = self.fit(image_size)
-        if self.weights is None or found is None:
-            return trunk
-        file = self._given(self.weights)
-        tensors = file.tensors()
-        trunk.model.load_state_dict({own: tensors[theirs] for own, theirs in found.fitted.items()}, strict=False)
+        if self.weights is not None and found is not None:
+            tensors = self._given(self.weights).tensors()
+            trunk.model.load_state_dict({own: tensors[theirs] for own, theirs in found.fitted.items()}, strict=False)
         if hasattr(trunk.model, "transform_input"):
-            # As torchvision does: its published weights expect another normalisation, and so does what began with them.
-            setattr(trunk.model, "transform_input", bool(self.published) or file.note.get("transform_input", False))  # noqa: B010
+            setattr(trunk.model, "transform_input", self.transforms_input)  # noqa: B010
         return trunk
 
     def shape(self, image_size: int) -> Trunk:
@@ -163,7 +230,9 @@ class Backbone:
     @property
     def plain(self) -> Backbone:
         """The architecture alone."""
-        return dataclasses.replace(self, weights=None, head_classes=None, runs="")
+        return dataclasses.replace(
+            self, weights=None, weights_entry=None, preprocessing=None, head_classes=None, runs=""
+        )
 
     def check_size(self, image_size: int) -> None:
         """Try a forward pass without data or weights.
@@ -207,31 +276,6 @@ class Backbone:
             ) from problem
 
 
-def remade(recipe: Mapping[str, Any]) -> Backbone:
-    """The backbone of a `Backbone.recipe`, with random weights.
-
-    Raises:
-        ConfigError: its class cannot be had here, or is not one of a backbone.
-    """
-    module, _, name = recipe["class"].rpartition(".")
-    try:
-        kind = operator.attrgetter(name)(importlib.import_module(module))
-        if not (isinstance(kind, type) and issubclass(kind, Backbone)):
-            raise TypeError("it is no Backbone")
-        return kind(**{field: value for field, value in recipe.items() if field != "class"})
-    except ValidationError as problem:
-        first = problem.errors()[0]
-        raise ConfigError(
-            "backbone",
-            f"{recipe['class']} does not take it: {first['loc'][-1]}: {first['msg']}.",
-            "Use its own recipe.",
-        ) from problem
-    except (ImportError, AttributeError, TypeError) as problem:
-        raise ConfigError(
-            "backbone", f"{recipe['class']} cannot be used here ({problem}).", "Put its module where Python finds it."
-        ) from problem
-
-
 class Trunk(nn.Module):
     """A backbone's tensors and its forward pass, in blocks.
 
@@ -248,13 +292,16 @@ class Trunk(nn.Module):
         self.model = model
         self.block_of = {name: self._owner(name) for name, _ in self._tensors()}
 
-    def note(self) -> dict[str, str]:
+    def note(self, inputs: Mapping[str, Any] | None = None) -> dict[str, str]:
         """For the header of a safetensors file: whose tensors these are, so that they find back into a trunk.
 
         One entry: several would be written in an order that changes, and a file's content is its name.
+
+        Args:
+            inputs: how images were seen, the fields of an `InputSpec`; None: nobody knows.
         """
         own = {**self.backbone.recipe(), "transform_input": bool(getattr(self.model, "transform_input", False))}
-        return {NOTE: json.dumps(own)}
+        return {NOTE: json.dumps(own if inputs is None else {**own, "input": dict(inputs)})}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         yield from self.model.named_parameters()
@@ -288,13 +335,13 @@ class Trunk(nn.Module):
                 yield from part.modules()
 
 
-@functools.cache
+@remembered
 def _block_names(backbone: Backbone) -> tuple[str, ...]:
     model = on_meta(lambda: backbone.make(2, backbone.family.usual_size))
     return tuple(block.name for block in backbone.family.blocks(model))
 
 
-@functools.cache
+@remembered
 def _passes(backbone: Backbone, image_size: int) -> bool:
     try:
         trunk = backbone.shape(image_size)

@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tlfw.agenda import Agenda
-from tlfw.settings import REPETITION, UNKEYED, Settings
+from tlfw.agenda import Agenda, Candidate
+from tlfw.settings import REPETITION, Settings
 
 MOST = 3
 """A run that differs in more fields is another one, and no changed one."""
@@ -20,8 +20,8 @@ def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
         alike[_cell(settings)].append(settings)
     found: Counter[str] = Counter()
     for job in agenda.missing:
-        ours = agenda.candidates[job].settings
-        if difference := _difference(ours, alike[_cell(ours)]):
+        candidate = agenda.candidates[job]
+        if difference := _difference(candidate, alike[_cell(candidate.settings)]):
             found[difference] += 1
     return [f"  {count} of these runs because of {difference}" for difference, count in found.most_common()]
 
@@ -31,9 +31,9 @@ def _cell(settings: Settings) -> tuple[Any, ...]:
     return tuple(str(settings.get(field)) for field in (*fields, *REPETITION))
 
 
-def _difference(ours: Settings, earlier: Sequence[Settings]) -> str:
-    judged_only = ["metric"] * (ours.get("select") != "best_val")
-    names = [name for name in sorted(ours) if not name.startswith(UNKEYED) and name not in judged_only]
+def _difference(candidate: Candidate, earlier: Sequence[Settings]) -> str:
+    ours = candidate.settings
+    names = [name for name in sorted(ours) if name not in candidate.idle]
     found = [[name for name in names if ours.get(name) != theirs.get(name)] for theirs in earlier]
     least = min(range(len(found)), key=lambda i: len(found[i]), default=None)
     if least is None or not 0 < len(found[least]) <= MOST:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 from tlfw.backbone import Backbone
 from tlfw.families import on_meta
 from tlfw.freeze import Freezing
+from tlfw.identity import remembered
 from tlfw.model import Model
 
 
@@ -40,11 +41,11 @@ def flops_per_image(
         start, stop: the blocks that it passes; with `stop` None also the head.
         train: with the backward pass to what trains.
     """
-    plain = dataclasses.replace(backbone, weights=None, runs="")
+    plain = dataclasses.replace(backbone.plain, head_classes=backbone.head_classes)
     return _counted(plain, image_size, classes, trained, start, stop, train)
 
 
-@functools.cache
+@remembered
 def _counted(
     backbone: Backbone,
     image_size: int,

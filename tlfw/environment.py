@@ -5,20 +5,32 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import tlfw
+from tlfw.hardware import decoders, processor
+
+PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
+"""Distributions whose versions a record has."""
 
 
 def environment() -> dict[str, Any]:
-    """Versions, and the commit of tlfw, for a record."""
+    """Versions, the commit of tlfw, and what computes and decodes here, for a record."""
     return {
         "tlfw": tlfw.__version__,
-        "torch": torch.__version__,
+        **{name: version(name) for name in PACKAGES},
+        "torch": torch.__version__,  # with the build
         "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": processor("cpu"),
+        "gpu": processor("cuda") if torch.cuda.is_available() else None,
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "decoders": decoders(),
         "git": _git(),
     }
 

@@ -16,19 +16,26 @@ from tlfw.backbone import Backbone
 from tlfw.data import DataSet
 from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
+from tlfw.fields import Each, by_effect, keyed, unkeyed
 from tlfw.freeze import FreezePolicy
 from tlfw.judgement import share
 from tlfw.match import Match, Measure
 from tlfw.metric import Metric, metric_of
 from tlfw.mix import BudgetText, DataMix, Seed, Set, Stage
-from tlfw.numerics import numerics_of
-from tlfw.plan import Plan, make_plan
+from tlfw.numerics import TRAINER
+from tlfw.plan import Plan, make_plan, numerics_known
 from tlfw.repetition import Repeat
 from tlfw.seen import Memo, look
 from tlfw.store import Store
 from tlfw.strict import STRICT
 from tlfw.tracking import Tracking
 from tlfw.trial import Trial
+
+TAKEN = by_effect("the stages of the data mix that take it, and the budget that all runs are matched to")
+PLACE = unkeyed("where results go")
+BEST = ("select", "best_val")
+JUDGED = unkeyed("what a sweep asks of its runs together, and how these are judged")
+"""What several fields decide."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -39,33 +46,33 @@ class Pretrain:
         seed: `varies`: each run pretrains with its own seed. A number: one pretraining serves runs of all seeds.
     """
 
-    budget: BudgetText
-    batch_size: int = Field(ge=1)
-    lr: float = Field(gt=0)
-    seed: Seed = "varies"
+    budget: Annotated[BudgetText, TAKEN]
+    batch_size: Annotated[int, TAKEN] = Field(ge=1)
+    lr: Annotated[float, TAKEN] = Field(gt=0)
+    seed: Annotated[Seed, TAKEN] = "varies"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Adapt:
     """The adaptation stage: its length and its batch. Its learning rates are the freeze policy's."""
 
-    budget: BudgetText
-    batch_size: int = Field(ge=1)
+    budget: Annotated[BudgetText, TAKEN]
+    batch_size: Annotated[int, TAKEN] = Field(ge=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Joint:
     """Training on both data sets at once: the target's share of every batch, and each set's weight in the loss."""
 
-    target_share: float = Field(gt=0, lt=1)
-    loss_weight: dict[Literal["source", "target"], float]
+    target_share: Annotated[float, TAKEN] = Field(gt=0, lt=1)
+    loss_weight: Annotated[dict[Literal["source", "target"], float], TAKEN]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StoreSettings:
     """Where results are kept that runs share."""
 
-    dir: str = Field(min_length=1)
+    dir: Annotated[str, PLACE] = Field(min_length=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -99,44 +106,51 @@ class Experiment:
         checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
         workers: processes that load images beside the one that trains.
         threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
+        exact: whether results of another model of processor, or of another build of torch or version of Lightning, are
+            others. Otherwise a stage may go on where it is continued, and the record says on what it was computed.
         until: a stage after which to stop, `pretrain`, or what is stored for a stage, `adapt/features`; null: the
             whole run. So a sweep has done once what several runs share.
         trial: of which search this run is a part; null: of none.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = Field(ge=0)
-    image_size: int | None
+    name: Annotated[str, unkeyed("for people")] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    seed: Annotated[int, keyed("repetitions differ in it", named=False)] = Field(ge=0)
+    image_size: Annotated[int | None, by_effect("how images are seen")]
     backbone: Backbone
     source: DataSet
-    target: DataSet
+    target: Annotated[DataSet, Each({"train_per_class": by_effect("an axis of every report", named=False)})]
     data_mix: DataMix
     freeze_policy: FreezePolicy
     optimizer: Any
     schedule: Any
-    trainer: Any
-    tracking: Tracking
+    trainer: Annotated[Any, Each(TRAINER)]
+    tracking: Annotated[Tracking, unkeyed("where metrics go")]
     pretrain: Pretrain
     adapt: Adapt
     joint: Joint
     select: Literal["last", "best_val"]
-    metric: Annotated[InstanceOf[Metric], BeforeValidator(metric_of)]
-    match_budget: Measure | None
-    repeat: Annotated[Repeat, BeforeValidator(Repeat.of)]
-    folds: int | None
-    fold: int | None
-    margin: Annotated[float | None, BeforeValidator(share)]
-    compare: list[str]
-    copies: Copies
-    validations: int = Field(ge=1)
-    checkpoint_seconds: float = Field(ge=0, allow_inf_nan=False)
-    workers: int = Field(ge=0)
-    threads: int | None = Field(ge=1, le=1024)
-    until: str | None
-    trial: Trial | None
-    outputs: str = Field(min_length=1)
+    metric: Annotated[
+        InstanceOf[Metric], BeforeValidator(metric_of), keyed("a report has one", named=False, where=BEST)
+    ]
+    match_budget: Annotated[Measure | None, by_effect("the last stage's steps, which a report names", named=False)]
+    repeat: Annotated[Repeat, BeforeValidator(Repeat.of), JUDGED]
+    folds: Annotated[int | None, by_effect("the content of the target's parts", named=False)]
+    fold: Annotated[int | None, by_effect("the content of the target's parts; repetitions differ in it", named=False)]
+    margin: Annotated[float | None, BeforeValidator(share), JUDGED]
+    compare: Annotated[list[str], JUDGED]
+    copies: Annotated[Copies, by_effect("the content of parts")]
+    validations: Annotated[int, keyed(where=BEST)] = Field(ge=1)
+    checkpoint_seconds: Annotated[float, unkeyed("a stage goes on to the same numbers")] = Field(
+        ge=0, allow_inf_nan=False
+    )
+    workers: Annotated[int, unkeyed("processes that load images change none")] = Field(ge=0)
+    threads: Annotated[int | None, by_effect("the numerics, on a CPU", named=False)] = Field(ge=1, le=1024)
+    exact: Annotated[bool, by_effect("the numerics", named=False)]
+    until: Annotated[str | None, unkeyed("how far a run goes; what it makes on the way is the same")]
+    trial: Annotated[Trial | None, unkeyed("for which search a run is made; a trial that ends early leaves no result")]
+    outputs: Annotated[str, PLACE] = Field(min_length=1)
     store: StoreSettings
-    force: bool
+    force: Annotated[bool, unkeyed("whether something is made again")]
 
     @functools.cached_property
     def shelf(self) -> Store:
@@ -196,6 +210,7 @@ class Experiment:
             copies=self.copies,
             seed=self.seed,
             threads=self.threads,
+            exact=self.exact,
             manifests=self.shelf.root / "manifests",
             memo=memo or Memo(),
         )
@@ -225,7 +240,7 @@ class Experiment:
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
-            memo.get(lambda: numerics_of(self.trainer, self.threads), "numerics", self.trainer, self.threads).tag,
+            numerics_known(self.trainer, self.threads, self.exact, memo).tag,
         ]
 
 
@@ -245,7 +260,7 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
     try:
         made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
         made.step()
-    except (TypeError, ValueError, RuntimeError) as problem:
+    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
         raise ConfigError(
             "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
         ) from problem
@@ -254,7 +269,7 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
         for _ in range(TRIAL_STEPS - 1):
             made.step()
             rates.step()
-    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as problem:
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
         raise ConfigError(
             "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
         ) from problem

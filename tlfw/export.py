@@ -22,9 +22,11 @@ from torch import Tensor
 
 import tlfw
 from tlfw import families
+from tlfw.backbone import Backbone
 from tlfw.data import Picture, Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.loaded import HEAD, RESIZED_OTHERWISE, VIEWED, Blueprint, LoadedModel, load
+from tlfw.recipe import OF_TRUST, TRUST
 from tlfw.record import replace_text
 from tlfw.weights import CHECKPOINT
 from tlfw.zoo import TorchvisionBackbone
@@ -50,8 +52,6 @@ SMALL_STEM = "not torchvision's own stem: conv1 is Conv2d(3, …, 3, padding=1, 
 MNASNET = "MNASNet wants a version: state = OrderedDict(load_file(…)); state._metadata = model.state_dict()._metadata"
 
 PREPROCESSING = TypeAdapter(Preprocessing)
-
-TORCHVISION = f"{TorchvisionBackbone.__module__}.{TorchvisionBackbone.__qualname__}"
 
 Write = Callable[[LoadedModel, Path], Callable[[Tensor], Tensor]]
 """Writes a model to a file, and returns how that file's model is called: `x_BCHW` -> logits `[B, K]`."""
@@ -114,7 +114,7 @@ def write_safetensors(loaded: LoadedModel, file: Path) -> Callable[[Tensor], Ten
     """The tensors alone, under torchvision's names."""
     state = {name: tensor.contiguous() for name, tensor in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, file, metadata={"format": "pt"})
-    model = loaded.blueprint.architecture()
+    model = loaded.untrained()
     model.load_state_dict(safetensors.torch.load_file(file), strict=True)
     return model.eval()
 
@@ -257,18 +257,18 @@ def facts(loaded: LoadedModel, form: str, file: str, check: dict[str, Any], prep
         },
         "inputs": inputs,
         "outputs": outputs,
-        "backbone": {**blueprint.backbone, **_in_torchvision(blueprint)},
+        "backbone": {**loaded.backbone.recipe(), **_in_torchvision(loaded.backbone, blueprint)},
         "check": check,
         "run_id": blueprint.run_id,
         "versions": {"tlfw": tlfw.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__},
     }
 
 
-def _in_torchvision(blueprint: Blueprint) -> dict[str, Any]:
+def _in_torchvision(backbone: Backbone, blueprint: Blueprint) -> dict[str, Any]:
     """How to make the model with torchvision, and what nobody would try first to get the tensors into it."""
-    if blueprint.backbone["class"] != TORCHVISION:
+    if not isinstance(backbone, TorchvisionBackbone):
         return {}
-    name, stem = blueprint.backbone["name"], blueprint.backbone["stem"]
+    name, stem = backbone.name, backbone.stem
     made = families.options(name, len(blueprint.classes[HEAD]), blueprint.preprocessing.size)
     return {
         "torchvision_options": {**made, "transform_input": True} if blueprint.transform_input else made,
@@ -281,6 +281,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("run", metavar="RUN", help="a run's folder, outputs/runs/NAME-KEY, or its record.json")
     parser.add_argument("--format", required=True, choices=list(FORMATS), help="torchscript is what torch gives up")
     parser.add_argument("--preprocess", action="store_true", help="from images of any size to probabilities, in onnx")
+    parser.add_argument(*TRUST, **OF_TRUST)
     parser.add_argument("--out", type=Path, help="a file; the run's name in the current folder, if not given")
     return parser.parse_args(given)
 
@@ -315,7 +316,7 @@ def main(given: Sequence[str] | None = None) -> None:
     chosen = _arguments(given)
     try:
         out = _out(chosen)
-        loaded = load(chosen.run)
+        loaded = load(chosen.run, chosen.trust)
         check = export(loaded, chosen.format, out, chosen.preprocess)["check"]
     except (ConfigError, OSError) as problem:
         sys.exit(str(problem))

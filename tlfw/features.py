@@ -9,7 +9,6 @@ belongs to its key.
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from tlfw.data import View
 from tlfw.data.mixture import Pixels
 from tlfw.evaluate import TrainerFactory, outputs
 from tlfw.freeze import FreezePolicy, frozen_first
+from tlfw.identity import remembered
 from tlfw.model import Model
 from tlfw.store import Store, read_json
 
@@ -43,7 +43,7 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
 
 
-@functools.cache
+@remembered
 def _feature_bytes(backbone: Backbone, image_size: int, blocks: int) -> int:
     z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, blocks)
     return 4 * z.numel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import functools
 import json
@@ -26,7 +27,8 @@ from tlfw.interruption import Interrupted
 from tlfw.metric import recorded
 from tlfw.model import Model
 from tlfw.plan import Plan, PlannedStage
-from tlfw.record import Status
+from tlfw.record import FILE as RECORD
+from tlfw.record import Record, Status
 from tlfw.secret import masked
 from tlfw.store import read_json
 from tlfw.tracking import Tracked, Weights
@@ -90,7 +92,7 @@ class Fold:
                 own.starts_from(self.weights)
             self.train(planned, own, draft)
 
-        redo = tracked is not None and self.experiment.force
+        redo = tracked is not None and self.experiment.force and not self.of_others(planned)
         try:
             folder, reused = self.store.get_or_make(STAGES, planned.key, make, about=self.about(planned), redo=redo)
         except BaseException as problem:
@@ -113,6 +115,16 @@ class Fold:
             own.keep(self.weights, metrics)
             own.finish({**metrics, "status": "done"})
         self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
+
+    def of_others(self, planned: PlannedStage) -> bool:
+        """Whether the record of another run has a stage too; then it is not made again, and one line says so."""
+        for file in sorted(self.runs.glob(f"*/{RECORD}")):
+            with contextlib.suppress(OSError, ValueError):  # what cannot be read is no record
+                record = Record.read(file)
+                if record.run_id != self.plan.key and any(stage["key"] == planned.key for stage in record.stages):
+                    print(f"  {planned.name}: {file.parent.name} has it too, so it is not made again", flush=True)
+                    return True
+        return False
 
     def about(self, planned: PlannedStage) -> dict[str, Any]:
         """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
@@ -176,10 +188,12 @@ class Fold:
                 range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
             ),
         )
-        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", self.model.trunk.note())
+        note = self.model.trunk.note(plan.still_view(monitor).prepared)
+        safetensors.torch.save_file(weights_of(self.model), draft / "weights.safetensors", note)
         facts = {
             "name": planned.name,
             "seconds": outcome.seconds + sum(each.seconds for each in made_once),
+            "hardware": outcome.hardware,
             "images_seen": outcome.images_seen,
             "train_flops": outcome.train_flops,
             "direct_flops": outcome.direct_flops,

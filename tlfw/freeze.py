@@ -17,10 +17,13 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlfw.errors import ConfigError
+from tlfw.fields import by_effect, decides
+from tlfw.identity import named
 from tlfw.model import Model
 from tlfw.strict import STRICT
 
 
+@named("tlfw.FreezePolicy")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FreezePolicy:
     """Which of the backbone's blocks train, how fast, and how the others run; a subclass says which.
@@ -37,7 +40,25 @@ class FreezePolicy:
 
     lr_head: float = Field(gt=0)
     lr_backbone: float | None = Field(default=None, gt=0)
-    batch_norm: Literal["eval", "train"] = "eval"
+    batch_norm: Annotated[Literal["eval", "train"], by_effect("the mode of frozen blocks, if there are any")] = "eval"
+
+    def effect(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """All of the policy that decides numbers for a backbone's blocks of these `names`.
+
+        That is what it is, which blocks train, and every field but those that say only this: the last five of five
+        blocks are all of them.
+
+        Raises:
+            ConfigError: this backbone does not have what is asked for.
+        """
+        trained = self.trained_blocks(names)
+        by_value = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if decides(self, field.name).by_value
+        }
+        frozen = self.batch_norm if set(trained) < set(names) else None
+        return {"is": type(self), "trains": trained, **by_value, "batch_norm": frozen}
 
     def trained_blocks(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the blocks that train, of a backbone's `names`, in their order.
@@ -48,6 +69,7 @@ class FreezePolicy:
         raise NotImplementedError
 
 
+@named("tlfw.LastBlocks")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class LastBlocks(FreezePolicy):
     """The last `n` blocks train.
@@ -56,7 +78,7 @@ class LastBlocks(FreezePolicy):
         n: 0 is a linear probe; `all` is everything.
     """
 
-    n: Annotated[int, Field(ge=0)] | Literal["all"]
+    n: Annotated[Annotated[int, Field(ge=0)] | Literal["all"], by_effect("the blocks that train")]
 
     def __post_init__(self) -> None:
         if (self.n == 0) != (self.lr_backbone is None):

@@ -3,57 +3,149 @@
 A result is stored under the digest of everything that produced it. Digests are taken of
 validated objects, never of YAML text, so that a comment, an order of keys or a way of
 writing a number does not make a new result.
+
+A class or function of tlfw has the name that it declares with `named`, wherever its code lies; one of anybody else has
+the name that it is imported by, with a name for its code (`tlfw.code`).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import hashlib
 import json
 import math
+import operator
 import sys
-import sysconfig
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from tlfw.code import code_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_DECLARED: dict[str, Any] = {}
+"""Public name -> the class or function that declares it."""
+
+
+class Nameless(TypeError):
+    """Nothing says what an object is, so that its name would be a guess.
+
+    Args:
+        problem: why, with what it is.
+        remedy: what would have a name.
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem, self.remedy = problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+PLAIN = "Use numbers, texts, true, false and null."
+
+AT_THE_TOP = (
+    "Use a function or class that stands at the top of a module, with _partial_: true where it is given something, or "
+    "a frozen dataclass with a method __call__."
+)
+
+PLAIN_MAPPINGS = (dict, OrderedDict, types.MappingProxyType)
+
+
+def named(name: str) -> Callable[[T], T]:
+    """Declare what a class or function of tlfw is called in keys and files, whichever module it is in."""
+
+    def declare(thing: T) -> T:
+        assert _DECLARED.get(name, thing) is thing, f"two things are called {name}"
+        thing.__public_name__ = name
+        _DECLARED[name] = thing
+        return thing
+
+    return declare
+
+
+def public_name(thing: Any) -> str:
+    """What a class or function is called in keys and files.
+
+    Raises:
+        Nameless: it is made while the program runs, so that its name does not say what it is.
+    """
+    declared = getattr(thing, "__dict__", {}).get("__public_name__")
+    if declared is not None and _DECLARED.get(declared) is thing:
+        return str(declared)
+    name = f"{thing.__module__}.{thing.__qualname__}"
+    try:
+        there = operator.attrgetter(thing.__qualname__)(sys.modules[thing.__module__])
+    except (KeyError, AttributeError):
+        there = None
+    if getattr(there, "__func__", there) is not thing:  # of a class method, the function
+        raise Nameless(f"{name} is made while the program runs and may hold what its name does not say.", AT_THE_TOP)
+    if name.startswith("tlfw."):
+        raise Nameless(f"{name} is part of tlfw and declares no public name.", "Use one that does.")
+    return name
 
 
 def canonical(value: Any) -> Any:
     """`value` as plain JSON types, equal for equal meanings.
 
-    An object may say itself what it is by a method `identity()`; otherwise dataclasses,
-    partials, functions, classes, mappings, sequences and scalars are understood.
+    An object may say itself what it is by a method `identity()`, beside what its class is; otherwise dataclasses,
+    partials, functions, classes, methods, mappings, sequences, enumerations and scalars are understood.
 
     Raises:
-        TypeError: for anything else. An object whose identity is a guess must not name a result.
+        Nameless: for anything else. An object whose identity is a guess must not name a result.
     """
-    if hasattr(value, "identity") and not isinstance(value, type):
-        return canonical(value.identity())
-    if value is None or isinstance(value, bool | int | str):
+    kind = type(value)
+    if value is None or kind in (bool, int, str):
         return value
-    if isinstance(value, float):
+    if kind in (list, tuple):
+        return [canonical(v) for v in value]
+    if kind is float:
         if not math.isfinite(value):
-            raise TypeError(f"{value} names nothing")
+            raise Nameless(f"{value} names nothing.", PLAIN)
         return int(value) if value.is_integer() else value
+    if hasattr(value, "identity") and not isinstance(value, type):
+        return {"is": _name(kind), "identity": canonical(value.identity())}
+    if isinstance(value, enum.Enum):
+        return {"is": _name(kind), "name": value.name}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: canonical(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"is": _name(type(value)), **fields}
-    if isinstance(value, functools.partial):
+        return {"is": _name(kind), **_fields(value)}
+    if isinstance(value, functools.partial) and (kind is functools.partial or _top(kind) == "hydra"):
         return {
-            "call": _name(value.func),
+            "call": canonical(value.func),
             "args": canonical(value.args),
             "with": canonical(value.keywords),
         }
     if isinstance(value, Mapping):
-        return {_text(k): canonical(v) for k, v in sorted(value.items(), key=lambda kv: _text(kv[0]))}
-    if isinstance(value, list | tuple):
-        return [canonical(v) for v in value]
+        if getattr(value, "default_factory", None) is not None:
+            raise Nameless(f"a {kind.__name__} makes values that it does not hold.", "Use a dict.")
+        plain = {_text(k): canonical(v) for k, v in sorted(value.items(), key=lambda kv: _text(kv[0]))}
+        return plain if kind in PLAIN_MAPPINGS or _is_config(kind) else _of_class(value, plain)
+    if isinstance(value, list | tuple) or _is_config(kind):
+        items = [canonical(v) for v in value]
+        return items if _is_config(kind) else _of_class(value, items)
     if isinstance(value, set | frozenset):
-        return sorted((canonical(v) for v in value), key=json.dumps)
+        members = sorted((canonical(v) for v in value), key=json.dumps)
+        return members if kind in (set, frozenset) else _of_class(value, members)
+    if kind.__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return canonical(value.item())
+    if isinstance(value, int | float | str):
+        plain_kind = next(each for each in (int, float, str) if isinstance(value, each))
+        return _of_class(value, canonical(plain_kind(value)))
+    if isinstance(value, types.MethodType):
+        return {"method": canonical(value.__func__), "of": canonical(value.__self__)}
+    if isinstance(value, types.BuiltinMethodType) and not isinstance(value.__self__, types.ModuleType | None):
+        return {"method": value.__name__, "of": canonical(value.__self__)}
     if callable(value) and hasattr(value, "__qualname__"):
         return _name(value)
-    raise TypeError(f"{value!r} of type {type(value).__name__} has no identity: give it a method identity()")
+    raise Nameless(
+        f"{value!r} of type {kind.__name__} does not say what it is.", f"Give it a method identity(). {PLAIN}"
+    )
 
 
 def digest(value: Any) -> str:
@@ -67,25 +159,74 @@ def seed_from(*parts: Any) -> int:
     return int(digest(parts)[:16], 16) >> 1
 
 
+def remembered(make: Callable[P, T]) -> Callable[P, T]:
+    """A function whose results are kept by the meaning of what it was given, which need not be hashable."""
+    found: dict[str, T] = {}
+
+    @functools.wraps(make)
+    def get(*args: P.args, **kwargs: P.kwargs) -> T:
+        key = digest([args, kwargs])
+        if key not in found:
+            found[key] = make(*args, **kwargs)
+        return found[key]
+
+    return get
+
+
+def is_of_tlfw(kind: type) -> bool:
+    """Whether a class is tlfw's own, whose changes are numbered."""
+    return _top(kind) == "tlfw"
+
+
+def _top(kind: type) -> str:
+    """The package that a class is of."""
+    return kind.__module__.partition(".")[0]
+
+
 def _name(thing: Any) -> str:
-    return " ".join(filter(None, (f"{thing.__module__}.{thing.__qualname__}", _source(thing.__module__))))
+    """The public name of a class or function, with a name for its code where that has no number."""
+    name = public_name(thing)
+    modules = {thing.__module__}
+    if isinstance(thing, type):
+        modules |= {each.__module__ for each in (*thing.__mro__, type(thing))}
+    return " ".join(filter(None, (name, code_of(sorted(modules)))))
 
 
-@functools.cache
-def _source(module: str) -> str:
-    """A digest of a module's file, as it was loaded, if it is nobody's release: its code changes under the same name.
+def _fields(value: Any) -> dict[str, Any]:
+    """A dataclass's fields.
 
-    Empty for the standard library, for what is installed, and for tlfw, whose revisions are numbered.
+    Raises:
+        Nameless: it holds something besides.
     """
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if file is None or module.partition(".")[0] in (*sys.stdlib_module_names, "tlfw"):
-        return ""
-    if any(Path(file).is_relative_to(sysconfig.get_path(place)) for place in ("purelib", "platlib")):
-        return ""
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    kind = type(value)
+    names = [field.name for field in dataclasses.fields(value)]
+    held = {*getattr(value, "__dict__", {})}
+    for each in kind.__mro__:
+        slots = each.__dict__.get("__slots__", ())
+        held |= {slots} if isinstance(slots, str) else set(slots)
+    kept = {name for name in held if isinstance(getattr(kind, name, None), functools.cached_property)}
+    if hidden := sorted(held - {*names} - kept - {"__dict__", "__weakref__"}):
+        raise Nameless(f"a {kind.__name__} holds {hidden[0]}, which is no field.", "Make it one.")
+    return {name: canonical(getattr(value, name)) for name in names}
+
+
+def _of_class(value: Any, plain: Any) -> Any:
+    """A value of a class that is derived from a plain one.
+
+    Raises:
+        Nameless: it holds something besides.
+    """
+    if hidden := sorted(getattr(value, "__dict__", {})):
+        raise Nameless(f"a {type(value).__name__} holds {hidden[0]}, which its value does not say.", AT_THE_TOP)
+    return {"is": _name(type(value)), "value": plain}
+
+
+def _is_config(kind: type) -> bool:
+    """Whether it is OmegaConf's way to hold a list or a mapping."""
+    return _top(kind) == "omegaconf"
 
 
 def _text(key: Any) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"a key of a mapping must be text to have an identity, not {key!r}")
+        raise Nameless(f"{key!r} is a key of a mapping, which has to be a text.", "Write it as one.")
     return key

@@ -22,6 +22,9 @@ from tlfw.metric import Predictions, measured, recorded
 OptimizerFactory = Callable[..., Optimizer]
 ScheduleFactory = Callable[[Optimizer, int], Any]
 
+PEAK_RATES = "peak_rates"
+"""Where in a checkpoint the highest learning rate of each group so far is kept."""
+
 
 class Learner(L.LightningModule):
     """Trains what a `Freezing` leaves trainable, on batches of one or two data sets.
@@ -72,9 +75,15 @@ class Learner(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer(self.freezing.parameter_groups())
-        self.peak_rates = [0.0] * len(optimizer.param_groups)
+        self.peak_rates = self.peak_rates or [0.0] * len(optimizer.param_groups)  # else they are a checkpoint's
         schedule = self.make_schedule(optimizer, self.steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[PEAK_RATES] = self.peak_rates
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.peak_rates = list(checkpoint[PEAK_RATES])
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed(seed_from("step", self.seed, self.global_step, self.global_rank))

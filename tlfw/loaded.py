@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from tlfw.backbone import remade
+from tlfw.backbone import Backbone
 from tlfw.data import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.model import Model
+from tlfw.recipe import remade
 from tlfw.record import FILE as RECORD
 from tlfw.record import Record, replace_text
 from tlfw.store.seal import checksum
@@ -42,7 +44,7 @@ class Blueprint:
 
     Args:
         run_id: as in the record.
-        backbone: a `Backbone.recipe`.
+        backbone: a `Backbone.recipe`, of any version.
         transform_input: whether images are renormalised inside the model, as torchvision's published
             weights of two architectures expect.
         classes: data set -> its classes' names, in the order of their head's logits; those that no class
@@ -94,18 +96,18 @@ class Blueprint:
         facts = _BLUEPRINT.dump_python(self, mode="json")
         replace_text(folder / FILE, json.dumps(facts, indent=1) + "\n")
 
-    def architecture(self) -> nn.Module:
+    def architecture(self, backbone: Backbone) -> nn.Module:
         """The whole classifier with the target's number of logits and random weights; downloads nothing.
 
-        Raises:
-            ConfigError: there is no such backbone here.
+        Args:
+            backbone: remade of the blueprint's recipe.
         """
-        model = remade(self.backbone).build(len(self.classes[HEAD]), self.preprocessing.size, seed=0)
+        model = backbone.build(len(self.classes[HEAD]), self.preprocessing.size, seed=0)
         if self.transform_input:
             setattr(model, "transform_input", True)  # noqa: B010 of a module whose class is not known
         return model
 
-    def classifier(self, state: dict[str, Tensor]) -> nn.Module:
+    def classifier(self, backbone: Backbone, state: dict[str, Tensor]) -> nn.Module:
         """The same with a run's weights, in evaluation mode.
 
         Args:
@@ -114,8 +116,8 @@ class Blueprint:
         Raises:
             RuntimeError: it is of another model.
         """
-        model = self.architecture()
-        model.load_state_dict(_as_one_model(state, remade(self.backbone).family.head), strict=True)
+        model = self.architecture(backbone)
+        model.load_state_dict(_as_one_model(state, backbone.family.head), strict=True)
         return model.to(memory_format=torch.channels_last).eval()
 
 
@@ -131,24 +133,35 @@ class LoadedModel:
         transform: a PIL image of any mode, as `Image.open` gives it -> float32 `[3, size, size]`, as the run's test
             images were seen.
         classes: the classes' names, in the order of the logits.
+        backbone: its architecture.
         blueprint: what it was rebuilt from.
     """
 
     model: nn.Module
     transform: Preprocessing
     classes: tuple[str, ...]
+    backbone: Backbone
     blueprint: Blueprint
 
+    def untrained(self) -> nn.Module:
+        """The same classifier with random weights."""
+        return self.blueprint.architecture(self.backbone)
 
-def load(run: str | os.PathLike[str]) -> LoadedModel:
+
+def load(run: str | os.PathLike[str], trust: Collection[str] = ()) -> LoadedModel:
     """Rebuild the model of a finished run. Its folder is enough, wherever it was copied to.
 
     Args:
         run: the run's folder, `outputs/runs/NAME-KEY`, or the `record.json` in it.
+        trust: modules of other people's, or of your own, from which a network's class may be imported. Importing runs
+            their code; of a run with one of tlfw's own networks nothing is imported.
 
     Raises:
-        ConfigError: there is no such run, it failed, or a file of it is missing or damaged.
+        ConfigError: there is no such run, it failed, a file of it is missing or damaged, or its network is of a module
+            that is not trusted.
     """
+    if isinstance(trust, str):
+        trust = (trust,)
     folder = _folder(Path(run).expanduser())
     blueprint = Blueprint.read(folder)
     path = folder / CHECKPOINT
@@ -162,12 +175,17 @@ def load(run: str | os.PathLike[str]) -> LoadedModel:
             f"{path} is damaged: its checksum is not the one in {FILE}.",
             "Copy it again, or make the run again with force=true.",
         )
+    backbone = remade(blueprint.backbone, trust)
     try:
-        model = blueprint.classifier(safetensors.torch.load_file(path))
+        model = blueprint.classifier(backbone, safetensors.torch.load_file(path))
     except RuntimeError as problem:
         raise ConfigError("run", f"{path} does not fit {FILE}: {problem}", "Use files of one run.") from problem
     return LoadedModel(
-        model=model, transform=blueprint.preprocessing, classes=blueprint.classes[HEAD], blueprint=blueprint
+        model=model,
+        transform=blueprint.preprocessing,
+        classes=blueprint.classes[HEAD],
+        backbone=backbone,
+        blueprint=blueprint,
     )
 
 

@@ -12,13 +12,16 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from tlfw.errors import ConfigError
+from tlfw.fields import by_effect
 from tlfw.freeze import FreezePolicy
+from tlfw.identity import named
 from tlfw.strict import STRICT
 
 Set = Literal["source", "target"]
 Unit = Literal["epochs", "steps", "images"]
 
 
+@named("tlfw.Budget")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Budget:
     """How long a stage trains; typed as one text, `20epochs`, `450steps` or `32000images`.
@@ -78,6 +81,7 @@ Seed = Annotated[int, Field(ge=0)] | Literal["varies"]
 """A seed of its own, or `varies`: the run's."""
 
 
+@named("tlfw.Stage")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stage:
     """One training.
@@ -94,12 +98,12 @@ class Stage:
             it is the first. With a number, runs of all seeds share the stage.
     """
 
-    share: dict[Set, float | None] = Field(min_length=1)
+    share: Annotated[dict[Set, float | None], by_effect("each set's images in a batch")] = Field(min_length=1)
     loss_weight: dict[Set, float]
-    batch_size: int = Field(ge=1)
-    budget: dict[Set, BudgetText] = Field(min_length=1)
-    policy: FreezePolicy | None = None
-    seed: Seed = "varies"
+    batch_size: Annotated[int, by_effect("each set's images in a batch")] = Field(ge=1)
+    budget: Annotated[dict[Set, BudgetText], by_effect("the stage's steps")] = Field(min_length=1)
+    policy: Annotated[FreezePolicy | None, by_effect("what it does to the backbone's blocks")] = None
+    seed: Annotated[Seed, by_effect("the seed that the stage then has")] = "varies"
 
     def __post_init__(self) -> None:
         shares = self.shares.values()
@@ -175,6 +179,7 @@ class Stage:
         return run if self.seed == "varies" else self.seed
 
 
+@named("tlfw.DataMix")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataMix:
     """The stages of a paradigm; the last is the adaptation stage, also where it is the only one.
@@ -187,8 +192,8 @@ class DataMix:
     """
 
     stages: dict[str, Stage] = Field(min_length=1)
-    order: list[str]
-    full_lr: float = Field(gt=0)
+    order: Annotated[list[str], by_effect("the stages that are trained, one after the other")]
+    full_lr: Annotated[float, by_effect("the rates of a freeze policy that take it")] = Field(gt=0)
 
     def __post_init__(self) -> None:
         if sorted(self.order) != sorted(self.stages):

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
 import torch
 import torchvision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from tlfw.errors import ConfigError
 from tlfw.evaluate import TrainerFactory
+from tlfw.fields import KEYED, Decides, by_effect, unkeyed
+from tlfw.hardware import decoders, processor, products
+from tlfw.identity import canonical
 
-REVISION = 2
+REVISION = 3
 """Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
 
-UNKEYED_TRAINER = {
-    "accelerator", "strategy", "devices", "num_nodes", "precision",  # in the numerics tag, as they turn out
-    "log_every_n_steps", "profiler", "max_steps",  # the last one shows in a stage's steps
-}  # fmt: skip
+TRAINER: Mapping[str, Decides] = {
+    "accelerator": by_effect("the type of the device"),
+    "strategy": by_effect("the number of processes, and the strategy's name if it divides the model as well"),
+    "devices": by_effect("the number of processes"),
+    "num_nodes": by_effect("the number of processes"),
+    "precision": by_effect("the precision that Lightning makes of it"),
+    "max_steps": by_effect("a stage's steps"),
+    "log_every_n_steps": unkeyed("how often something is logged changes no weight"),
+    "profiler": unkeyed("it only watches"),
+}
+"""What settings of `lightning.Trainer` decide. All others are keyed by value."""
+
+OF_TRAINING = ("gradient_clip_val", "gradient_clip_algorithm", "limit_val_batches")
+"""Settings of `lightning.Trainer` that change no number where nothing is trained."""
 
 
 PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
@@ -56,7 +71,7 @@ class Numerics:
 
     Attributes:
         tag: what their last bit depends on besides the settings.
-        keyed: the trainer's settings that numbers may depend on.
+        keyed: the trainer's settings that numbers may depend on, and what makes it if that is not Lightning's own.
         most_steps: that the trainer allows a stage.
     """
 
@@ -64,12 +79,19 @@ class Numerics:
     keyed: Mapping[str, Any]
     most_steps: int
 
+    @property
+    def of_features(self) -> Mapping[str, Any]:
+        """All of it that what frozen blocks say may depend on."""
+        kept = {name: value for name, value in self.keyed.items() if name not in OF_TRAINING}
+        return {**self.tag, "trainer": kept}
 
-def numerics_of(trainer: TrainerFactory, threads: int | None) -> Numerics:
+
+def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = False) -> Numerics:
     """Look at a trainer without training.
 
     Args:
         threads: of torch on the CPU; None: as many as it has now.
+        exact: whether numbers of another processor, or of any other version of torch or Lightning, are others.
 
     Raises:
         ConfigError: something else decides one of its settings, or Lightning refuses it.
@@ -105,14 +127,41 @@ def numerics_of(trainer: TrainerFactory, threads: int | None) -> Numerics:
         "revision": REVISION,
         "device": device,
         "precision": str(made.precision),
+        "products": products(device),
         "threads": (threads or torch.get_num_threads()) if device == "cpu" else None,
         "world_size": made.world_size,
+        "strategy": _strategy(made.strategy),
+        "memory_format": "channels_last",
+        "compile": None,  # a model is not compiled
+        "micro_batch": None,  # a process takes its part of a batch at once
         "torch": _minor(torch.__version__),
         "torchvision": _minor(torchvision.__version__),
+        "decoders": decoders(),
     }
-    keyed = {name: value for name, value in settings.items() if name not in UNKEYED_TRAINER}
+    if exact:
+        tag["exact"] = {
+            "processor": processor(device),
+            "lightning": L.__version__,
+            "torch": str(torch.__version__),
+            "torchvision": str(torchvision.__version__),
+            "cudnn": torch.backends.cudnn.version() if device == "cuda" else None,
+        }
+    keyed = {name: value for name, value in settings.items() if TRAINER.get(name, KEYED).by_value}
     limit = settings.get("max_steps", -1)
-    return Numerics(tag, keyed, limit if limit > 0 else 2**62)
+    return Numerics(tag, {**keyed, **_maker(trainer)}, limit if limit > 0 else 2**62)
+
+
+def _maker(trainer: TrainerFactory) -> dict[str, Any]:
+    """What makes the trainer, where it is a person's own."""
+    if isinstance(trainer, functools.partial):
+        return {} if trainer.func is L.Trainer and not trainer.args else {"made_by": [trainer.func, *trainer.args]}
+    return {} if trainer is L.Trainer else {"made_by": [trainer]}
+
+
+def _strategy(strategy: Any) -> Any:
+    """None for those that give the same numbers for as many processes; of others the name."""
+    kind = type(strategy)
+    return None if kind in (SingleDeviceStrategy, DDPStrategy) else canonical(kind)
 
 
 def _minor(version: str) -> str:

@@ -16,11 +16,12 @@ from tlfw.errors import ConfigError, at
 from tlfw.evaluate import DELIVERED, TrainerFactory
 from tlfw.features import stored_blocks
 from tlfw.freeze import FreezePolicy, frozen_first
-from tlfw.identity import canonical, digest
+from tlfw.identity import AT_THE_TOP, Nameless, canonical, digest
+from tlfw.input_spec import InputSpec
 from tlfw.match import Length, Match, lengths
 from tlfw.metric import Metric
 from tlfw.mix import DataMix, Stage
-from tlfw.numerics import numerics_of
+from tlfw.numerics import Numerics, numerics_of
 from tlfw.record import Trains
 from tlfw.seen import Memo, SeenData, look, size_for
 
@@ -131,6 +132,7 @@ def make_plan(
     copies: Copies,
     seed: int,
     threads: int | None,
+    exact: bool,
     manifests: Path,
     memo: Memo,
 ) -> Plan:
@@ -139,14 +141,19 @@ def make_plan(
     Raises:
         ConfigError: something cannot work; its field is the full one.
     """
-    _check_named(optimizer=optimizer, schedule=schedule, trainer=trainer)
     with at("data_mix"):
         stages = data_mix.trained(published=backbone.weights is not None)
     names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
     needed = {name: data_sets[name] for name in names}
+    _check_named(
+        {
+            **{"optimizer": optimizer, "schedule": schedule, "trainer": trainer, "freeze_policy": freeze_policy},
+            **{"data_mix": data_mix, "backbone": backbone.plain, **data_sets},
+        }
+    )
     blocks = _check_backbone(backbone, freeze_policy, needed, memo)
     data = look(backbone, needed, copies, manifests, memo)
-    numerics = memo.get(lambda: numerics_of(trainer, threads), "numerics", trainer, threads)
+    numerics = numerics_known(trainer, threads, exact, memo)
     if select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     _check_validated(data, numerics.tag["world_size"])
@@ -180,19 +187,22 @@ def make_plan(
         times.update(stage.names)
         start_key = key
         how = {
-            "policy": _effect(policy, trained[name], blocks),
+            "policy": policy.effect(blocks),
             "optimizer": optimizer,
             "schedule": schedule,
             "trainer": numerics.keyed,
         }
         seen = {each: [data.views[each], data.balance[each]] for each in stage.names}
         asked = {each: [data.asked[each], data.balance[each]] for each in stage.names}
+        selecting = [metric.name, stage.monitor] if select == "best_val" else None
         setting = digest(
             {
                 **how,
                 "start": setting,
-                "stage": [name, stage.shares, stage.batch_size, stage.loss_weights, str(length.asked), stage.seed],
-                "select": [select, validations, metric.name] if select == "best_val" else select,
+                # In their order, in which sums are formed.
+                "stage": [name, [*stage.shares.items()], stage.batch_size, stage.loss_weights, str(length.asked)],
+                "seed": stage.seed,
+                "select": [select, selecting, validations if selecting else None],
                 "data": asked,
             }
         )
@@ -200,13 +210,13 @@ def make_plan(
             {
                 **how,
                 "start": start_key,
-                "stage": [name, length.per_batch, stage.loss_weights, steps],
-                "select": [select, min(validations, steps), metric.name] if select == "best_val" else select,
+                "stage": [name, [*length.per_batch.items()], stage.loss_weights, steps],
+                "select": [select, selecting, min(validations, steps) if selecting else None],
                 "draws": [stage.seed_in(seed), earlier],
                 "data": {
                     each: [data.content[each]["train"], data.content[each]["val"], *seen[each]] for each in stage.names
                 },
-                "numerics": {**numerics.tag, "stored_blocks": stored},
+                "numerics": {**numerics.tag, "computed": {"from_features": stored} if stored else "directly"},
             }
         )
         served = [*((each, "train") for each in stage.names), *((each, "val") for each in times)] if stored else []
@@ -226,7 +236,7 @@ def make_plan(
                         [
                             *(start_key, stored, data.content[each][part], data.views[each].still),
                             # Validation is by the precision that is delivered, whatever the other is.
-                            {**numerics.tag, "precision": DELIVERED} if part == "val" else numerics.tag,
+                            {**numerics.of_features, "precision": DELIVERED} if part == "val" else numerics.of_features,
                         ]
                     )
                     for each, part in served
@@ -243,7 +253,7 @@ def make_plan(
         stages=tuple(planned),
         data=data,
         numerics=numerics.tag,
-        remarks=(*data.remarks, *_remarks(long, numerics.most_steps)),
+        remarks=(*data.remarks, *_of_inputs(backbone, data), *_remarks(long, numerics.most_steps)),
     )
 
 
@@ -264,9 +274,16 @@ def _remarks(long: Mapping[str, Length], most_steps: int) -> list[str]:
     return found
 
 
-def _effect(policy: FreezePolicy, trained: tuple[str, ...], blocks: tuple[str, ...]) -> list[Any]:
-    """What a policy does, and not how it was said: the last five of five blocks are all of them."""
-    return [trained, policy.lr_head, policy.lr_backbone, policy.batch_norm if set(trained) < set(blocks) else None]
+def _of_inputs(backbone: Backbone, data: SeenData) -> list[str]:
+    """Where nobody says how images were prepared for the given weights, how they are now."""
+    if backbone.weights is None or backbone.input_spec is not None:
+        return []
+    size = data.image_size
+    file, usual = Path(backbone.weights).name, InputSpec(size=size, resize=size)
+    return [
+        f"it is not known how images were prepared where {file} was learnt; they are taken at {usual}, where source "
+        "and target do not say otherwise: backbone.preprocessing says it"
+    ]
 
 
 def _check_validated(data: SeenData, world_size: int) -> None:
@@ -280,14 +297,20 @@ def _check_validated(data: SeenData, world_size: int) -> None:
             )
 
 
-def _check_named(**parts: Any) -> None:
+def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo) -> Numerics:
+    """How numbers are computed, found out once for all jobs of a sweep that are computed alike."""
+    return memo.get(lambda: numerics_of(trainer, threads, exact), "numerics", trainer, threads, exact)
+
+
+def _check_named(parts: Mapping[str, Any]) -> None:
+    """See that what decides a result can name it."""
     for field, value in parts.items():
         try:
             canonical(value)
+        except Nameless as problem:
+            raise ConfigError(field, problem.problem, problem.remedy) from problem
         except TypeError as problem:
-            raise ConfigError(
-                field, f"what it holds has no name: {problem}.", "Use numbers, texts, true, false and null."
-            ) from problem
+            raise ConfigError(field, f"it cannot be part of a result's name: {problem}.", AT_THE_TOP) from problem
 
 
 def _check_backbone(

@@ -22,6 +22,7 @@ from tlfw.data.sets import image_files
 from tlfw.errors import ConfigError
 from tlfw.loaded import RESIZED_OTHERWISE, VIEWED, LoadedModel, load
 from tlfw.progress import counting
+from tlfw.recipe import OF_TRUST, TRUST
 from tlfw.record import replace_text
 
 
@@ -123,6 +124,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("predictions.csv"), help="a .csv or .json (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=64, help="images at a time (%(default)s)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="(%(default)s)")
+    parser.add_argument(*TRUST, **OF_TRUST)
     parser.add_argument("--top", type=int, default=5, help="classes a row, at the most (%(default)s)")
     parser.add_argument("--largest-image", type=int, default=LARGEST_IMAGE, help="pixels of a file (%(default)s)")
     return parser.parse_args(given)
@@ -148,7 +150,7 @@ def main(given: Sequence[str] | None = None) -> None:
     try:
         _checked(chosen)
         files = find_images(chosen.images)
-        loaded = load(chosen.run)
+        loaded = load(chosen.run, chosen.trust)
         device = ("cuda" if torch.cuda.is_available() else "cpu") if chosen.device == "auto" else chosen.device
         rows, unreadable, remarks = predict(
             loaded,

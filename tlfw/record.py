@@ -59,6 +59,8 @@ class Record:
         remarks: what was said of the data at the start: what was left out, near copies, unequal classes.
         near_copies: names `near_copies/NAME.json` beside the folder of all runs, the test images that look nearly like
             one that may be learnt from; None: there are none.
+        unnamed: fields of `settings`, by full name, in which it is not said to differ from other runs; None in records
+            of before that was written down.
         ended: when, in UTC, to the second: `2026-11-27T16:07:00Z`; None in records of before that was written down.
     """
 
@@ -90,6 +92,7 @@ class Record:
     remarks: list[str] = dataclasses.field(default_factory=list)
     fold: int | None = None
     near_copies: str | None = None
+    unnamed: list[str] | None = None
     schema: int = SCHEMA
 
     def write(self, folder: Path) -> Path:

@@ -18,6 +18,7 @@ from tlfw.environment import environment
 from tlfw.errors import ConfigError
 from tlfw.evaluate import PREDICTIONS, examine, save_predictions
 from tlfw.experiment import Experiment
+from tlfw.fields import unnamed
 from tlfw.fold import Fold, finite, said_of, status_of
 from tlfw.interruption import deferred, heeded
 from tlfw.loaded import FILE as BLUEPRINT
@@ -26,6 +27,7 @@ from tlfw.metric import METRICS, recorded
 from tlfw.plan import Plan
 from tlfw.record import FINISHED, Record, Status, now, replacing
 from tlfw.secret import masked
+from tlfw.settings import flat
 from tlfw.tracking import Tracked
 from tlfw.train import weights_of
 from tlfw.weights import CHECKPOINT
@@ -151,8 +153,10 @@ class _Run:
             print(f"  note: {remark}", flush=True)
         if near := self.plan.data.near:
             near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
-        if fit := self.experiment.backbone.fit(self.plan.image_size):
-            print(f"  weights: {fit}", flush=True)
+        backbone = self.experiment.backbone
+        if fit := backbone.fit(self.plan.image_size):
+            known = f"; learnt at {backbone.input_spec}" if backbone.input_spec else ""
+            print(f"  weights: {fit}{known}", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -249,6 +253,7 @@ class _Run:
             fold=experiment.target.fold,
             remarks=list(plan.remarks),
             near_copies=plan.data.near.digest if plan.data.near else None,
+            unnamed=unnamed(experiment, flat(self.job.config)),
             ended=now(),
         )
 
@@ -265,7 +270,8 @@ class _Run:
         if record.status == "done":
             # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
             with replacing(self.folder / CHECKPOINT) as draft:
-                safetensors.torch.save_file(weights_of(self.fold.model), draft, self.fold.model.trunk.note())
+                note = self.fold.model.trunk.note(self.plan.still_view("target").prepared)
+                safetensors.torch.save_file(weights_of(self.fold.model), draft, note)
             leave(
                 self.folder,
                 self.fold.model,

@@ -21,19 +21,23 @@ from torch.optim.lr_scheduler import (
 )
 
 from tlfw.errors import ConfigError
+from tlfw.identity import named
 
 
+@named("tlfw.schedule.cosine")
 def cosine(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """Down to zero along half a cosine (Loshchilov and Hutter, 2017)."""
     rise = _rise(steps, warmup)
     return _after_warmup(optimizer, rise, CosineAnnealingLR(optimizer, T_max=max(steps - rise, 1)))
 
 
+@named("tlfw.schedule.constant")
 def constant(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """At its peak to the end."""
     return _after_warmup(optimizer, _rise(steps, warmup), ConstantLR(optimizer, factor=1.0))
 
 
+@named("tlfw.schedule.step")
 def step(optimizer: Optimizer, steps: int, *, warmup: float, milestones: Sequence[float], gamma: float) -> LRScheduler:
     """Times `gamma` at each of `milestones`, shares of the stage in (0, 1)."""
     if not all(0 < m < 1 for m in milestones):
@@ -45,6 +49,7 @@ def step(optimizer: Optimizer, steps: int, *, warmup: float, milestones: Sequenc
     return _after_warmup(optimizer, rise, MultiStepLR(optimizer, marks, gamma=gamma))
 
 
+@named("tlfw.schedule.one_cycle")
 def one_cycle(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """Up in the first `warmup` of the steps and down to almost zero, momentum the other way (Smith, 2018)."""
     if not 0 < warmup < 1:

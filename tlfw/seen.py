@@ -11,25 +11,23 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tlfw.backbone import Backbone
-from tlfw.data import DataSet, Division, View
+from tlfw.data import DataSet, Division, ImageArray, View
 from tlfw.data.copies import Copies, pairs
-from tlfw.data.division import divide
+from tlfw.data.division import Part, divide
 from tlfw.data.near_copies import NearCopies, find
 from tlfw.data.picture import Range
 from tlfw.data.preprocessing import asked_range, colour, oddities, range_in
-from tlfw.data.resampling import Interpolation
 from tlfw.data.rows import Stock
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
-from tlfw.identity import digest
+from tlfw.identity import canonical, digest, is_of_tlfw
+from tlfw.input_spec import InputSpec
 
 UNEQUAL = 3
 """How many times the images of the smallest class the largest may have before it is said."""
 
 FEWEST_VALIDATING = 5
 """Images of a class below which validation chooses settings by luck."""
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 T = TypeVar("T")
 
@@ -172,7 +170,7 @@ def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, 
                 copies=copies,
                 others=stocks[beside].content if beside else (),
             )
-            content = {part: images.digest() for part, images in division.parts.items()}
+            content = {part: _content(images, data_set) for part, images in division.parts.items()}
             return _Known(stocks[name], division, content, digest(division.pool.sums_M))
 
         with at(name):
@@ -180,6 +178,15 @@ def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, 
                 cut, "division", name, data_set, copies, data_sets[beside].undrawn if beside else None
             )
     return found
+
+
+def _content(part: Part, data_set: DataSet) -> str:
+    """A name for the content of a part, by its pixels; where the code of somebody else names images, also by that."""
+    images = part.images
+    codes = [] if is_of_tlfw(type(images)) else [canonical(type(images))]
+    if isinstance(images, ImageArray) and images.is_named and not is_of_tlfw(type(data_set)):
+        codes.append(canonical(type(data_set)))
+    return digest([part.digest(), codes]) if codes else part.digest()
 
 
 def _copied(divisions: Mapping[str, Division], published: Mapping[str, bool], copies: Copies) -> list[str]:
@@ -306,25 +313,21 @@ def _of_classes(division: Division) -> Iterator[str]:
 
 
 def view(data_set: DataSet, backbone: Backbone, image_size: int, range: Range = "type") -> View:
-    """How the model sees a data set: as published weights were trained to see, else at ImageNet's statistics.
+    """How the model sees a data set: as its first weights were trained to see, else at ImageNet's statistics.
 
     Args:
         range: what is black and what is white in images of more than 8 bits.
     """
-    interpolation: Interpolation = "bilinear"
-    mean, std, resize = IMAGENET_MEAN, IMAGENET_STD, image_size
-    if backbone.published:
-        own = backbone.published.transforms()
-        mean, std, interpolation = tuple(own.mean), tuple(own.std), own.interpolation.value
-        resize = round(image_size * own.resize_size[0] / own.crop_size[0])
+    with at("backbone"):
+        own = backbone.input_spec or InputSpec(size=image_size, resize=image_size)
     return View(
         size=image_size,
-        resize=resize,
-        interpolation=interpolation,
+        resize=round(image_size * own.resize / own.size),
+        interpolation=own.interpolation,
         range=range,
         background=colour(data_set.background),
-        mean=tuple(data_set.mean) if data_set.mean else mean,
-        std=tuple(data_set.std) if data_set.std else std,
+        mean=tuple(data_set.mean) if data_set.mean else own.mean,
+        std=tuple(data_set.std) if data_set.std else own.std,
         augmentation=data_set.augmentations,
         strength=data_set.strength,
     )
@@ -336,7 +339,9 @@ def size_for(backbone: Backbone, data_sets: Mapping[str, DataSet]) -> int:
     Raises:
         ConfigError: they ask for several.
     """
-    own = backbone.published.transforms().crop_size[0] if backbone.published else 224
+    with at("backbone"):
+        spec = backbone.input_spec
+    own = spec.size if spec else 224
     sizes = {name: data_set.image_size or own for name, data_set in data_sets.items()}
     if len(set(sizes.values())) > 1:
         raise ConfigError(

@@ -8,13 +8,6 @@ from typing import Any
 Settings = Mapping[str, Any]
 """Flat: a field's full name -> value; lists stay whole."""
 
-UNKEYED = (
-    *("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep"),
-    *("repeat", "folds", "compare", "margin"),  # which runs a sweep has, and how they are judged
-)
-"""Fields, or what they begin with, that decide no number."""
-
-
 REPETITION = ("seed", "target.split_seed", "fold")
 """Fields in which repetitions of one and the same thing differ."""
 

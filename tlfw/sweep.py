@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from tlfw import CONF
+from tlfw import CONF, fields
 from tlfw.agenda import Candidate, steps_of
 from tlfw.errors import ConfigError
 from tlfw.explain import explain
@@ -24,7 +24,7 @@ from tlfw.jobs import Compose, Repeated, check_agreed
 from tlfw.judgement import check_compared
 from tlfw.ledger import NAMES
 from tlfw.record import FINISHED, Record, Status
-from tlfw.settings import UNKEYED, Settings, flat
+from tlfw.settings import Settings, flat
 from tlfw.typed import group_choices
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     candidates: list[Candidate] = []
     done: dict[str, Record] = {}
     first: DictConfig | None = None
-    fields: set[str] = set()
+    known: set[str] = set()
     judged: dict[str, Any] = {}
     with _imports_at_rest():
         for job in found:
@@ -130,11 +130,12 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                         done=there,
                         names=names,
                         tested_on=plan.data.tested_on,
+                        idle=frozenset(fields.idle(experiment, settings)),
                         setting=plan.setting,
                     )
                 )
                 if experiment.compare:
-                    fields.update(flat(OmegaConf.to_container(config)))
+                    known.update(flat(OmegaConf.to_container(config)))
                 judged = judged or {
                     "compare": experiment.compare,
                     "metric": config.get("metric", "accuracy"),
@@ -152,7 +153,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
             lines += ["", message, *(f"  in {job or 'the job'}" for job in jobs_[:3])]
             lines += [f"  and {len(jobs_) - 3} more"] if len(jobs_) > 3 else []
         raise Refused("\n".join(lines))
-    check_compared(judged["compare"], fields)
+    check_compared(judged["compare"], known)
     return Checked(candidates, done, judged)
 
 
@@ -221,10 +222,10 @@ def outdated(candidates: Iterable[Candidate], earlier: Mapping[str, Any] | None,
         now = ours[_fold(settings)]
         if not now or run.get("tested_on") in (None, *(each.tested_on for each in now)):
             continue
-        if fields := _telling([[each.settings for each in now], [settings]]):
+        if told := _telling([[each.settings for each in now], [settings]]):
             raise ConfigError(
                 "name",
-                f"under {name} runs were asked for that are tested on other images: they differ in {fields}.",
+                f"under {name} runs were asked for that are tested on other images: they differ in {told}.",
                 "Give this sweep another name=…; or set hydra.sweeper.report=false to have no report.",
             )
         found.add(run["run_id"])
@@ -241,13 +242,6 @@ def _telling(groups: Sequence[Sequence[Settings]]) -> str:
     values = {name: [{str(each.get(name)) for each in group} for group in groups] for name in names}
     told = [name for name, each in values.items() if len(set().union(*each)) == sum(map(len, each))]
     return "data@target" if "target._target_" in told else ", ".join(told[:3])
-
-
-NOT_OF_TRIALS = (
-    *(*UNKEYED, "checkpoint_seconds"),
-    *(f"{name}.{field}" for name in ("source", "target") for field in ("root", "download")),  # content is
-)
-"""Fields, or what they begin with, that decide no number of a trial."""
 
 
 def deciding(found: Iterable[Sequence[str]], compose: Compose, memo: Memo) -> list[Any]:
@@ -269,8 +263,9 @@ def deciding(found: Iterable[Sequence[str]], compose: Compose, memo: Memo) -> li
             try:
                 config = _own(compose(job))
                 values = flat(OmegaConf.to_container(config, resolve=True))
-                settings.append({name: value for name, value in values.items() if not name.startswith(NOT_OF_TRIALS)})
-                basis.append(canonical(instantiate(config).basis(memo)))
+                experiment = instantiate(config)
+                basis.append(canonical(experiment.basis(memo)))
+                settings.append({name: values[name] for name in fields.deciding(experiment, values)})
             except (ConfigError, HydraException, OmegaConfBaseException, TypeError) as problem:
                 problems.append(problem)  # of a job that is only a part of what a trial is; or the first trial says it
     if not basis:

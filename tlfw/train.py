@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import datetime
@@ -17,29 +16,29 @@ from typing import Any, Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.multiprocessing import ProcessRaisedException
 
 import tlfw
+from tlfw.checkpoint import LAST, Best, Checkpoints, latest_best, unfinished
+from tlfw.code import own_revision
 from tlfw.cost import stage_flops
 from tlfw.data import Mixture
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.evaluate import TrainerFactory
 from tlfw.freeze import Freezing
-from tlfw.interruption import Interrupted, asked, deferred, heeded_by_rank
+from tlfw.hardware import processor
+from tlfw.interruption import Interrupted, deferred
 from tlfw.learner import Learner, OptimizerFactory, ScheduleFactory
 from tlfw.metric import Metric
 from tlfw.model import Model
 from tlfw.progress import StageProgress
-from tlfw.record import replace_text, replacing
+from tlfw.record import replace_text
 
 Select = Literal["last", "best_val"]
 
-LAST, BEST, CURVE = "last.ckpt", "best.pt", "curve.json"
-MADE_BY = "made_by"
+CURVE, HARDWARE = "curve.json", "hardware.json"
 CHECKPOINT_EVERY = datetime.timedelta(minutes=1)
 
 
@@ -72,11 +71,12 @@ class Lesson:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a stage was: seconds of training and validation, images seen, operations (`direct_flops` are those that it
-    would take if no features were stored), its curve, and the certificate.
+    """What a stage was: seconds of training and validation, the processors it was computed on, images seen, operations
+    (`direct_flops` are those that it would take if no features were stored), its curve, and the certificate.
     """
 
     seconds: float
+    hardware: list[str]
     images_seen: int
     train_flops: int
     direct_flops: int
@@ -122,10 +122,16 @@ def train(
         val_names=mixture.val_names,
     )
     names = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
-    made_by = {"tlfw": tlfw.__version__, "torch": str(torch.__version__), "lightning": L.__version__, "tensors": names}
-    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by)
-    best = [Best(scratch / BEST, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
-    clock = Clock()
+    made_by = {
+        "tlfw": tlfw.__version__,
+        "code": own_revision(),
+        "torch": str(torch.__version__),
+        "lightning": L.__version__,
+        "tensors": names,
+    }
+    best = [Best(scratch, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
+    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best)
+    clock, computed_on = Clock(), Hardware(scratch / HARDWARE)
     fitter = trainer(
         logger=logger,
         enable_progress_bar=False,
@@ -133,6 +139,7 @@ def train(
         callbacks=[
             StageProgress(lesson.title, mixture.steps, mixture.batch_size, lesson.metric),
             clock,
+            computed_on,
             Curve(scratch / CURVE),
             *best,
             checkpoints,
@@ -147,7 +154,7 @@ def train(
     launcher = fitter.strategy.launcher
     with deferred((lambda _: launcher.kill(signal.SIGINT)) if launcher else None):
         try:
-            fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson), weights_only=True)
+            fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson.title, best), weights_only=True)
         except SIGTERMException as problem:  # between the moments at which `Checkpoints` looks
             raise Interrupted(signal.SIGTERM) from problem
         except ProcessRaisedException as problem:  # of what another process raised only the text comes here
@@ -158,7 +165,7 @@ def train(
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     learner.cpu()
     if best:
-        learner.load_state_dict(torch.load(scratch / BEST, map_location="cpu", weights_only=True))
+        learner.load_state_dict(torch.load(latest_best(scratch), map_location="cpu", weights_only=True))
     images_seen = mixture.steps * mixture.batch_size
     train_flops, direct_flops = stage_flops(
         freezing,
@@ -169,12 +176,18 @@ def train(
     )
     return Outcome(
         seconds=clock.seconds,
+        hardware=_said(scratch / HARDWARE),
         images_seen=images_seen,
         train_flops=train_flops,
         direct_flops=direct_flops,
-        curve=json.loads(curve.read_text()) if (curve := scratch / CURVE).exists() else [],  # nothing may validate
+        curve=_said(scratch / CURVE),
         certificate=certify(freezing, before, probe_BCHW),
     )
+
+
+def _said(file: Path) -> list[Any]:
+    """What another process may have written; nothing where there was nothing to write."""
+    return list(json.loads(file.read_text())) if file.exists() else []
 
 
 class Clock(L.Callback):
@@ -195,6 +208,29 @@ class Clock(L.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._earlier = state["seconds"]
+
+
+class Hardware(L.Callback):
+    """The processors that a stage was computed on: several where it was killed and went on on another machine.
+
+    Args:
+        file: where they are kept, for the process that trains may not be the one that asks: a list of names, each once.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.names = file, list[str]()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        here = processor(trainer.strategy.root_device.type)
+        self.names = list(dict.fromkeys([*self.names, here]))
+        if trainer.is_global_zero:
+            replace_text(self.file, json.dumps(self.names))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.names = list(state["names"])
 
 
 class Curve(L.Callback):
@@ -225,126 +261,6 @@ class Curve(L.Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.points, self.loss, self.steps = list(state["points"]), state["loss"], state["steps"]
-
-
-class Checkpoints(Checkpoint):
-    """Saves a stage's whole state now and then, and when a signal asks for an end, which then comes.
-
-    Args:
-        file: where the state is kept; it is replaced whole.
-        made_by: what has to be equal where it is read again.
-    """
-
-    def __init__(self, file: Path, every: datetime.timedelta, made_by: Mapping[str, Any]) -> None:
-        self.file, self.every, self.made_by = file, every.total_seconds(), made_by
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-            heeded_by_rank()
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._saved = time.monotonic()
-
-    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint[MADE_BY] = self.made_by
-        if trainer.validating:
-            # As Lightning marks it itself: the validation was begun, and is to be run from its first batch.
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            progress["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-            progress["current"] = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
-
-    def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        # A round's last step is saved with its validation: going on from there, Lightning would leave that out.
-        if not trainer.is_last_batch:
-            self.act(trainer)
-
-    def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        signum = _asked(trainer)
-        if trainer.world_size > 1 or signum is None:  # processes may have unequal numbers of batches
-            return
-        if trainer.global_step < trainer.max_steps:  # else Lightning would find nothing left to do
-            self.save(trainer)
-        _end(trainer, signum)
-
-    def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        self.act(trainer)
-
-    def act(self, trainer: L.Trainer) -> None:
-        # All processes save together, or none does.
-        signum, due = trainer.strategy.broadcast((_asked(trainer), time.monotonic() - self._saved >= self.every))
-        if due or signum is not None:
-            self.save(trainer)
-        if signum is not None:
-            _end(trainer, signum)
-
-    def save(self, trainer: L.Trainer) -> None:
-        # Lightning writes to the folder for temporary files first, from where a move may be a copy.
-        with replacing(self.file) if trainer.is_global_zero else contextlib.nullcontext(self.file) as draft:
-            trainer.save_checkpoint(draft)
-        self._saved = time.monotonic()
-
-
-def _asked(trainer: L.Trainer) -> int | None:
-    """The signal that asked for an end: this process, or Lightning where a cluster's launcher handles SIGTERM."""
-    return asked() or (signal.SIGTERM if trainer.received_sigterm else None)
-
-
-def _end(trainer: L.Trainer, signum: int) -> None:
-    if trainer.strategy.launcher is not None:
-        raise SystemExit(1)  # says nothing, and tells the process that waits
-    raise Interrupted(signum)
-
-
-class Best(Checkpoint):
-    """Keeps the weights of the round that validated best, the first of equals.
-
-    Args:
-        file: where the weights are kept.
-        metric: by which rounds are compared.
-        monitor: the data set whose validation it is taken of.
-    """
-
-    def __init__(self, file: Path, metric: Metric, monitor: str) -> None:
-        self.file, self.metric, self.name = file, metric, metric.at(f"{monitor}/val")
-        self.score: float | None = None
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        score = float(trainer.callback_metrics[self.name])
-        if self.score is None or self.metric.better(score, self.score):
-            self.score = score
-            if trainer.is_global_zero:
-                with replacing(self.file) as draft:
-                    torch.save(pl_module.state_dict(), draft)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"score": self.score}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.score = state["score"]
-
-
-def unfinished(scratch: Path, made_by: Mapping[str, Any], lesson: Lesson) -> Path | None:
-    """The checkpoint that a stage goes on from, or None; one that is of no use is removed, with a line."""
-    for draft in scratch.glob(".*"):
-        draft.unlink()
-    file = scratch / LAST
-    if not file.exists():
-        return None
-    try:
-        found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        if found[MADE_BY] != made_by:
-            changed = sorted(key for key in made_by if found[MADE_BY].get(key) != made_by[key])
-            raise ValueError(f"it is of another {', '.join(changed)}")
-        if lesson.select == "best_val" and found["callbacks"]["Best"]["score"] is not None:
-            torch.load(scratch / BEST, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as problem:  # torch raises many kinds
-        why = str(problem) if type(problem) is ValueError else "it is damaged"
-        print(f"  {lesson.title}: its checkpoint is of no use ({why}); it starts anew", flush=True)
-        file.unlink()
-        (scratch / BEST).unlink(missing_ok=True)
-        return None
-    print(f"  {lesson.title}: goes on from step {found['global_step']}", flush=True)
-    return file
 
 
 def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""First weights that were learnt elsewhere: which file holds them, what is in it, and what of that fits."""
+"""First weights that were learnt elsewhere: which file holds them, and what is in it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,6 @@ CHECKPOINT = "checkpoint.safetensors"
 
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 """What files of weights are called; what is in them is seen by their content."""
-
-CONTAINERS = ("state_dict", "model_state_dict", "model", "model_ema")
-"""Under which of a checkpoint's entries its weights are."""
-
-PREFIX = re.compile(r"(?:(?:module|_orig_mod|model|backbone|net|trunk)\.)*")
-"""What data parallelism, compilation, and modules around a network put before its tensors' names."""
-
-OLD_NAMES = (
-    (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
-    (re.compile(r"\.mlp\.linear_1\."), ".mlp.0."),
-    (re.compile(r"\.mlp\.linear_2\."), ".mlp.3."),
-)
-"""How older torchvision called tensors of densenet and vit, also in files that it still publishes."""
 
 RUN = re.compile(r"(?:[^/]*-)?([0-9a-f]{8,32})")
 """A run's key, or the name of its folder, which ends with it."""
@@ -79,7 +66,7 @@ def _run_of(key: str, runs: Path) -> Path:
             "Give the key that its folder's name ends with, or the path of its folder.",
         )
     raise ConfigError(
-        "weights", f"{len(found)} runs have keys that begin with {key}: {_some(p.name for p in found)}.", "Give more."
+        "weights", f"{len(found)} runs have keys that begin with {key}: {some(p.name for p in found)}.", "Give more."
     )
 
 
@@ -109,11 +96,15 @@ def _checkpoint(folder: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
-    """A file as it is now. One that was written again is another, and is read again."""
+    """A file as it is now. One that was written again is another, and is read again.
+
+    Attributes:
+        state: what changes when the file does: its size, its times of modification and of change, its place on the
+            disk. A copy of equal size and time has another of the last two.
+    """
 
     path: Path
-    bytes: int
-    modified_ns: int
+    state: tuple[int, ...]
 
     @classmethod
     def at(cls, path: Path) -> WeightsFile:
@@ -140,7 +131,7 @@ class WeightsFile:
             )
         if not stat.st_size:
             raise ConfigError("weights", f"{path} is empty.", "Fetch or save it again.")
-        return cls(path, stat.st_size, stat.st_mtime_ns)
+        return cls(path, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_dev, stat.st_ino))
 
     @property
     def title(self) -> str:
@@ -155,20 +146,27 @@ class WeightsFile:
     @property
     def outline(self) -> Mapping[str, Tensor]:
         """Its tensors on torch's meta device: names, shapes and types. Read once in a process."""
-        return _outline(self)[0]
+        return _outline(self).tensors
+
+    @property
+    def holders(self) -> Mapping[str, str]:
+        """The name of each tensor -> that of the entry which directly holds it; empty: the file itself."""
+        return _outline(self).holders
 
     @property
     def note(self) -> Mapping[str, Any]:
         """What a file of ours says of itself; empty for others."""
-        return _outline(self)[1]
+        return _outline(self).note
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its tensors, by the names that they have in it. Executes nothing that the file holds.
+        """Its tensors, by full name: `conv1.weight`, or `state_dict.conv1.weight` of one in the entry `state_dict`.
+
+        Executes nothing that the file holds.
 
         Raises:
             ConfigError: it has none, or they cannot be read.
         """
-        return _state_of(_read(self.path)[0], self.path)
+        return {name: tensor for name, (tensor, _) in _tensors_of(_read(self.path)[0], self.path).items()}
 
 
 @functools.lru_cache(maxsize=32)
@@ -177,10 +175,22 @@ def _sha256(file: WeightsFile) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Outline:
+    tensors: Mapping[str, Tensor]
+    holders: Mapping[str, str]
+    note: Mapping[str, Any]
+
+
 @functools.lru_cache(maxsize=32)
-def _outline(file: WeightsFile) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+def _outline(file: WeightsFile) -> _Outline:
     content, note = _read(file.path)
-    return {name: tensor.to("meta") for name, tensor in _state_of(content, file.path).items()}, note
+    found = _tensors_of(content, file.path)
+    return _Outline(
+        tensors={name: tensor.to("meta") for name, (tensor, _) in found.items()},
+        holders={name: holder for name, (_, holder) in found.items()},
+        note=note,
+    )
 
 
 def _read(path: Path) -> tuple[object, Mapping[str, Any]]:
@@ -220,130 +230,42 @@ def _unreadable(path: Path, problem: OSError) -> ConfigError:
     return ConfigError("weights", f"{path} cannot be read ({problem.strerror}).", "Give a file that can.")
 
 
-def _state_of(content: object, path: Path) -> dict[str, Tensor]:
+MOST_NESTED = 12
+"""Entries within entries are looked into so far."""
+
+
+def _tensors_of(content: object, path: Path) -> dict[str, tuple[Tensor, str]]:
+    """Full name -> a tensor, and the name of the entry that holds it."""
     remedy = "Give a state_dict: a dict from names to tensors."
     if not isinstance(content, Mapping):
         raise ConfigError("weights", f"{path} holds a {type(content).__name__} and no state_dict.", remedy)
-    inner = [key for key in CONTAINERS if _holds_tensors(content.get(key))]
-    if len(inner) > 1:
-        raise ConfigError(
-            "weights",
-            f"{path} holds several sets of weights: {', '.join(inner)}.",
-            "Save the one that you want as .safetensors.",
-        )
-    if inner:
-        return _state_of(content[inner[0]], path)
-    found = {
-        name: value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, Tensor) and not value.is_meta
-    }
+    found: dict[str, tuple[Tensor, str]] = {}
+    for name, tensor, holder in _walk(content, "", 0):
+        if name in found:
+            raise ConfigError("weights", f"{path} has two tensors that are called {name}.", remedy)
+        found[name] = tensor, holder
     if not found:
-        names = _some(map(str, content)) or "nothing at all"
+        names = some(map(str, content)) or "nothing at all"
         raise ConfigError("weights", f"{path} holds no tensors, but {names}.", remedy)
     return found
 
 
-def _holds_tensors(value: object) -> bool:
-    return isinstance(value, Mapping) and (
-        any(isinstance(child, Tensor) for child in value.values())
-        or any(_holds_tensors(value.get(key)) for key in CONTAINERS)
-    )
+def _walk(content: object, holder: str, depth: int) -> Iterator[tuple[str, Tensor, str]]:
+    """Every tensor that an entry holds under a name, whatever the entries above it are called."""
+    if isinstance(content, Mapping):
+        parts: Iterable[tuple[object, object]] = content.items()
+    else:
+        parts = enumerate(content) if isinstance(content, list | tuple) else ()
+    for key, value in parts:
+        name = f"{holder}.{key}".removeprefix(".")
+        if isinstance(value, Tensor):
+            if isinstance(key, str) and not value.is_meta and value.layout == torch.strided and not value.is_quantized:
+                yield name, value, holder
+        elif depth < MOST_NESTED:
+            yield from _walk(value, name, depth + 1)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Fit:
-    """What of a file is a trunk's.
-
-    Attributes:
-        title: the file's.
-        fitted: the trunk's name of a tensor -> the file's.
-        left: the file's names of what is not the trunk's: heads, and whatever else it has.
-        missing: the trunk's names of what the file does not have. BatchNorm's counts, which old files
-            lack and no trunk here uses, are not missed.
-        misshaped: the trunk's name -> (the file's shape, the trunk's).
-    """
-
-    title: str
-    fitted: Mapping[str, str]
-    left: tuple[str, ...]
-    missing: tuple[str, ...]
-    misshaped: Mapping[str, tuple[str, str]]
-
-    @property
-    def whole(self) -> bool:
-        """Whether every tensor of the trunk is there."""
-        return not self.missing and not self.misshaped
-
-    def __str__(self) -> str:
-        said = [f"{len(self.fitted)} tensors fitted"]
-        if self.missing:
-            said.append(f"{len(self.missing)} missing ({_some(self.missing)})")
-        if self.misshaped:
-            shapes = (f"{name} is {theirs}, not {own}" for name, (theirs, own) in self.misshaped.items())
-            said.append(f"{len(self.misshaped)} of another shape ({_some(shapes, '; ')})")
-        if self.left:
-            said.append(f"{len(self.left)} left ({_some(self.left)})")
-        return f"{self.title}: {', '.join(said)}"
-
-
-def fit(file: WeightsFile, wanted: Mapping[str, Tensor]) -> Fit:
-    """Compare a file with the tensors of a trunk, by names, shapes and types.
-
-    Args:
-        wanted: the trunk's, by torchvision's names; their data is not used.
-
-    Raises:
-        ConfigError: the file cannot be read, or has the network twice.
-    """
-    by_prefix: dict[str, dict[str, str]] = {}
-    for name in file.outline:
-        prefix = PREFIX.match(name)
-        assert prefix is not None
-        by_prefix.setdefault(prefix.group(), {})[_today(name[prefix.end() :])] = name
-    known = {prefix: len(names.keys() & wanted.keys()) for prefix, names in by_prefix.items()}
-    most = max(known.values())
-    first, *others = [prefix for prefix, count in known.items() if count == most]
-    if most and others:
-        raise ConfigError(
-            "weights",
-            f"{file.path} has the network twice, under {first!r} and {others[0]!r}.",
-            "Save the one that you want as .safetensors.",
-        )
-    names = by_prefix[first]
-    misshaped, fitted = {}, {}
-    for own in wanted:
-        if own in names and (differ := _differ(file.outline[names[own]], wanted[own])):
-            misshaped[own] = differ
-        elif own in names:
-            fitted[own] = names[own]
-    used = {names[own] for own in (*fitted, *misshaped)}
-    return Fit(
-        title=file.title,
-        fitted=fitted,
-        left=tuple(name for name in file.outline if name not in used),
-        missing=tuple(own for own in wanted if own not in names and not own.endswith("num_batches_tracked")),
-        misshaped=misshaped,
-    )
-
-
-def _today(name: str) -> str:
-    for old, new in OLD_NAMES:
-        name = old.sub(new, name)
-    return name
-
-
-def _differ(theirs: Tensor, own: Tensor) -> tuple[str, str] | None:
-    kinds = ("", "") if theirs.is_floating_point() == own.is_floating_point() else (f" {theirs.dtype}", f" {own.dtype}")
-    if theirs.shape == own.shape and not any(kinds):
-        return None
-    return _shape(theirs) + kinds[0], _shape(own) + kinds[1]
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
-
-
-def _some(things: Iterable[str], between: str = ", ") -> str:
+def some(things: Iterable[str], between: str = ", ") -> str:
+    """The first three of some texts."""
     every = list(things)
     return between.join([*every[:SHOWN], *(["…"] if len(every) > SHOWN else [])])

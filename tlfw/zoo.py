@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 import torchvision.models
 from pydantic.dataclasses import dataclass
 from torch import nn
@@ -13,10 +14,14 @@ from tlfw.backbone import Backbone
 from tlfw.download import fetch
 from tlfw.errors import ConfigError, nearest
 from tlfw.families import BACKBONES, Family
+from tlfw.fit import Fit
+from tlfw.identity import named
+from tlfw.input_spec import InputSpec
 from tlfw.strict import STRICT
-from tlfw.weights import Fit, WeightsFile, is_place
+from tlfw.weights import WeightsFile, is_place
 
 
+@named("tlfw.Torchvision")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TorchvisionBackbone(Backbone):
     """A torchvision architecture and where its first weights come from.
@@ -60,6 +65,24 @@ class TorchvisionBackbone(Backbone):
         if self.weights is None or is_place(self.weights):
             return None
         return torchvision.models.get_model_weights(self.name)[self.weights]
+
+    def _spec_called(self, name: str) -> InputSpec:
+        known = torchvision.models.get_model_weights(self.name)
+        if name not in known.__members__:
+            raise ConfigError(
+                "preprocessing",
+                f"{self.name} has no published weights {name!r}.",
+                f"Use {', '.join(known.__members__)}, or give size, resize, interpolation, mean and std.",
+            )
+        return InputSpec.of_published(known[name], "googlenet" in self.family.pattern)
+
+    def _spec_of(self, file: WeightsFile) -> InputSpec | None:
+        """Also that of a file which torchvision publishes, known by the beginning of its checksum."""
+        for name, published in torchvision.models.get_model_weights(self.name).__members__.items():
+            hashed = torch.hub.HASH_REGEX.search(published.url)
+            if hashed and file.sha256.startswith(hashed[1]):
+                return self._spec_called(name)
+        return super()._spec_of(file)
 
     def make(self, classes: int, image_size: int) -> nn.Module:
         model = families.build(self.name, classes, image_size)

@@ -12,7 +12,7 @@ import numpy as np
 from tlfw.identity import digest
 from tlfw.ledger import NAMES
 from tlfw.record import Record
-from tlfw.settings import UNKEYED, flat
+from tlfw.settings import flat
 
 CLASSES = ("cat", "dog", "frog", "ship", "truck")
 IMAGES = 200
@@ -26,6 +26,7 @@ def content_of(images: int, classes: Sequence[str] = CLASSES) -> str:
 def kept_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
     """Those that decide numbers, and are no seed, no weights, and not where the images are divided."""
     others = (
+        *("name", "outputs", "force", "until", "trial", "workers", "margin", "compare"),
         "seed",
         "source.split_seed",
         "target.split_seed",
@@ -34,7 +35,7 @@ def kept_settings(whole: Mapping[str, Any]) -> dict[str, Any]:
         "backbone.weights",
         "fold",
     )
-    return {n: v for n, v in flat(whole).items() if not n.startswith(UNKEYED) and n not in others}
+    return {n: v for n, v in flat(whole).items() if n not in others and not n.startswith(("tracking.", "repeat"))}
 
 
 def labels_of(images: int, classes: int = len(CLASSES)) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from tests.report import invented
 from tlfw.errors import ConfigError
+from tlfw.record import Record
 from tlfw.report.findings import find_out, rival
 
 
@@ -65,6 +67,33 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     found = find_out([folder])
     assert found.notes[0] == "19 of 20 runs are done (1 not there yet): what follows may change."
     assert any(said.startswith("joint / full lacks some of the 2 repetitions") for said in found.tasks[0].remarks)
+
+
+def stages_on(folder: Path, processors: Callable[[Record], list[str]]) -> None:
+    """Have runs computed on other hardware."""
+    for file in folder.glob("runs/*/record.json"):
+        record = Record.read(file)
+        for stage in record.stages:
+            stage["hardware"] = processors(record)
+        record.write(file.parent)
+
+
+def test_mixed_hardware_within_a_cell_is_said(tmp_path: Path) -> None:
+    folder = invented.sweep(tmp_path, seeds=2)
+
+    def said() -> list[str]:
+        return [note for note in find_out([folder]).notes if "hardware" in note]
+
+    assert said() == []
+    stages_on(tmp_path, lambda record: ["A"] if record.paradigm["data_mix"] == "joint" else ["B"])
+    assert said() == []  # each cell on one of its own
+    stages_on(tmp_path, lambda record: ["A"] if record.paradigm["data_mix"] == "joint" and record.seed else ["B"])
+    assert said() == [
+        "3 of 10 cells mix hardware (A and B), which rounds differently: a part of the spread over repetitions may "
+        "come of that. exact=true keeps it apart."
+    ]
+    stages_on(tmp_path, lambda record: ["A", "B"] if record.seed else ["A"])
+    assert said()[0].startswith("10 of 10 cells mix hardware (A and B)")
 
 
 def test_a_report_needs_no_torch() -> None:

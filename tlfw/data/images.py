@@ -93,6 +93,11 @@ class ImageArray:
         self.labels_N = labels_N.astype(np.int64)
         self.classes = tuple(classes)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether its content is known by what makes it, and not by its pixels."""
+        return self._name is not None
+
     @cached_property
     def _pixels(self) -> np.ndarray:
         return self._given() if callable(self._given) else self._given

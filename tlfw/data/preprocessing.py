@@ -17,10 +17,12 @@ from tlfw.data.decoding import decoded
 from tlfw.data.picture import Picture, Range, Span
 from tlfw.data.resampling import ARITHMETIC, Interpolation, middle
 from tlfw.errors import ConfigError, first_three
+from tlfw.identity import named
 
 WHITE = (255, 255, 255)
 
 
+@named("tlfw.Preprocessing")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """From a decoded image, upright and of any number of bits, to what a backbone takes, in this order.

@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torchvision.datasets
@@ -18,8 +18,10 @@ from tlfw.data.fingerprint import exact, looks
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.picture import Picture, Span
 from tlfw.data.rows import SplitName
-from tlfw.data.sets import DataSet
+from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, nearest
+from tlfw.fields import unkeyed
+from tlfw.identity import named
 from tlfw.strict import STRICT
 
 Splits = Mapping[SplitName, Mapping[str, Any]]
@@ -68,19 +70,20 @@ NOT_DOWNLOADED = ("ImageNet", "StanfordCars")
 """Sets whose files have to be put into their place by hand."""
 
 
+@named("tlfw.TorchvisionSet")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TorchvisionSet(DataSet):
     """A data set of torchvision, by the name of its class.
 
     Args:
         name: one of `SETS`.
-        root: where it lies or is to be put, as torchvision wants it; not part of any key: content is.
+        root: where it lies or is to be put, as torchvision wants it.
         download: fetch it if it is not there.
     """
 
-    name: str
-    root: str = Field(default="data", min_length=1)
-    download: bool = False
+    name: Annotated[str, CONTENT]
+    root: Annotated[str, LIES] = Field(default="data", min_length=1)
+    download: Annotated[bool, unkeyed("how images get there; they count by content")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -22,11 +22,20 @@ from tlfw.data.images import ImageArray, Images, Reading
 from tlfw.data.preprocessing import asked_range, check_by_type, colour
 from tlfw.data.rows import SPLITS, Row, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
+from tlfw.fields import by_effect, unkeyed
+from tlfw.identity import named
 from tlfw.strict import STRICT
 
 Balance = Literal["none", "loss", "sampling"]
 
+CONTENT = by_effect("the content of its parts")
+REPETITION = by_effect("the content of its parts; repetitions differ in it", named=False)
+SEEN = by_effect("how images are seen")
+LIES = unkeyed("where images lie; they count by content", named=True)
+"""What fields of data sets decide."""
 
+
+@named("tlfw.DataSet")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class DataSet:
     """What all data sets have in common; a subclass says where its images come from.
@@ -63,24 +72,24 @@ class DataSet:
         largest_image: pixels beyond which a file is refused.
     """
 
-    image_size: int | None = Field(default=None, ge=1, le=4096)
-    train_per_class: int | None = Field(default=None, ge=2)
-    val_fraction: float = Field(default=0.2, gt=0, lt=1)
-    test_fraction: float = Field(default=0.2, gt=0, lt=1)
-    split_seed: int = 0
-    test_seed: int = 0
-    group: str | int | None = None
-    folds: int | None = Field(default=None, ge=2, le=50)
-    fold: int | None = Field(default=None, ge=0)
-    skip_unreadable: bool = False
-    augmentation: str | list[str] = "none"
-    strength: float = Field(default=1.0, gt=0, le=STRONGEST)
+    image_size: Annotated[int | None, SEEN] = Field(default=None, ge=1, le=4096)
+    train_per_class: Annotated[int | None, CONTENT] = Field(default=None, ge=2)
+    val_fraction: Annotated[float, CONTENT] = Field(default=0.2, gt=0, lt=1)
+    test_fraction: Annotated[float, CONTENT] = Field(default=0.2, gt=0, lt=1)
+    split_seed: Annotated[int, REPETITION] = 0
+    test_seed: Annotated[int, CONTENT] = 0
+    group: Annotated[str | int | None, CONTENT] = None
+    folds: Annotated[int | None, CONTENT] = Field(default=None, ge=2, le=50)
+    fold: Annotated[int | None, REPETITION] = Field(default=None, ge=0)
+    skip_unreadable: Annotated[bool, CONTENT] = False
+    augmentation: Annotated[str | list[str], SEEN] = "none"
+    strength: Annotated[float, SEEN] = Field(default=1.0, gt=0, le=STRONGEST)
     balance: Balance = "none"
-    mean: list[float] | None = Field(default=None, min_length=3, max_length=3)
-    std: list[float] | None = Field(default=None, min_length=3, max_length=3)
-    range: str | list[float] = "type"
-    background: str | list[int] = "white"
-    largest_image: int = Field(default=LARGEST_IMAGE, ge=1)
+    mean: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
+    std: Annotated[list[float] | None, SEEN] = Field(default=None, min_length=3, max_length=3)
+    range: Annotated[str | list[float], SEEN] = "type"
+    background: Annotated[str | list[int], SEEN] = "white"
+    largest_image: Annotated[int, unkeyed("a bound on what is read")] = Field(default=LARGEST_IMAGE, ge=1)
 
     def __post_init__(self) -> None:
         if (self.mean is None) != (self.std is None):
@@ -168,15 +177,16 @@ class DataSet:
         return divide(held, self.draw, tested=tested, published=self.published_splits)
 
 
+@named("tlfw.ImageFolder")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageFolder(DataSet):
     """Your own images: `root/train/CLASS/IMAGE`, and if you like `root/val/…` and `root/test/…`.
 
     Args:
-        root: the folder; relative to where the command is run. Not part of any key: content is.
+        root: the folder; relative to where the command is run.
     """
 
-    root: str = Field(min_length=1)
+    root: Annotated[str, LIES] = Field(min_length=1)
 
     @property
     def title(self) -> str:
@@ -221,6 +231,7 @@ def _rows(root: Path, split: SplitName, classes: Sequence[str]) -> list[Row]:
     return found
 
 
+@named("tlfw.Digits")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Digits(DataSet):
     """scikit-learn's 1,797 real handwritten digits of 8x8 grey pixels (Alpaydin and Kaynak, 1998).
@@ -248,6 +259,7 @@ class Digits(DataSet):
         return ImageArray(pixels_NHW, bunch.target[chosen], [str(d) for d in range(10)])
 
 
+@named("tlfw.NoData")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class NoData(DataSet):
     """In the place of a data set that nothing is trained on."""

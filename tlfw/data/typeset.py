@@ -6,6 +6,7 @@ import string
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Annotated
 
 import matplotlib
 import numpy as np
@@ -18,8 +19,8 @@ from torch.nn import functional as F
 
 from tlfw.data.images import ImageArray, Images
 from tlfw.data.rows import SplitName
-from tlfw.data.sets import DataSet
-from tlfw.identity import digest
+from tlfw.data.sets import CONTENT, DataSet
+from tlfw.identity import digest, named
 from tlfw.strict import STRICT
 
 # Cropped to its own box, "O" is "0", "I" and "l" are "1", and "c", "s", "x" and others are their capitals.
@@ -46,6 +47,7 @@ REVISION = 1
 """Raised whenever the same settings come to give other images."""
 
 
+@named("tlfw.Typeset")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Typeset(DataSet):
     """Characters in 45 classes, grey, 32 px: placed, turned, slanted, bent, made coarse and grainy at random.
@@ -55,8 +57,8 @@ class Typeset(DataSet):
         drawing_seed: decides which; `seed` does not.
     """
 
-    per_class: int = Field(default=500, ge=2, le=20_000)
-    drawing_seed: int = Field(default=0, ge=0)
+    per_class: Annotated[int, CONTENT] = Field(default=500, ge=2, le=20_000)
+    drawing_seed: Annotated[int, CONTENT] = Field(default=0, ge=0)
 
     def read(self, split: SplitName) -> Images | None:
         if split != "train":

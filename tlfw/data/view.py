@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
+from typing import Any
 
 import torchvision.transforms.v2 as T
 from torch import Tensor
 
 from tlfw.data.augment import BATCH, IMAGE, drawing_from
 from tlfw.data.preprocessing import Preprocessing
-from tlfw.identity import seed_from
+from tlfw.identity import named, seed_from
 
 
+@named("tlfw.View")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class View(Preprocessing):
     """A preprocessing, with images augmented before they are normalised, and mixed with each other after.
@@ -34,6 +36,12 @@ class View(Preprocessing):
     def preprocessing(self) -> Preprocessing:
         """That alone, for those who learn nothing."""
         return Preprocessing(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Preprocessing)})
+
+    @property
+    def prepared(self) -> dict[str, Any]:
+        """What is done to an image before it is augmented, as plain types: the fields of an `InputSpec`."""
+        names = ("size", "resize", "interpolation", "mean", "std")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def mixes(self) -> bool:

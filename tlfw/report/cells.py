@@ -14,13 +14,6 @@ from tlfw.identity import digest
 from tlfw.metric import Metric
 from tlfw.report.runs import Run
 from tlfw.report.score_tables import Repetition
-from tlfw.settings import UNKEYED
-
-REPEATED = ("seed", "source.split_seed", "target.split_seed", "fold", "source.fold", "target.fold")
-"""Fields in which repetitions of one and the same thing differ."""
-
-NOT_NAMED = (*UNKEYED, *REPEATED, "target.train_per_class", "threads", "checkpoint_seconds", "match_budget", "metric")
-"""Fields in which settings are not said to differ."""
 
 COMPARED = ("data mix", "freeze policy", "backbone and its weights", "source", "labelled images")
 """What always makes cells of their own."""
@@ -284,7 +277,8 @@ def _differing(tried: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
         for stage in run.record.stages:
             flats[setting][f"stages.{stage['name']}.steps"] = stage["steps"]
     found: dict[str, str] = {}
-    names = {name for each in flats.values() for name in each if not name.startswith(NOT_NAMED)}
+    names = {name for run in tried.values() for name in run.named}
+    names |= {name for each in flats.values() for name in each if name.startswith("stages.")}
     for name in sorted(names, key=lambda name: (name.startswith("stages."), name.count("."), name)):
         values = [str(each.get(name)) for each in flats.values()]
         if len(set(values)) > 1:

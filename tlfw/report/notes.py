@@ -32,6 +32,7 @@ def notes(gathered: Gathered, cells: Sequence[Cell], tasks: Sequence[Task], labe
         *_left_out(cells),
         *_classes(label_N, gathered.metric),
         *_remarks(gathered),
+        *_hardware(cells),
         *_compared(tasks, gathered),
         *_chosen(tasks),
     ]
@@ -83,6 +84,25 @@ def _remarks(gathered: Gathered) -> list[str]:
     return [
         remark + (f" ({len(own)} of {every} runs)" if len(own) < every else "") + "." * (not remark.endswith("."))
         for remark, own in counted.items()
+    ]
+
+
+def _hardware(cells: Sequence[Cell]) -> list[str]:
+    """Where one stage of a cell's runs was computed on several processors, which round otherwise."""
+    mixed: dict[str, set[str]] = {}
+    for cell in cells:
+        by_stage: dict[str, set[str]] = {}
+        for run in cell.runs.values():
+            for stage in run.record.stages:
+                by_stage.setdefault(stage["name"], set()).update(stage.get("hardware", []))
+        if several := [processors for processors in by_stage.values() if len(processors) > 1]:
+            mixed[cell.name] = set().union(*several)
+    if not mixed:
+        return []
+    processors = " and ".join(sorted(set().union(*mixed.values())))
+    return [
+        f"{len(mixed)} of {len(cells)} cells mix hardware ({processors}), which rounds differently: a part of the "
+        "spread over repetitions may come of that. exact=true keeps it apart."
     ]
 
 

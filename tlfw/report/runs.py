@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tlfw import former
 from tlfw.errors import ConfigError
 from tlfw.metric import METRICS
 from tlfw.record import Record
@@ -57,6 +58,14 @@ class Run:
             settings=flat(record.settings),
             setting=record.setting,
         )
+
+    @property
+    def named(self) -> list[str]:
+        """The fields of its settings in which it is said to differ from other runs."""
+        own = self.record.unnamed
+        if own is None:
+            return [name for name in self.settings if not name.startswith(former.UNNAMED)]
+        return [name for name in self.settings if name not in own]
 
     @property
     def age(self) -> tuple[int, str]:

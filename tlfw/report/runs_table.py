@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tlfw.report.cells import NOT_NAMED
 from tlfw.report.findings import Findings
 from tlfw.report.runs import Run
 
@@ -77,7 +76,7 @@ OPTIONS = ("data_mix", "freeze_policy", "backbone")
 def _swept(runs: Sequence[Run]) -> list[str]:
     """Fields that decide numbers and differ between runs, besides those that have columns of their own. What follows
     from the names of the options is left out, for these have columns."""
-    names = sorted({name for run in runs for name in run.settings if not name.startswith(NOT_NAMED)})
+    names = sorted({name for run in runs for name in run.named})
     own = ("backbone.name", "backbone.weights", "backbone._target_", "target.train_per_class")
 
     def differs(name: str) -> bool:
