@@ -24,6 +24,7 @@ from tlfw.data.preprocessing import asked_range, colour, oddities, range_in
 from tlfw.errors import ConfigError
 from tlfw.loaded import Blueprint, LoadedModel
 from tlfw.predict import predict
+from tlfw.zoo import TorchvisionBackbone
 
 AT_SIZE = Preprocessing(size=HEIGHT, resize=HEIGHT, interpolation="bicubic", mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 """The shorter side of odd files stays as it is, so that NumPy alone says what is right."""
@@ -63,7 +64,8 @@ def loaded(own: Preprocessing) -> LoadedModel:
         preprocessing=own,
         checkpoint_sha256="",
     )
-    return LoadedModel(model=Reads(), transform=own, classes=classes, blueprint=blueprint)
+    network = TorchvisionBackbone(name="resnet18")
+    return LoadedModel(model=Reads(), transform=own, classes=classes, blueprint=blueprint, backbone=network)
 
 
 def test_all_files_are_seen_alike_in_training_prediction_and_by_the_transform(odd: dict[object, list[Odd]]) -> None:
