@@ -283,3 +283,13 @@ def test_jpeg_of_any_mode(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(file.getvalue())
     rgb = AT_SIZE.rgb(open_image(tmp_path / "a.jpg")).astype(int)
     assert np.abs(rgb - np.asarray(paint(0, 0))).mean() < 12
+
+
+def test_16_bits_are_a_copy_of_8_only_where_they_look_alike(tmp_path: Path) -> None:
+    grey = np.arange(400, dtype=np.uint16).reshape(20, 20) % 256
+    png(tmp_path / "wide.png", grey * 257, 16)
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "plain.png")
+    for range_, alike in (("type", True), ((0.0, 4095.0), False), ("auto", False)):
+        images = ImageFiles(tmp_path, ["wide.png", "plain.png"], [0, 0], ["a"], reading=Reading(range=range_))  # type: ignore[arg-type]
+        wide, plain = images.sums([0, 1], None)
+        assert (wide == plain) is alike
