@@ -14,6 +14,7 @@ import torch
 
 import tlfw
 import tlfw.freeze
+import tlfw.identity
 from tests import test_freeze
 from tests.conftest import paint
 from tests.report import invented
@@ -217,7 +218,7 @@ def test_parts_of_ones_own_do_what_their_page_says(cli, tmp_path: Path) -> None:
     assert [stage["name"] for stage in record.stages] == ["pretrain", "both", "adapt"]
     assert record.certificate["holds"]
     assert record.certificate["frozen_tensors"] == 4  # of the body, and of the source's head
-    loaded = tlfw.load(folder)
+    loaded = tlfw.load(folder, trust=("own",))
     assert loaded.classes == ("upright", "lying")
     assert loaded.model(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
     code, _, err = cli(*given, "freeze_policy.blocks=[neck]")
@@ -243,6 +244,7 @@ def test_the_example_of_a_whole_change_is_one(cli, tmp_path: Path, monkeypatch: 
     assert (ROOT / source).is_file()
     assert (ROOT / test).is_file()
     assert (ROOT / option).parent.is_dir()
+    monkeypatch.setattr("tlfw.identity._DECLARED", {**tlfw.identity._DECLARED})  # which `named` adds to
     made: dict[str, Any] = {}
     exec(compile(CHANGE[source], source, "exec", dont_inherit=True), vars(tlfw.freeze), made)
     ((name, policy),) = made.items()

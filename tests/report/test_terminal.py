@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from tests.report import invented
-from tlfw.report.digits import duration, percent
+from tlfw.report.comparisons import standing
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.leaderboard import standing
+from tlfw.report.number_format import duration, percent
 from tlfw.report.terminal import ROWS, show
 
 FILES = [Path("here/report.html"), Path("here/[bold]report.json")]
