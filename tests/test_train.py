@@ -487,9 +487,10 @@ def other(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("harm", "said"),
-    [(cut, "it is damaged"), (old, "it is of another tlfw"), (other, "it is of another tensors"),
-     (lambda file: torch.save({}, file), "it is damaged"),
-     (lambda file: next(file.parent.glob("best-*.pt")).unlink(), "it is damaged"), (edited, "it is of another code")],
+    [(cut, "the checkpoint is damaged"), (old, "the checkpoint was made with another version of tlfw"),
+      (other, "the checkpoint has different tensors"), (lambda file: torch.save({}, file), "the checkpoint is damaged"),
+      (lambda file: next(file.parent.glob("best-*.pt")).unlink(), "the checkpoint is damaged"),
+      (edited, "the checkpoint was made with another version of the code")],
     ids=["cut", "old", "other", "strange", "without its best", "of edited code"],
 )  # fmt: skip
 def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:
@@ -508,7 +509,8 @@ def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys
     learn(resumed, LAST_LAYERS, tmp_path / "s", select="best_val")
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "checkpoint" in line)
     assert said in line
-    assert line.endswith("; it starts anew")
+    assert "cannot resume: " in line
+    assert line.endswith("; starting again")
     assert not list((tmp_path / "s").glob(".*"))
     assert all(torch.equal(tensor, weights_of(resumed)[name]) for name, tensor in weights_of(whole).items())
 
