@@ -488,9 +488,9 @@ def other(file: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [(cut, "the checkpoint is damaged"), (old, "the checkpoint was made with another version of tlfw"),
-     (other, "the checkpoint has different tensors"), (lambda file: torch.save({}, file), "the checkpoint is damaged"),
-     (lambda file: next(file.parent.glob("best-*.pt")).unlink(), "the checkpoint is damaged"),
-     (edited, "the checkpoint was made with another version of the code")],
+      (other, "the checkpoint has different tensors"), (lambda file: torch.save({}, file), "the checkpoint is damaged"),
+      (lambda file: next(file.parent.glob("best-*.pt")).unlink(), "the checkpoint is damaged"),
+      (edited, "the checkpoint was made with another version of the code")],
     ids=["cut", "old", "other", "strange", "without its best", "of edited code"],
 )  # fmt: skip
 def test_a_checkpoint_of_no_use_is_a_line_and_a_new_start(tmp_path: Path, capsys, harm, said: str) -> None:
