@@ -8,3 +8,4 @@ STRICT = ConfigDict(
     arbitrary_types_allowed=True,
     allow_inf_nan=False,
 )
+"""The `config` of a pydantic dataclass that a config file fills in. Unknown fields and wrong types are errors."""

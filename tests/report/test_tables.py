@@ -133,7 +133,7 @@ def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> Non
         "400 test images",
         r"95 \% intervals",
         "56 comparisons (Holm)",
-        "random features",
+        "Control: features are random",
         "Bold",
     ):
         assert said in caption

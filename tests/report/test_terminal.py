@@ -49,7 +49,7 @@ def test_rows_hold_the_findings_numbers(findings: Findings) -> None:
         assert standing(task, i) in row
         assert row.rstrip().endswith(duration(costs[i].shared_seconds))
     assert f"and {20 - ROWS} more" in told(findings)
-    assert "random features" in told(findings)
+    assert "* control: features are random" in told(findings)
 
 
 def test_it_is_plain_where_that_is_no_terminal(findings: Findings) -> None:

@@ -188,7 +188,9 @@ def _tasks(findings: Findings) -> list[dict[str, Any]]:
                 "budgets": page_tables.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
                 if several
                 else None,
-                "pareto": page_tables.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
+                "pareto": page_tables.pareto_front(
+                    task, prices, f"Cells that no other beats at the same or a lower cost, {with_}."
+                ),
                 "forgetting": page_tables.forgetting(task, f"Accuracy on the source, {with_}."),
                 "calibration": page_tables.calibration(findings, t, f"Confidence and accuracy, {with_}."),
                 "confused": [table for table in confused if table],

@@ -189,7 +189,7 @@ def _names(task: Task, cells: Sequence[int]) -> str:
 
 
 def pareto_front(task: Task, prices: Sequence[Any], caption: str) -> Table:
-    """The cells that none at most as dear beats, for each cost."""
+    """For each cost, the cells that no other beats at the same or a lower cost."""
     fronts = {measure: front(task, prices, measure) for measure in PARETO}
     cells = sorted({i for found in fronts.values() for i in found})
     rows = []

@@ -22,7 +22,7 @@ from tlfw.report.costs import MEASURES
 from tlfw.report.findings import Findings, front
 from tlfw.report.markup import LATEX, MARKDOWN, Markup, latex, md
 from tlfw.report.mistakes import called
-from tlfw.report.number_format import between, counted, labelled
+from tlfw.report.number_format import between, counted, labelled, sentence
 from tlfw.report.sentences import shipped
 from tlfw.report.verdict import Task, leads
 
@@ -96,7 +96,7 @@ def said(task: Task) -> str:
     return shipped(task, task.shipped) if task.shipped else ""
 
 
-RANDOM_FEATURES = "on random features: nothing below the trained layers ever learnt. A control."
+RANDOM_FEATURES = "control: features are random, because no layer below the trained ones was ever trained."
 
 
 def _basis(findings: Findings) -> str:
@@ -126,7 +126,7 @@ def tex_text(findings: Findings) -> str:
     unequal = " Budgets differ: see the report." if findings.unequal else ""
     star = ""
     if any(at.cell.random_features for at in _flat(findings)):
-        star = f" {LATEX.star}On {RANDOM_FEATURES.removeprefix('on ')}"
+        star = f" {LATEX.star}{sentence(RANDOM_FEATURES)}"
     metric, shown = findings.metric, columns_of("latex")
     caption = " ".join([latex(f"{_basis(findings)}{_bold(findings)}{unequal}"), *notes_of("latex", metric)])
     lines = [
