@@ -1,4 +1,4 @@
-"""Kills `quickstart_grid` at random moments, goes on, and compares every number with an undisturbed sweep's.
+"""Kills `quickstart_grid` at random moments, resumes it, and compares every number with an undisturbed sweep's.
 
     python benchmarks/kill_the_grid.py [--kills 20] [--folder DIR] [override ...]
 
@@ -176,7 +176,7 @@ def main() -> None:
         )
         print(
             f"  trainings that ended: {sweep.said(' steps in ')} (undisturbed: {stages}), gone on from a checkpoint: "
-            f"{sweep.said(': goes on from step')}"
+            f"{sweep.said(': resumes from step')}"
         )
         print(f"  {len(found)} of {len(expected)} runs done, all numbers equal: {found == expected}")
         print(f"  nothing that was published was made again: {not sweep.again}", *sorted(sweep.again))

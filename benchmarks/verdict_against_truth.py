@@ -5,7 +5,7 @@
 Three cells of the quickstart are trained with 100 repetitions, each with its own seed and its own ten labelled images a
 class. Then 200 reports are made. Each report divides repetitions and test images into halves anew. It takes five
 repetitions of the one half and the images of that half, as `repeat=5` would. The truth comes from the other halves: all
-50 repetitions, on the other images. So the truth is an estimate too, and its own error is allowed for: an interval is
+its repetitions, on the other images. So the truth is an estimate too, and its own error is allowed for: an interval is
 counted as holding if the truth is as near as both errors together say, at 95 %.
 
 Expected: 93 to 97 % of intervals hold, for means and for differences; no way is called best, or worse, falsely.
@@ -39,18 +39,18 @@ WAYS = (
     ("data_mix=pretrain_finetune", "freeze_policy=last_layer,full"),
     ("data_mix=target_only", "freeze_policy=full"),
 )
-REPETITIONS, PLANNED, REPORTS = 100, 5, 200
+PLANNED, REPORTS = 5, 200
 Z = float(stats.norm.ppf(0.975))
 
 Scores = dict[Repetition, np.ndarray]
 
 
-def train(overrides: Sequence[str]) -> Path:
+def train(repetitions: int, overrides: Sequence[str]) -> Path:
     """All runs, as a user makes them: -> the sweep's folder."""
     for way in WAYS:
         command = [
             sys.executable, "-m", "tlfw", "-m", "+experiment=quickstart", f"name={NAME}", *way, "match_budget=null",
-            f"repeat={REPETITIONS}", "outputs=outputs", "hydra.sweeper.report=false", *overrides,
+            f"repeat={repetitions}", "outputs=outputs", "hydra.sweeper.report=false", *overrides,
         ]  # fmt: skip
         subprocess.run(command, check=True)
     return Path("outputs/sweeps") / NAME
@@ -164,11 +164,12 @@ def main() -> None:
     """Train, draw reports, and say how often they are right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="a Markdown file for the table")
+    parser.add_argument("--repetitions", type=int, default=100, help="of each cell (%(default)s)")
     parser.add_argument("--reports", type=int, default=REPORTS, help="how many (%(default)s)")
     parser.add_argument("--folder", type=Path, help="a sweep's folder of before: nothing is trained")
     parser.add_argument("override", nargs="*", help="as `python -m tlfw` takes them")
     given = parser.parse_args()
-    names, kinds, cells, drawn = read(given.folder or train(given.override))
+    names, kinds, cells, drawn = read(given.folder or train(given.repetitions, given.override))
     for name, cell in zip(names, cells, strict=True):
         values = [float(hits.mean()) for hits in cell.values()]
         print(f"{name}: {len(values)} repetitions, {np.mean(values):.2%}, SD {np.std(values, ddof=1):.2%}")

@@ -172,13 +172,13 @@ def test_the_plan_says_which_setting_it_was() -> None:
         [job("a", stage("adapt", "a"), **common, **{"adapt.batch_size": 16, "outputs": "here"})], lambda key: False
     )
     earlier = [{**common, "adapt.batch_size": 64, "outputs": "there"}, {**common, "seed": 1, "adapt.batch_size": 16}]
-    assert changes(agenda, earlier) == ["  1 of these runs because of adapt.batch_size: 64 -> 16"]
+    assert changes(agenda, earlier) == ["  1 of these runs because a setting changed: adapt.batch_size: 64 -> 16"]
     assert changes(agenda, earlier[1:]) == []
     drawn = {**common, "target.split_seed": 0, "adapt.batch_size": 64}
     other = {**drawn, "target.split_seed": 1, "repeat.count": 5}
     assert changes(make_agenda([job("a", stage("adapt", "a"), **other)], lambda key: False), [drawn]) == []
     matched = make_agenda([job("a", stage("adapt", "a"), **common, match_budget="images")], lambda key: False)
-    assert changes(matched, [common]) == ["  1 of these runs because of match_budget: null -> images"]
+    assert changes(matched, [common]) == ["  1 of these runs because a setting changed: match_budget: null -> images"]
 
 
 @pytest.mark.parametrize(("select", "because"), [("last", []), ("best_val", ["metric: accuracy -> log_loss, "])])
@@ -189,7 +189,7 @@ def test_the_metric_is_a_reason_where_it_selects(select: str, because: list[str]
     asked = dataclasses.replace(job("a", stage("adapt", "a"), **ours), idle=idle)
     agenda = make_agenda([asked], lambda key: False)
     earlier = {**common, "metric": "accuracy", "validations": 10}
-    said = f"  1 of these runs because of {''.join(because)}validations: 10 -> 5"
+    said = f"  1 of these runs because a setting changed: {''.join(because)}validations: 10 -> 5"
     assert changes(agenda, [earlier]) == [said]
 
 

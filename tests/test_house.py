@@ -35,7 +35,7 @@ FLOORS = (
     ("ledger",),
     # the report: records and predictions only, and no torch
     (
-        "report.digits",
+        "report.number_format",
         "report.behrens_fisher",
         "report.two_way",
         "report.score_tables",
@@ -62,9 +62,13 @@ FLOORS = (
         "report.figures.labels",
         "report.figures.paradigms",
         "report.figures",
-        "report.leaderboard",
+        "report.comparisons",
+        "report.markup",
+        "report.column",
+        "report.columns",
         "report.tables",
-        "report.shown",
+        "report.html_table",
+        "report.page_tables",
         "report.runs_table",
         "report.page",
         "report.terminal",
@@ -223,8 +227,8 @@ def test_test_images_are_reached_by_few_rooms_only() -> None:
 def test_test_numbers_are_read_by_tables_only() -> None:
     """What selects, prunes or plans cannot open a test field; tables show it and decide nothing."""
     readers = {room for room in ROOMS if any("target/test" in name for name in names(room))}
-    assert readers == {"run", "table", "report.leaderboard"}
-    assert "tlfw.report.leaderboard" not in imports("report.cells") | imports("report.verdict")
+    assert readers == {"run", "table", "report.column"}
+    assert "tlfw.report.column" not in imports("report.cells") | imports("report.verdict")
     readers = [room for room in ROOMS if any("tlfw.report" in name for name in imports(room))]
     assert [room for room in readers if not room.startswith("report")] == ["conclusion"]
     assert "table" not in {

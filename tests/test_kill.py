@@ -71,7 +71,7 @@ def test_a_sweep_that_is_killed_again_and_again(cli, tmp_path: Path) -> None:
         if not process.returncode:
             assert "blocked" not in out
         elif signum == signal.SIGTERM:
-            assert (process.returncode, err.strip()) == (143, "interrupted; the same command goes on from here")
+            assert (process.returncode, err.strip()) == (143, "interrupted; the same command resumes it")
         else:
             assert not err
         told.append(out)

@@ -105,7 +105,7 @@ def test_a_plan_without_names_is_one_earlier_command(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_not_written_over(tmp_path: Path, damage: str) -> None:
     (tmp_path / "plan.json").write_text(damage)
     for act in (lambda: read(tmp_path), lambda: add(tmp_path, facts(run("a")), Ask(repetitions=1))):
-        with pytest.raises(ConfigError, match=r"plan.json: it cannot be read .* Move it away to begin anew"):
+        with pytest.raises(ConfigError, match=r"plan.json: it cannot be read .* Move it away to start again"):
             act()
     assert (tmp_path / "plan.json").read_text() == damage
 

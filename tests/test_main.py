@@ -378,7 +378,7 @@ def test_an_interrupted_sweep_ends_soon_with_one_line(tmp_path: Path, signum: in
     out, err = process.communicate(timeout=60)
     assert time.monotonic() - began < 20  # about 1 s on an idle machine
     assert process.returncode == code
-    assert err.strip() == "interrupted; the same command goes on from here"
+    assert err.strip() == "interrupted; the same command resumes it"
     assert "-s1" not in out
     (record,) = tmp_path.glob("outputs/runs/*/record.json")
     assert Record.read(record).status == "interrupted"

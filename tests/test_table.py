@@ -40,7 +40,7 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         ["joint", "full*", "resnet18", "0", "1", "87.6 %", "-", "12", "pretrain"],
         ["joint", "full*", "resnet18", "7", "2", "87.6 %", "-", "0", "all"],
     ]
-    assert "* random features" in out
+    assert "* control: features are random" in out
     assert "failed: a=3\n  the loss became nan" in out
 
 

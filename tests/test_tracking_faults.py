@@ -102,7 +102,7 @@ def test_a_server_lost_in_mid_run_costs_little_and_the_record_says_so(
     assert record.wandb["mode"] == "offline"
     (path,) = files(tmp_path, "run")
     (line,) = said(capsys)
-    assert "the server was lost" in line
+    assert "the connection to the server broke" in line
     assert f"wandb sync --include-online {path.parent} " in line
     assert "target/test/acc" in read(path)["summary"]
     after, _ = fold.run(experiment(tmp_path, tracking=ONLINE, seed=1), JOB)
@@ -129,7 +129,7 @@ def test_logging_that_fails_stops_no_training(tmp_path: Path, capsys, monkeypatc
     monkeypatch.setattr("wandb.sdk.wandb_run.Run.log", broken)
     record, _ = fold.run(experiment(tmp_path, tracking=OFFLINE), JOB)
     assert record.status == "done"
-    assert said(capsys) == ["W&B: metrics are not logged: BrokenPipeError: wandb-core is gone. The run goes on"]
+    assert said(capsys) == ["W&B: metrics are not logged: BrokenPipeError: wandb-core is gone. The run continues"]
 
 
 def test_without_any_wandb_at_all_the_run_is_done(tmp_path: Path, capsys, monkeypatch) -> None:
@@ -298,4 +298,4 @@ def test_an_upload_is_waited_for_as_long_as_the_server_answers(
     tracked.keep(Weights(name="adapt-b", file=tmp_path / "weights.safetensors", run_id="r"), {})
     assert waits == [2, 2, 2]
     (line,) = said(capsys)
-    assert "the server was lost" in line
+    assert "the connection to the server broke" in line

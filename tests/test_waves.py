@@ -240,8 +240,8 @@ def test_a_launcher_that_loses_its_jobs_is_one_message(cli, monkeypatch: pytest.
     assert code == 1
     assert err.startswith(
         "hydra/launcher=basic ended without the results of its jobs (RuntimeError: Job 6_0 has not produced any output "
-        "(state: CANCELLED by 0) Error stream produced: ...). What they finish is kept; the same command goes on from "
-        "there."
+        "(state: CANCELLED by 0) Error stream produced: ...). What they finish is kept; the same command resumes the "
+        "sweep."
     )
     assert "Traceback" not in err
 
@@ -263,7 +263,7 @@ def test_a_changed_setting_redoes_what_it_touches(cli) -> None:
     code, out, err = cli(*given, "adapt.batch_size=20")
     assert code == 0, err
     assert "plan: 2 runs, 0 done, 2 to do\n  2 stages to train (4 if every run were alone)" in out
-    assert "2 of these runs because of adapt.batch_size: 64 -> 20" in out
+    assert "2 of these runs because a setting changed: adapt.batch_size: 64 -> 20" in out
     assert out.count("pretrain: reused") == 2
     code, out, _ = cli(*given, "adapt.batch_size=20", "freeze_policy=full,last_layers,last_layer")
     assert code == 0
@@ -318,7 +318,7 @@ def test_however_a_sweep_is_launched_its_numbers_are_the_same(cli, tmp_path: Pat
         tell(process.pid, signum)
         out, err = process.communicate(timeout=60)  # which ends with the last process that could write there
         assert process.returncode == code, out + err
-        assert err.strip() == "interrupted; the same command goes on from here"
+        assert err.strip() == "interrupted; the same command resumes it"
     subprocess.run(two, cwd=tmp_path, check=True, capture_output=True, timeout=300)
     serial = numbers(tmp_path / "serial")
     assert len(serial) == 4

@@ -133,7 +133,7 @@ def _check_heard(overrides: Sequence[str]) -> None:
     for word in overrides:
         field = word.partition("=")[0].lstrip("+~")
         if field.startswith(("hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.sweep.")):
-            raise ConfigError(field, "it is of a sweep, and a single run is none, so it would not be heard.", "Add -m.")
+            raise ConfigError(field, "it is a setting of sweeps, and has no effect on a single run.", "Add -m.")
 
 
 def _check_single(experiment: Experiment, config: DictConfig) -> None:
@@ -183,7 +183,7 @@ def main() -> None:
         sys.exit(_shown(str(problem)))
     except (Interrupted, KeyboardInterrupt) as problem:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, while Python ends, says nothing
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        print("interrupted; the same command resumes it", file=sys.stderr)
         sys.exit(143 if isinstance(problem, Interrupted) and problem.signum == signal.SIGTERM else 1)
     except BrokenPipeError:  # whoever read the output (`| head`) is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Which setting it was that makes a run a new one."""
+"""The settings that changed, where a run is a new one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def changes(agenda: Agenda, earlier: Iterable[Settings]) -> list[str]:
         candidate = agenda.candidates[job]
         if difference := _difference(candidate, alike[_cell(candidate.settings)]):
             found[difference] += 1
-    return [f"  {count} of these runs because of {difference}" for difference, count in found.most_common()]
+    return [
+        f"  {count} of these runs because a setting changed: {difference}" for difference, count in found.most_common()
+    ]
 
 
 def _cell(settings: Settings) -> tuple[Any, ...]:

@@ -157,7 +157,7 @@ def latest_best(folder: Path) -> Path:
 
 
 def unfinished(scratch: Path, made_by: Mapping[str, Any], title: str, best: Collection[Best]) -> Path | None:
-    """The checkpoint that a stage goes on from, or None; one that is of no use is removed, with a line.
+    """The checkpoint that a stage resumes from, or None; one that cannot be used is removed, and a line says why.
 
     Args:
         title: the stage's.
@@ -172,13 +172,15 @@ def unfinished(scratch: Path, made_by: Mapping[str, Any], title: str, best: Coll
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         if found[MADE_BY] != made_by:
             changed = sorted(key for key in made_by if found[MADE_BY].get(key) != made_by[key])
-            raise ValueError(f"it is of another {', '.join(changed)}")
+            named = " and ".join("the code" if key == "code" else key for key in changed)
+            versions = f"was made with another version of {named}"
+            raise ValueError(f"the checkpoint {'has different tensors' if 'tensors' in changed else versions}")
         if best and (step := found["callbacks"]["Best"]["step"]) is not None:
             torch.load(best_at(scratch, step), map_location="cpu", weights_only=True, mmap=True)
     except Exception as problem:  # torch raises many kinds
-        why = str(problem) if type(problem) is ValueError else "it is damaged"
-        print(f"  {title}: its checkpoint is of no use ({why}); it starts anew", flush=True)
+        why = str(problem) if type(problem) is ValueError else "the checkpoint is damaged"
+        print(f"  {title}: cannot resume: {why}; starting again", flush=True)
         file.unlink()
         return None
-    print(f"  {title}: goes on from step {found['global_step']}", flush=True)
+    print(f"  {title}: resumes from step {found['global_step']}", flush=True)
     return file

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tlfw.errors import ConfigError
 from tlfw.identity import digest
 from tlfw.report import FIGURES, PAGE, report
+from tlfw.report.column import places
+from tlfw.report.columns import fields
 from tlfw.report.findings import Findings
-from tlfw.report.leaderboard import rows
 from tlfw.report.tables import said
 from tlfw.report.terminal import show
 from tlfw.tracking import Tracking
@@ -50,13 +47,9 @@ def leave(findings: Findings, folder: Path, tracking: Tracking) -> None:
         notes=verdict,
     )
     pictures = {path.stem: path for path in sorted((folder / FIGURES).glob("*.png"))}
-    board = [_plain(dataclasses.asdict(row)) for task in rows(findings) for row in task]
+    board = [fields(at) for task in places(findings) for at in task]
     tracked.show({"leaderboard": board}, {f"{FIGURES}/{name}": path for name, path in pictures.items()})
     best = {}
     if len(findings.tasks) == 1:  # of several, each has its own
         best = {f"first/{name}": board[0][name] for name in ("cell", "value", "low", "high", "validation", "verdict")}
     tracked.finish({**best, "verdict": [task.kind for task in findings.tasks], "status": "done"})
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {**row, **{name: json.dumps(row[name], sort_keys=True, default=str) for name in ("settings", "compared")}}

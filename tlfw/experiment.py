@@ -106,7 +106,7 @@ class Experiment:
         compare: fields whose values make rows of their own in a report.
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
-        checkpoint_seconds: between two savings of an unfinished stage, which goes on from the last.
+        checkpoint_seconds: between two checkpoints of an unfinished stage, which resumes from the last.
         workers: processes that load images beside the one that trains.
         threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
         exact: whether results of another model of processor, or of another build of torch or version of Lightning, are

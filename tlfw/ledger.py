@@ -71,7 +71,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise ConfigError(
             str(path),
             f"it cannot be read ({problem!r}), so that what was asked for under this name is not known.",
-            "Move it away to begin anew, or give another name=….",
+            "Move it away to start again, or give another name=….",
         ) from problem
     return dict(plan)
 

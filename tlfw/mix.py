@@ -27,7 +27,7 @@ class Budget:
     """How long a stage trains; typed as one text, `20epochs`, `450steps` or `32000images`.
 
     Args:
-        amount: how many; 0 leaves the stage out where published weights stand in for it.
+        amount: how many; 0 leaves the stage out where published weights replace it.
         unit: an epoch is as many images as its data set has for training, whatever else is in the batches.
     """
 
@@ -224,10 +224,10 @@ class DataMix:
             )
 
     def trained(self, published: bool) -> dict[str, Stage]:
-        """The stages that are trained, in order: all but those of 0, for which published weights stand in.
+        """The stages that are trained, in order: all but those of 0, which published weights replace.
 
         Raises:
-            ConfigError: nothing stands in for a stage without a budget, or the last has none.
+            ConfigError: nothing replaces a stage without a budget, or the last has none.
         """
         kept = {
             name: self.stages[name]
@@ -242,7 +242,7 @@ class DataMix:
         if left and not published:
             raise ConfigError(
                 fields[left[0]],
-                "it is 0, but there are no published weights to stand in for that stage.",
+                "it is 0, but there are no published weights to replace that stage.",
                 "Set backbone.weights, or give it a budget, or use data_mix=target_only.",
             )
         return kept

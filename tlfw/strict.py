@@ -11,6 +11,7 @@ STRICT = ConfigDict(
     arbitrary_types_allowed=True,
     allow_inf_nan=False,
 )
+"""The `config` of a pydantic dataclass that a config file fills in. Unknown fields and wrong types are errors."""
 
 
 def at_most(most: int | Callable[[], int], why: str) -> AfterValidator:

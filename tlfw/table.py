@@ -22,6 +22,13 @@ APART: tuple[Status, ...] = ("diverged", "blocked")
 """How a run may have ended that its outcome's text says before a colon; any other text is of one that failed."""
 
 
+LABELS = {
+    "random_features": "control: features are random",
+    "drifting_batch_norm": "BatchNorm statistics of frozen layers drift",
+}
+"""What a record's labels mean."""
+
+
 def how_ended(outcome: Record | str) -> tuple[Status, str]:
     """A run's status, and why it is no other."""
     if isinstance(outcome, Record):
@@ -80,7 +87,7 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     console.print(table)
     labels = sorted({label for _, record, _ in rows if isinstance(record, Record) for label in record.labels})
     if labels:
-        console.print(f"* {', '.join(labels)}".replace("_", " "))
+        console.print(f"* {'; '.join(LABELS.get(label, label) for label in labels)}")
     for failure in failures:
         print(printable(masked(failure), keep="\n"))
 

@@ -1,7 +1,7 @@
 """Weights & Biases: one W&B run for each run, and one for each stage that runs may share.
 
-The only room that imports wandb. Whatever W&B or its server does, a run goes on: without a key or
-a server it is offline, once the server is lost this process does not ask again, and no call waits
+The only room that imports wandb. Whatever W&B or its server does, a run continues: without a key or
+a server it is offline, once the connection to it breaks this process does not try again, and no call waits
 longer than `PATIENCE`.
 """
 
@@ -293,13 +293,16 @@ class Tracked:
         if gone:
             self._lose(gone)
         else:
-            _LINE.say(f"{what} was not logged: {brief(problem)}. The run goes on")
+            _LINE.say(f"{what} was not logged: {brief(problem)}. The run continues")
 
     def _lose(self, why: str) -> None:
         assert self._run is not None
         self._lost = True
         own = f"--include-online {self._run.settings.sync_dir}"
-        _LINE.lose(f"the server was lost: {why}. What it has not got is kept, and runs are offline", [own, self._hint])
+        _LINE.lose(
+            f"the connection to the server broke: {why}. What was not sent is kept, and runs are offline",
+            [own, self._hint],
+        )
 
 
 class _Logger(WandbLogger):
@@ -309,7 +312,7 @@ class _Logger(WandbLogger):
         try:
             super().log_metrics(metrics, step)
         except Exception as problem:
-            _LINE.say(f"metrics are not logged: {brief(problem)}. The run goes on")
+            _LINE.say(f"metrics are not logged: {brief(problem)}. The run continues")
 
 
 _LINE = Line()

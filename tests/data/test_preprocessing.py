@@ -24,6 +24,7 @@ from tlfw.data.preprocessing import asked_range, colour, oddities, range_in
 from tlfw.errors import ConfigError
 from tlfw.loaded import Blueprint, LoadedModel
 from tlfw.predict import predict
+from tlfw.zoo import TorchvisionBackbone
 
 AT_SIZE = Preprocessing(size=HEIGHT, resize=HEIGHT, interpolation="bicubic", mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 """The shorter side of odd files stays as it is, so that NumPy alone says what is right."""
@@ -63,7 +64,8 @@ def loaded(own: Preprocessing) -> LoadedModel:
         preprocessing=own,
         checkpoint_sha256="",
     )
-    return LoadedModel(model=Reads(), transform=own, classes=classes, blueprint=blueprint)
+    network = TorchvisionBackbone(name="resnet18")
+    return LoadedModel(model=Reads(), transform=own, classes=classes, blueprint=blueprint, backbone=network)
 
 
 def test_all_files_are_seen_alike_in_training_prediction_and_by_the_transform(odd: dict[object, list[Odd]]) -> None:
@@ -252,6 +254,7 @@ def test_settings_that_cannot_be_meant_are_refused(given: dict[str, object], fie
 
 
 def test_a_large_file_is_refused_by_a_data_sets_bound(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
     for split in ("train", "test"):
         for label in range(2):
             for i in range(3):
@@ -260,8 +263,9 @@ def test_a_large_file_is_refused_by_a_data_sets_bound(tmp_path: Path) -> None:
                 paint(label, i + 10 * (split == "test")).save(file)
     Image.new("L", (50, 40)).save(tmp_path / "train" / "c0" / "9.png")
     with pytest.raises(ConfigError, match=r"9.png \(it has 2,000 pixels, more than largest_image=1999"):
-        ImageFolder(root=str(tmp_path), largest_image=1999).divide()
-    assert sum(ImageFolder(root=str(tmp_path), largest_image=2000).divide().counts.values()) == 13
+        ImageFolder(root=str(tmp_path), largest_image=1999).divide(manifests=manifests)
+    found = ImageFolder(root=str(tmp_path), largest_image=2000).divide(manifests=manifests)
+    assert sum(found.counts.values()) == 13
 
 
 def test_signed_numbers_are_read_where_a_range_is_given(tmp_path: Path) -> None:
@@ -279,3 +283,13 @@ def test_jpeg_of_any_mode(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(file.getvalue())
     rgb = AT_SIZE.rgb(open_image(tmp_path / "a.jpg")).astype(int)
     assert np.abs(rgb - np.asarray(paint(0, 0))).mean() < 12
+
+
+def test_16_bits_are_a_copy_of_8_only_where_they_look_alike(tmp_path: Path) -> None:
+    grey = np.arange(400, dtype=np.uint16).reshape(20, 20) % 256
+    png(tmp_path / "wide.png", grey * 257, 16)
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "plain.png")
+    for range_, alike in (("type", True), ((0.0, 4095.0), False), ("auto", False)):
+        images = ImageFiles(tmp_path, ["wide.png", "plain.png"], [0, 0], ["a"], reading=Reading(range=range_))  # type: ignore[arg-type]
+        wide, plain = images.sums([0, 1], None)
+        assert (wide == plain) is alike

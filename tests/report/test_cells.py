@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.report import invented
-from tlfw.report.cells import Cell, cells_of
+from tlfw.report.cells import SOURCE_KEPT, Cell, cells_of
 from tlfw.report.gather import Wanted, gather
 
 RIGHT = np.arange(20) % 3 > 0
@@ -243,6 +244,25 @@ def test_repetitions_that_diverged_are_counted_with_their_cell(tmp_path: Path) -
     (cell,), notes = found(tmp_path)
     assert (len(cell.runs), cell.diverged) == (3, 1)
     assert notes == ["target_only / full diverged in every repetition, and is last."]
+
+
+def test_the_source_before_the_last_stage_is_as_it_was_last_measured(tmp_path: Path) -> None:
+    """By any earlier stage; where one repetition never measured it, nothing is said."""
+    for seed in (0, 1):
+        invented.run(tmp_path, "joint", "full", seed, RIGHT)
+    (cell,) = cells(tmp_path)
+
+    def known(*stages: tuple[float | None, ...]) -> float | None:
+        """Of two repetitions, each with what its stages measured."""
+        runs = {}
+        for (repetition, run), measured in zip(cell.runs.items(), stages, strict=True):
+            own = [{} if each is None else {"metrics": {SOURCE_KEPT: each}} for each in measured]
+            runs[repetition] = dataclasses.replace(run, record=dataclasses.replace(run.record, stages=own))
+        return dataclasses.replace(cell, runs=runs).before_last_stage(SOURCE_KEPT)
+
+    assert known((0.9, 0.5, None, 0.1), (0.7, None)) == pytest.approx(0.6)
+    assert known((0.9, 0.5), (0.7,)) is None
+    assert known((0.9, 0.5), (None, 0.7)) is None
 
 
 def test_what_trains_is_the_kin_of_a_cell_and_random_features_have_none(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from matplotlib.patches import Rectangle
 
 from tests.report import invented
 from tests.report.drawn import BEST, drawn, faults, lines, picture, texts
+from tlfw.report.cells import SOURCE_KEPT
 from tlfw.report.costs import pareto
 from tlfw.report.figures import pictures
 from tlfw.report.figures.confusions import differing, pair
 from tlfw.report.figures.curves import learning
-from tlfw.report.figures.forgetting import before
 from tlfw.report.figures.labels import images
 from tlfw.report.figures.paradigms import grounds_of
 from tlfw.report.figures.picture import Subject
@@ -223,7 +223,7 @@ def test_forgetting_is_of_cells_with_a_source(ten: Findings) -> None:
     figure = drawn(ten, "forgetting")
     assert len(lines(figure, "after")) == 9
     assert len(lines(figure, "before")) == 6
-    starts = {cell.data_mix: before(cell) for cell in cells}
+    starts = {cell.data_mix: cell.before_last_stage(SOURCE_KEPT) for cell in cells}
     assert starts["pretrain_finetune"] == pytest.approx(0.85)
     assert starts["joint"] is None
 

@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 from tests.report import invented
 from tests.report.drawn import drawn, faults, lines, picture
 from tests.report.test_verdict import cell
+from tlfw.report.column import places
 from tlfw.report.figures import pictures
 from tlfw.report.figures.picture import beyond
 from tlfw.report.figures.style import faint, style
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.leaderboard import rows
-from tlfw.report.shown import leaderboard
+from tlfw.report.page_tables import leaderboard
 
 RANDOM = {"joint / last_layer", "joint / last_layers"}
 
@@ -90,10 +90,10 @@ def test_colours_are_ruled_by_the_others(low: Findings) -> None:
 
 
 def test_the_leaderboard_has_an_arrow_too(low: Findings) -> None:
-    members = rows(low)[-1]
+    members = places(low)[-1]
     table = leaderboard(low.tasks[-1], members, "All.")
     bars = [row[2].bar for row in table.rows]
-    assert [bar[1] < 0 for bar in bars if bar] == [row.cell in RANDOM for row in members]
+    assert [bar[1] < 0 for bar in bars if bar] == [at.cell.name in RANDOM for at in members]
     assert all(0 <= end <= 1 for bar in bars if bar and bar[1] >= 0 for end in bar)
     assert "An arrow" in table.caption
 

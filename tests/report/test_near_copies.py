@@ -16,7 +16,7 @@ from tests.report import invented
 from tests.report.test_page import Page
 from tlfw.report.findings import Findings, find_out
 from tlfw.report.page import html
-from tlfw.report.shown import MOST_PAIRS_SHOWN
+from tlfw.report.page_tables import MOST_PAIRS_SHOWN
 from tlfw.report.tables import json_text
 
 

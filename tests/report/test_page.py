@@ -14,8 +14,8 @@ import pytest
 from tests.report import invented, sketched
 from tests.report.test_tables import ODD
 from tlfw.report import page as room
-from tlfw.report.digits import chance, percent, percents, points
 from tlfw.report.findings import Findings, find_out
+from tlfw.report.number_format import chance, percent, points
 from tlfw.report.page import _lead, html
 from tlfw.report.sentences import shipped
 
@@ -105,7 +105,7 @@ def test_its_numbers_are_the_findings(written: tuple[Findings, str]) -> None:
         for i, (cell, row) in enumerate(zip(task.cells, shown[1:], strict=True)):
             mean = task.means[i]
             assert row[0].startswith(cell.name + ("*" if cell.random_features else " "))
-            assert row[1] == percent(mean.value) + percents(mean.low, mean.high)
+            assert row[1] == f"{percent(mean.value)}{100 * mean.low:.1f} to {100 * mean.high:.1f}"
             if i:
                 assert row[3].startswith(points(task.estimate.difference[i, 0]))
                 assert row[4] == chance(task.adjusted[i, 0])

@@ -13,9 +13,10 @@ import pytest
 
 from tests.report import invented
 from tlfw.report import tables
+from tlfw.report.comparisons import standing
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.leaderboard import rows, standing
-from tlfw.report.tables import csv_text, json_text, latex, md, md_text, tex_text
+from tlfw.report.markup import latex, md
+from tlfw.report.tables import csv_text, json_text, md_text, tex_text
 
 ODD = ("<script>alert(1)</script>", "50 % & more", "a_b^c~d", "\"quoted\" 'it'", "Größe 猫 {x} \\y $z #1")
 
@@ -117,30 +118,6 @@ def test_the_same_findings_give_the_same_bytes(findings: Findings) -> None:
         assert write(findings) == write(findings)
 
 
-@pytest.mark.parametrize(
-    ("text", "set_"),
-    [
-        ("50 % & more_#1 $x$", r"50 \% \& more\_\#1 \$x\$"),
-        ("{a} \\b", r"\{a\} \textbackslash{}b"),
-        ("a^b~c", r"a\textasciicircum{}b\textasciitilde{}c"),
-        ("<script>|", r"\textless{}script\textgreater{}\textbar{}"),
-        ('"x"\n\x07Größe', "''x'' Größe"),
-        ("−3", "$-$3"),
-        ("[a]*", "{[}a]{*}"),
-    ],
-)
-def test_latex_is_escaped(text: str, set_: str) -> None:
-    assert latex(text) == set_
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [("a_b*c|d", r"a\_b\*c\|d"), ("<b>&\n`x` [y](z)", r"&lt;b&gt;&amp; \`x\` \[y\](z)"), ("\\|", r"\\\|")],
-)
-def test_markdown_is_escaped(text: str, shown: str) -> None:
-    assert md(text) == shown
-
-
 def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> None:
     text = tex_text(findings)
     body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
@@ -156,12 +133,12 @@ def test_latex_is_a_table_whose_rows_have_all_columns(findings: Findings) -> Non
         "400 test images",
         r"95 \% intervals",
         "56 comparisons (Holm)",
-        "random features",
+        "Control: features are random",
         "Bold",
     ):
         assert said in caption
-    for task, members in zip(findings.tasks, rows(findings), strict=True):
-        bold = [latex(row.cell) for i, row in enumerate(members) if i in task.group]
+    for task in findings.tasks:
+        bold = [latex(cell.name) for i, cell in enumerate(task.cells) if i in task.group]
         assert task.kind in ("best", "group")
         for name in bold:
             assert rf"\textbf{{{name}}}" in text

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from tests.report import invented
-from tlfw.report.digits import duration, percent
+from tlfw.report.comparisons import standing
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.leaderboard import standing
+from tlfw.report.number_format import duration, percent
 from tlfw.report.terminal import ROWS, show
 
 FILES = [Path("here/report.html"), Path("here/[bold]report.json")]
@@ -49,7 +49,7 @@ def test_rows_hold_the_findings_numbers(findings: Findings) -> None:
         assert standing(task, i) in row
         assert row.rstrip().endswith(duration(costs[i].shared_seconds))
     assert f"and {20 - ROWS} more" in told(findings)
-    assert "random features" in told(findings)
+    assert "* control: features are random" in told(findings)
 
 
 def test_it_is_plain_where_that_is_no_terminal(findings: Findings) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tests.report.test_estimate import cells_of, draw
 from tlfw.metric import METRICS
 from tlfw.report.cells import Cell
+from tlfw.report.comparisons import standing
 from tlfw.report.estimate import estimate
-from tlfw.report.leaderboard import standing
 from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, sentence
 from tlfw.report.verdict import (

@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from tlfw.identity import digest
-from tlfw.metric import Metric
+from tlfw.metric import METRICS, Metric
 from tlfw.report.runs import Run
 from tlfw.report.score_tables import Repetition
+
+SOURCE_KEPT = METRICS["accuracy"].at("source/val")
+"""Of a record: how well the source is known."""
 
 COMPARED = ("data mix", "freeze policy", "backbone and its weights", "source", "labelled images")
 """What always makes cells of their own."""
@@ -84,6 +87,18 @@ class Cell:
         """Of a record's metric over the runs; None where it does not apply."""
         values = [run.record.metrics.get(name) for run in self.runs.values()]
         return float(np.mean([v for v in values if v is not None])) if None not in values else None
+
+    def before_last_stage(self, name: str) -> float | None:
+        """Of a record's metric as it was last measured before the last stage, the mean over the runs; None where one of
+        them had not measured it by then."""
+        found = []
+        for run in self.runs.values():
+            earlier = [stage.get("metrics", {}).get(name) for stage in run.record.stages[:-1]]
+            known = [value for value in earlier if value is not None]
+            if not known:
+                return None
+            found.append(known[-1])
+        return sum(found) / len(found)
 
 
 def cells_of(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tlfw.report.cells import Cell
+from tlfw.report.number_format import short
 from tlfw.report.runs import Run
 
 MEASURES = {
@@ -137,11 +138,3 @@ def unequal(cells: Sequence[Cell], prices: Sequence[Cost]) -> dict[str, str]:
 
 def _named(cells: Sequence[Cell], values: Sequence[Any], value: Any) -> str:
     return min(cell.name for cell, own in zip(cells, values, strict=True) if own == value)
-
-
-def short(amount: float) -> str:
-    """A number for people: `9.6 k`, `1.2 T`."""
-    for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if amount >= 0.9995 * size:  # three digits round it up to 1
-            return f"{amount / size:.3g} {letter}"
-    return f"{amount:.3g}"

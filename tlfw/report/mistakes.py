@@ -53,6 +53,11 @@ class HardImage:
     called: str
 
 
+def called(classes: Sequence[str], index: int) -> str:
+    """The name of what an image was taken for. A head may have more outputs than there are classes."""
+    return classes[index] if index < len(classes) else f"no class ({index})"
+
+
 def mistakes(predictions: Sequence[Mapping[str, np.ndarray]]) -> Mistakes:
     """Look at all repetitions of a cell."""
     label, prediction, confidence = (

@@ -9,8 +9,8 @@ import numpy as np
 
 from tlfw.metric import Metric
 from tlfw.report.cells import COMPARED, Cell
-from tlfw.report.digits import labelled
 from tlfw.report.gather import Gathered
+from tlfw.report.number_format import labelled
 from tlfw.report.verdict import Task
 
 MOST_CHOSEN = 12

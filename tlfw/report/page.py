@@ -16,11 +16,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 import tlfw
-import tlfw.report.shown as shown
-from tlfw.report.digits import between, counted, labelled, sentence, tight
+import tlfw.report.page_tables as page_tables
+from tlfw.report.column import places
 from tlfw.report.figures import Picture, svg
 from tlfw.report.findings import Findings
-from tlfw.report.leaderboard import rows
+from tlfw.report.number_format import between, counted, labelled, sentence, tight
 from tlfw.report.sentences import KICKERS
 from tlfw.report.tables import RANDOM_FEATURES, said
 
@@ -85,7 +85,7 @@ def html(findings: Findings, pictures: Sequence[Picture]) -> str:
         random_features=RANDOM_FEATURES,
         pairs_left_out=_pairs(findings) > MOST_PAIRS,
         most_pairs=MOST_PAIRS,
-        near=shown.near_copies(findings, _near(findings)) if findings.near_copies else None,
+        near=page_tables.near_copies(findings, _near(findings)) if findings.near_copies else None,
         made_with=_made_with(findings),
         version=tlfw.__version__,
     )
@@ -160,38 +160,42 @@ def _pairs(findings: Findings) -> int:
 
 def _tasks(findings: Findings) -> list[dict[str, Any]]:
     """What the template shows of each task: captions name the task, for the same table of another has another."""
-    all_rows = rows(findings)
+    all_places = places(findings)
     found = []
     for t, task in enumerate(findings.tasks):
         name = labelled(task.labelled)
         with_ = f"with {name}"
         prices = findings.costs[t]
         several = len(task.cells) > 1
+        confused = [
+            page_tables.confused(findings, t, i, f"What {task.cells[i].name} confuses most, {with_}.")
+            for i in page_tables.looked_at(task)
+        ]
         found.append(
             {
                 "task": task,
                 "name": name,
                 "shipped": said(task),
-                "leaderboard": shown.leaderboard(task, all_rows[t], f"Leaderboard {with_}, best mean first."),
-                "floors": shown.floors(task, f"What is reached without learning, {with_}."),
-                "details": shown.details(task, all_rows[t], f"All other numbers {with_}."),
-                "against": shown.against_best(task, f"The first against each other {with_}.") if several else None,
-                "pairs": shown.all_pairs(task, f"All pairs {with_}.")
-                if several and _pairs(findings) <= MOST_PAIRS
-                else None,
-                "budgets": shown.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
+                "leaderboard": page_tables.leaderboard(task, all_places[t], f"Leaderboard {with_}, best mean first."),
+                "floors": page_tables.floors(task, f"What is reached without learning, {with_}."),
+                "details": page_tables.details(task, all_places[t], f"All other numbers {with_}."),
+                "against": page_tables.against_best(task, f"The first against each other {with_}.")
                 if several
                 else None,
-                "pareto": shown.pareto_front(task, prices, f"Cells that nothing at most as dear beats, {with_}."),
-                "forgetting": shown.forgetting(task, f"Accuracy on the source, {with_}."),
-                "calibration": shown.calibration(findings, t, f"Confidence and accuracy, {with_}."),
-                "confused": [
-                    table
-                    for i in shown.looked_at(task)
-                    if (table := shown.confused(findings, t, i, f"What {task.cells[i].name} confuses most, {with_}."))
-                ],
-                "hard": shown.hard_images(findings, t, _hard(findings, t, with_)),
-                "runs": shown.made_of(task, f"The chosen runs, {with_}."),
+                "pairs": page_tables.all_pairs(task, f"All pairs {with_}.")
+                if several and _pairs(findings) <= MOST_PAIRS
+                else None,
+                "budgets": page_tables.equal_budgets(task, prices, f"Cells that were given as much, {with_}.")
+                if several
+                else None,
+                "pareto": page_tables.pareto_front(
+                    task, prices, f"Cells that no other beats at the same or a lower cost, {with_}."
+                ),
+                "forgetting": page_tables.forgetting(task, f"Accuracy on the source, {with_}."),
+                "calibration": page_tables.calibration(findings, t, f"Confidence and accuracy, {with_}."),
+                "confused": [table for table in confused if table],
+                "hard": page_tables.hard_images(findings, t, _hard(findings, t, with_)),
+                "runs": page_tables.made_of(task, f"The chosen runs, {with_}."),
             }
         )
     return found
@@ -205,7 +209,7 @@ def _hard(findings: Findings, t: int, with_: str) -> str:
 
 def _near(findings: Findings) -> str:
     count = len({each.tested for each in findings.near_copies})
-    pairs, most = len(findings.near_copies), shown.MOST_PAIRS_SHOWN
+    pairs, most = len(findings.near_copies), page_tables.MOST_PAIRS_SHOWN
     which = f" The {most} likest of {pairs:,} pairs are shown; all are in report.json." if pairs > most else ""
     return f"{count:,} of {findings.test_images:,} test images look nearly like one that may be learnt from.{which}"
 

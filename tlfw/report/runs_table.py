@@ -10,6 +10,7 @@ import numpy as np
 
 from tlfw.escape import csv_text
 from tlfw.report.findings import Findings
+from tlfw.report.mistakes import called
 from tlfw.report.runs import Run
 
 BEGINNING = (
@@ -108,15 +109,11 @@ def classes_csv(findings: Findings) -> str:
                         "recall": float(looked.accuracy_K[k]),
                         "precision": float(looked.precision_K[k]),
                         "f1": float(looked.f1_K[k]),
-                        "most_often_called": None if other is None else _named(findings.classes, other),
+                        "most_often_called": None if other is None else called(findings.classes, other),
                         "share_called_so": share,
                     }
                 )
     return _text(rows)
-
-
-def _named(classes: Sequence[str], index: int) -> str:
-    return classes[index] if index < len(classes) else f"no class ({index})"
 
 
 def _text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tlfw.metric import Metric
 from tlfw.report.cells import Cell
-from tlfw.report.digits import chance, counted, labelled
 from tlfw.report.estimate import LARGEST_DRAW, Estimate
+from tlfw.report.number_format import chance, counted, labelled
 from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 from tlfw.report.verdict import FEWEST_ERRORS, PLANNED_LEVEL, Shipped, Task, gain
 

@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 
 import tlfw
+import tlfw.report.columns as columns
 from tlfw import escape
+from tlfw.report.cells import SOURCE_KEPT
+from tlfw.report.column import Place, TableName, places
+from tlfw.report.columns import columns_of, notes_of
+from tlfw.report.comparisons import Comparison, budgets, comparisons
 from tlfw.report.costs import MEASURES
-from tlfw.report.digits import NONE, between, chance, counted, duration, labelled, percent
 from tlfw.report.findings import Findings, front
-from tlfw.report.leaderboard import Comparison, Row, budgets, comparisons, rows, source_before
-from tlfw.report.sentences import bare, shipped, span
+from tlfw.report.markup import LATEX, MARKDOWN, Markup, latex, md
+from tlfw.report.mistakes import called
+from tlfw.report.number_format import between, counted, labelled, sentence
+from tlfw.report.sentences import shipped
 from tlfw.report.verdict import Task, leads
 
 SCHEMA = 2
@@ -31,27 +37,31 @@ PRICES = ("images", "flops", "direct_flops", "seconds", "shared_images", "shared
 def csv_text(findings: Findings) -> str:
     """A row a cell, all tasks below each other, numbers in full; `settings` and `compared` as JSON, what does not apply
     empty."""
-    names = [field.name for field in dataclasses.fields(Row)]
-    lines: list[Sequence[Any]] = [names]
-    for row in _flat(findings):
-        values = dataclasses.asdict(row)
-        values["labelled"] = "all" if row.labelled is None else row.labelled
-        for name in ("settings", "compared"):
-            values[name] = json.dumps(values[name], sort_keys=True, default=str)
-        lines.append([values[name] for name in names])
+    missing = {column.name: column.missing for column in columns.COLUMNS}
+    lines: list[Sequence[Any]] = [list(missing)]
+    for at in _flat(findings):
+        values = columns.fields(at)
+        lines.append([missing[name] if values[name] is None else values[name] for name in missing])
     return escape.csv_text(lines)
 
 
-def _flat(findings: Findings) -> list[Row]:
-    return [row for task in rows(findings) for row in task]
+def _flat(findings: Findings) -> list[Place]:
+    return [at for task in places(findings) for at in task]
 
 
-MARKDOWN = str.maketrans({each: f"\\{each}" for each in "\\`*_[]#|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
+def _texts(table: TableName, at: Place, markup: Markup) -> list[str]:
+    """A cell's row of a table, from left to right."""
+    found = []
+    for column in columns_of(table):
+        text = column.text_in(table, at, markup.escape)
+        if column.bold and at.leads:
+            text = markup.bold(text)
+        found.append(text + markup.star * (column.names_row and at.cell.random_features))
+    return found
 
 
-def md(text: str) -> str:
-    """Text in GitHub's Markdown, also within a table."""
-    return " ".join(text.split()).translate(MARKDOWN)
+RULES = {"left": "---", "right": "--:", "center": ":-:"}
+"""Below the heads of a table in Markdown, by alignment."""
 
 
 def md_text(findings: Findings) -> str:
@@ -61,27 +71,20 @@ def md_text(findings: Findings) -> str:
     if findings.unequal:
         lines[-1] = lines[-1].removesuffix("\n>")
         lines.append("")
-    for task, members in zip(findings.tasks, rows(findings), strict=True):
+    for task, members in zip(findings.tasks, places(findings), strict=True):
         lines += [f"## {labelled(task.labelled).capitalize()}", "", md(task.sentence), ""]
         lines += [md(text) + "\n" for text in (task.advice, *task.remarks, said(task)) if text]
-        metric = task.metric
+        shown = columns_of("markdown")
+        heads = [column.head_in("markdown", task.metric) for column in shown]
         lines += [
-            f"| | cell | test {metric.title}, {metric.units.unit} | 95 % interval | to the first | p | verdict "
-            "| source kept | time alone | shared |",
-            "|--:|---|--:|:-:|--:|--:|---|--:|--:|--:|",
+            "|" + "".join(f" {head} |" if head else " |" for head in heads),
+            f"|{'|'.join(RULES[column.align('markdown')] for column in shown)}|",
+            *(f"| {' | '.join(_texts('markdown', at, MARKDOWN))} |" for at in members),
+            "",
         ]
-        for i, row in enumerate(members):
-            bold = "**" if i in leads(task) else ""
-            lines.append(
-                f"| {row.rank} | {bold}{md(row.cell)}{bold}{STAR_MD if row.random_features else ''} "
-                f"| {bold}{bare(metric, row.value)}{bold} | {span(metric, row.low, row.high)} "
-                f"| {to_first(row, task)} | {md(chance(row.p_to_first))} | {row.verdict} | {percent(row.source_kept)} "
-                f"| {duration(row.seconds)} | {duration(row.shared_seconds)} |"
-            )
-        lines.append("")
     lines.append(md(f"{_basis(findings)}{_bold(findings)}") + "\n")
-    if any(row.random_features for row in _flat(findings)):
-        lines.append(f"{STAR_MD} {md(RANDOM_FEATURES)}\n")
+    if any(at.cell.random_features for at in _flat(findings)):
+        lines.append(f"{MARKDOWN.star} {md(RANDOM_FEATURES)}\n")
     lines += [f"- {md(note)}" for note in findings.notes]
     return "\n".join(lines)
 
@@ -91,16 +94,7 @@ def said(task: Task) -> str:
     return shipped(task, task.shipped) if task.shipped else ""
 
 
-def to_first(row: Row, task: Task) -> str:
-    """How far a cell's value is from the first one's: `−3.2`; a dash for the first itself."""
-    if row.difference is None or row.rank == 1:
-        return NONE
-    shown = bare(task.metric, row.difference)
-    return shown if shown.startswith("−") or float(shown) == 0 else f"+{shown}"
-
-
-STAR_MD = "\\*"
-RANDOM_FEATURES = "on random features: nothing below the trained layers ever learnt. A control."
+RANDOM_FEATURES = "control: features are random, because no layer below the trained ones was ever trained."
 
 
 def _basis(findings: Findings) -> str:
@@ -125,75 +119,29 @@ def _bold(findings: Findings) -> str:
     return " Bold: the first and what is not known to be worse, where anything is."
 
 
-LATEX = str.maketrans(
-    {each: f"\\{each}" for each in "&%$#_{}"}
-    | {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        '"': r"''",
-        "“": "``",
-        "”": r"''",
-        # at a row's beginning these would be read as arguments of the line break before
-        "[": "{[}",
-        "*": "{*}",
-        "`": r"\textasciigrave{}",
-        "−": "$-$",
-        "–": "--",
-    }
-)
-
-
-def latex(text: str) -> str:
-    """Text as LaTeX sets it. Letters beyond Latin need an engine and a font that know them (XeLaTeX, LuaLaTeX)."""
-    plain = "".join(each for each in " ".join(text.split()) if each.isprintable())
-    return plain.translate(LATEX)
-
-
 def tex_text(findings: Findings) -> str:
     """A table for a paper: booktabs, the best group bold, and a caption that says what the numbers stand on."""
     unequal = " Budgets differ: see the report." if findings.unequal else ""
-    star = f" $^*$On {RANDOM_FEATURES.removeprefix('on ')}" if any(r.random_features for r in _flat(findings)) else ""
-    metric = findings.metric
-    said = (
-        f"{_basis(findings)}{_bold(findings)}{unequal} Gap: {metric.units.unit_of_difference} to the first. Kept: "
-        "accuracy on the source."
-    )
+    star = ""
+    if any(at.cell.random_features for at in _flat(findings)):
+        star = f" {LATEX.star}{sentence(RANDOM_FEATURES)}"
+    metric, shown = findings.metric, columns_of("latex")
+    caption = " ".join([latex(f"{_basis(findings)}{_bold(findings)}{unequal}"), *notes_of("latex", metric)])
     lines = [
         r"% needs \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}  % the width of one column of text",
-        r"\caption{" + latex(said) + star + "}",
+        r"\caption{" + caption + star + "}",
         r"\label{tab:tlfw}",
-        r"\begin{tabular}{lrcrrrr}",
+        rf"\begin{{tabular}}{{{''.join(column.align('latex')[0] for column in shown)}}}",
         r"\toprule",
-        rf"Cell & {latex(HEADS[metric.name])} & 95\,\% interval & Gap & $p$ & Kept (\%) & Time \\",
+        " & ".join(column.head_in("latex", metric) for column in shown) + r" \\",
     ]
-    for task, members in zip(findings.tasks, rows(findings), strict=True):
-        lines += [r"\midrule", rf"\multicolumn{{7}}{{l}}{{\emph{{{latex(labelled(task.labelled).capitalize())}}}}} \\"]
-        for i, row in enumerate(members):
-            name, shown = latex(row.cell), latex(bare(metric, row.value))
-            if i in leads(task):
-                name, shown = rf"\textbf{{{name}}}", rf"\textbf{{{shown}}}"
-            p = chance(row.p_to_first)
-            cells = [
-                name + ("$^*$" if row.random_features else ""),
-                shown,
-                latex(span(metric, row.low, row.high)).replace(" to ", "--"),
-                latex(to_first(row, task)),
-                f"${p}$" if row.p_to_first is not None else latex(p),
-                latex(percent(row.source_kept).removesuffix(" %")),
-                duration(row.seconds).replace(" ", r"\,"),
-            ]
-            lines.append(" & ".join(cells) + r" \\")
+    for task, members in zip(findings.tasks, places(findings), strict=True):
+        name = latex(labelled(task.labelled).capitalize())
+        lines += [r"\midrule", rf"\multicolumn{{{len(shown)}}}{{l}}{{\emph{{{name}}}}} \\"]
+        lines += [" & ".join(_texts("latex", at, LATEX)) + r" \\" for at in members]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
-
-
-HEADS = {"accuracy": "Acc. (%)", "balanced_accuracy": "Bal. acc. (%)", "macro_f1": "F1 (%)", "log_loss": "Log-loss"}
-"""Of a metric's column where there is little room."""
 
 
 def json_text(findings: Findings) -> str:
@@ -229,13 +177,13 @@ def json_text(findings: Findings) -> str:
         "comparisons_left_out": left_out,
         "tasks": [
             _task(findings, t, members, pairs)
-            for t, (members, pairs) in enumerate(zip(rows(findings), all_pairs, strict=True))
+            for t, (members, pairs) in enumerate(zip(places(findings), all_pairs, strict=True))
         ],
     }
     return json.dumps(_plain(facts), indent=1, allow_nan=False) + "\n"
 
 
-def _task(findings: Findings, t: int, members: Sequence[Row], pairs: Sequence[Comparison]) -> dict[str, Any]:
+def _task(findings: Findings, t: int, members: Sequence[Place], pairs: Sequence[Comparison]) -> dict[str, Any]:
     task, prices = findings.tasks[t], findings.costs[t]
     names = [cell.name for cell in task.cells]
     count, some = findings.hard[t]
@@ -264,7 +212,7 @@ def _task(findings: Findings, t: int, members: Sequence[Row], pairs: Sequence[Co
             "tested": {name: getattr(task.shipped.tested, name) for name in ("value", "low", "high")},
             "sentence": said(task),
         },
-        "cells": [_cell(findings, t, i, row) for i, row in enumerate(members)],
+        "cells": [_cell(at) for at in members],
         "comparisons": [
             {**dataclasses.asdict(each), "one": names[each.one], "other": names[each.other]} for each in pairs
         ],
@@ -282,12 +230,12 @@ def _task(findings: Findings, t: int, members: Sequence[Row], pairs: Sequence[Co
     }
 
 
-def _cell(findings: Findings, t: int, i: int, row: Row) -> dict[str, Any]:
-    cell, found = findings.tasks[t].cells[i], findings.mistakes[t][i]
-    names = findings.classes
+def _cell(at: Place) -> dict[str, Any]:
+    cell, names = at.cell, at.findings.classes
+    found = at.findings.mistakes[at.number][at.position]
     return {
-        **dataclasses.asdict(row),
-        "source_before": source_before(cell),
+        **columns.values(at),
+        "source_before": cell.before_last_stage(SOURCE_KEPT),
         "runs": [
             {
                 "run_id": run.record.run_id,
@@ -298,18 +246,13 @@ def _cell(findings: Findings, t: int, i: int, row: Row) -> dict[str, Any]:
                 "value": value,
             }
             for (repetition, run), value in zip(
-                cell.runs.items(), findings.tasks[t].means[i].values or [None] * len(cell.runs), strict=False
+                cell.runs.items(), at.mean.values or [None] * len(cell.runs), strict=False
             )
         ],
         "accuracy_by_class": dict(zip(names, found.accuracy_K, strict=True)),
         "confused": [{"class": names[i], "called": called(names, j), "share": share} for i, j, share in found.confused],
         "calibration": {"confidence": found.confidence_B, "right": found.right_B, "share": found.share_B},
     }
-
-
-def called(classes: Sequence[str], index: int) -> str:
-    """The name of what an image was taken for. A head may have more outputs than there are classes."""
-    return classes[index] if index < len(classes) else f"no class ({index})"
 
 
 def _plain(value: Any) -> Any:

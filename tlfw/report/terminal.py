@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tlfw.report.digits import duration, labelled, percent, tight
+from tlfw.report.column import Column, places
+from tlfw.report.columns import columns_of
 from tlfw.report.findings import Findings
-from tlfw.report.leaderboard import rows
-from tlfw.report.sentences import span
+from tlfw.report.number_format import labelled, tight
 from tlfw.report.tables import RANDOM_FEATURES, said
-from tlfw.report.verdict import leads
 
 ROWS = 12
 """Of each task; the files hold them all."""
-
-COLUMNS = {
-    "": 2,
-    "cell": 0,
-    "value": 10,
-    "95 % interval": 14,
-    "verdict": 12,
-    "source kept": 11,
-    "time alone": 10,
-    "shared": 8,
-}
-"""Of the table, with their widths; that of `cell` is its names'."""
-
-SPARED = ("source kept", "time alone", "shared")
-"""Columns that are left out, one after the other, where the terminal is too narrow for names on one line."""
 
 GAP = 2
 
@@ -56,39 +40,35 @@ def show(findings: Findings, files: Sequence[Path], console: Console | None = No
     for sentence in findings.unequal:
         tell(sentence, "yellow")
     starred = False
-    for task, members in zip(findings.tasks, rows(findings), strict=True):
+    for task, members in zip(findings.tasks, places(findings), strict=True):
         say()
         say(Text(f"{labelled(task.labelled).capitalize()}:", "dim"))
         tell(task.sentence, "bold")
         for text in (task.advice, *task.remarks, said(task)):
             if text:
                 tell(text)
-        names = [row.cell + "*" * row.random_features for row in members[:ROWS]]
-        columns = _columns(max(map(len, names)), console.width)
+        shown = members[:ROWS]
+        starred |= any(at.cell.random_features for at in shown)
+        texts = {
+            column.name: [
+                column.text_in("terminal", at) + "*" * (column.names_row and at.cell.random_features) for at in shown
+            ]
+            for column in columns_of("terminal")
+        }
+        fitting = _fitting(texts, console.width)
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
-        for column in columns:
-            left = column in ("cell", "", "verdict")
+        for column in fitting:
             table.add_column(
-                task.metric.title if column == "value" else column,
-                justify="left" if left else "right",
-                no_wrap=column != "cell",
+                column.head_in("terminal", task.metric),
+                justify=column.align("terminal"),
+                no_wrap=not column.names_row,
                 overflow="fold",
-                min_width=COLUMNS[column],
+                min_width=column.tables["terminal"].width,
             )
-        for i, row in enumerate(members[:ROWS]):
-            starred |= row.random_features
-            cells = {
-                "": str(row.rank),
-                "cell": names[i],
-                "value": task.metric.text(row.value),
-                "95 % interval": span(task.metric, row.low, row.high),
-                "verdict": row.verdict,
-                "source kept": percent(row.source_kept),
-                "time alone": duration(row.seconds),
-                "shared": duration(row.shared_seconds),
-            }
+        for i, at in enumerate(shown):
             # Names may hold what rich would take for its markup.
-            table.add_row(*(Text(cells[column]) for column in columns), style="bold" if i in leads(task) else "")
+            row = [Text(texts[column.name][i]) for column in fitting]
+            table.add_row(*row, style="bold" if at.leads else "")
         say()
         say(table)
         if len(members) > ROWS:
@@ -102,12 +82,22 @@ def show(findings: Findings, files: Sequence[Path], console: Console | None = No
         say(Text(str(file)), soft_wrap=True)
 
 
-def _columns(name: int, width: int) -> list[str]:
-    """Those for which there is room beside names so long."""
-    shown = list(COLUMNS)
-    for spared in SPARED:
-        if name + sum(COLUMNS[each] for each in shown) + GAP * (len(shown) - 1) > width:
-            shown.remove(spared)
+def _fitting(texts: Mapping[str, Sequence[str]], width: int) -> list[Column]:
+    """Columns for which there is room beside names on one line; those that may be spared go one after the other.
+
+    Args:
+        texts: of each column, by its name.
+        width: of the terminal, in characters.
+    """
+    widths = {
+        column.name: max(map(len, texts[column.name])) if column.names_row else column.tables["terminal"].width
+        for column in columns_of("terminal")
+    }
+    shown = columns_of("terminal")
+    for column in columns_of("terminal"):
+        room = sum(widths[each.name] for each in shown) + GAP * (len(shown) - 1)
+        if column.tables["terminal"].spared and room > width:
+            shown.remove(column)
     return shown
 
 

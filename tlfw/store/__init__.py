@@ -285,7 +285,7 @@ class Store:
             "store.dir",
             f"the disk of {self.root.absolute()} is full{needs}.",
             "Free some, python -m tlfw.store gc shows what could go, or give another folder; then the same command "
-            "goes on.",
+            "resumes.",
         )
 
 

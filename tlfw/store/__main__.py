@@ -168,7 +168,9 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("ls", parents=[place], help="list the entries, and what made each")
     one = commands.add_parser("rm", parents=[place], help="remove entries; what needs them makes them again")
     one.add_argument("keys", metavar="KEY", nargs="+", help="as much of a key's beginning as no other shares")
-    some = commands.add_parser("gc", parents=[place], help="show what was not used for long, and what the dead left")
+    some = commands.add_parser(
+        "gc", parents=[place], help="show what was not used for long, and what killed processes left"
+    )
     some.add_argument("--older-than", metavar="AGE", default="30d", help="90m, 12h, 30d or 8w (%(default)s)")
     some.add_argument("--delete", action="store_true", help="remove it")
     every = commands.add_parser("verify", parents=[place], help="read everything; exit code 1 if some is damaged")

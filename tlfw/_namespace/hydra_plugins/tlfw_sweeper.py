@@ -173,7 +173,7 @@ class TlfwSweeper(Sweeper):
                 said = textwrap.shorten(f"{type(problem).__name__}: {problem}", 300, placeholder=" …")
                 raise LauncherFailed(
                     f"hydra/launcher={name} ended without the results of its jobs ({said}). What they finish is kept; "
-                    "the same command goes on from there."
+                    "the same command resumes the sweep."
                 ) from problem
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:

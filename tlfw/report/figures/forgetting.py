@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tlfw.metric import METRICS
-from tlfw.report.cells import Cell
+from tlfw.report.cells import SOURCE_KEPT
 from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, starred
 from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
-KEPT = METRICS["accuracy"].at("source/val")
-
 
 def forgetting(subject: Subject) -> Picture | None:
-    cells = [cell for cell in subject.task.cells if cell.mean(KEPT) is not None]
+    cells = [cell for cell in subject.task.cells if cell.mean(SOURCE_KEPT) is not None]
     if not cells:
         return None
     left, below = _beyond(subject)
     arrows = arrows_said(
         {
-            "left of the axis": [subject.task.cells[i].mean(KEPT) or 0.0 for i in left],
+            "left of the axis": [subject.task.cells[i].mean(SOURCE_KEPT) or 0.0 for i in left],
             "below the axis" if not left else "below it": [subject.task.means[i].value for i in below],
         }
     )
-    least, most = (choose(cells, key=lambda cell: cell.mean(KEPT) or 0.0) for choose in (min, max))
+    least, most = (choose(cells, key=lambda cell: cell.mean(SOURCE_KEPT) or 0.0) for choose in (min, max))
     return Picture(
         name="forgetting",
         section="learning",
@@ -39,9 +35,9 @@ def forgetting(subject: Subject) -> Picture | None:
         ),
         alt=(
             f"Scatter plot of {len(cells)} cells, target test {subject.metric.title} against source validation "
-            "accuracy "
-            f"after adaptation, which reaches from {said(least.mean(KEPT) or 0.0)} ({plain(least.name, 200)}) to "
-            f"{said(most.mean(KEPT) or 0.0)} ({plain(most.name, 200)})."
+            f"accuracy after adaptation, which reaches from {said(least.mean(SOURCE_KEPT) or 0.0)} "
+            f"({plain(least.name, 200)}) to "
+            f"{said(most.mean(SOURCE_KEPT) or 0.0)} ({plain(most.name, 200)})."
         ),
         draw=partial(_draw, subject),
     )
@@ -49,27 +45,16 @@ def forgetting(subject: Subject) -> Picture | None:
 
 def _beyond(subject: Subject) -> tuple[frozenset[int], frozenset[int]]:
     """Positions of the cells left of the x axis, and below the y axis."""
-    known = [i for i, cell in enumerate(subject.task.cells) if cell.mean(KEPT) is not None]
+    known = [i for i, cell in enumerate(subject.task.cells) if cell.mean(SOURCE_KEPT) is not None]
     cells = [subject.task.cells[i] for i in known]
-    kept = [cell.mean(KEPT) or 0.0 for cell in cells]
+    kept = [cell.mean(SOURCE_KEPT) or 0.0 for cell in cells]
     means = [subject.task.means[i] for i in known]
-    left = beyond(cells, kept, [min(after, before(cell) or after) for cell, after in zip(cells, kept, strict=True)])[1]
+    least = [min(after, cell.before_last_stage(SOURCE_KEPT) or after) for cell, after in zip(cells, kept, strict=True)]
+    left = beyond(cells, kept, least)[1]
     below: frozenset[int] = frozenset()
     if subject.metric.higher_is_better:
         below = beyond(cells, [mean.value for mean in means], [mean.low for mean in means])[1]
     return frozenset(known[k] for k in left), frozenset(known[k] for k in below)
-
-
-def before(cell: Cell) -> float | None:
-    """Source validation accuracy at the end of the stage before the last, in the mean; None: there was none."""
-    found = [
-        stage["metrics"].get(KEPT)
-        for run in cell.runs.values()
-        for stage in run.record.stages[-2:-1]
-        if stage.get("metrics")
-    ]
-    known = [value for value in found if value is not None]
-    return float(np.mean(known)) if len(known) == len(cell.runs) else None
 
 
 def _draw(subject: Subject) -> Figure:
@@ -79,7 +64,7 @@ def _draw(subject: Subject) -> Figure:
     left, below = _beyond(subject)
     corner = 0
     for i, (cell, mean) in enumerate(zip(subject.task.cells, subject.task.means, strict=True)):
-        if (kept := cell.mean(KEPT)) is None:
+        if (kept := cell.mean(SOURCE_KEPT)) is None:
             continue
         drawn.append(cell)
         colour, marker, height = subject.colour(cell), subject.marker(cell), subject.scaled(mean.value)
@@ -98,7 +83,7 @@ def _draw(subject: Subject) -> Figure:
             )
             corner += both
             continue
-        if (start := before(cell)) is not None:
+        if (start := cell.before_last_stage(SOURCE_KEPT)) is not None:
             axes.plot([100 * start, 100 * kept], [height] * 2, color=colour, linewidth=0.9, alpha=0.6, zorder=2)
             axes.plot(100 * start, height, marker, color=colour, markersize=4.5, markerfacecolor=paper(), gid="before")
         axes.plot(

@@ -204,7 +204,7 @@ def named(cell: Cell) -> str:
 
 def starred(cells: Sequence[Cell]) -> str:
     """The sentence that says what * means, where it is used."""
-    return " *: nothing below the trained layers ever learnt." if any(cell.random_features for cell in cells) else ""
+    return " *: control, features are random." if any(cell.random_features for cell in cells) else ""
 
 
 def spread(task: Task) -> str:

@@ -14,22 +14,12 @@ def percent(share: float | None) -> str:
     return NONE if share is None else f"{100 * share:.1f} %"
 
 
-def percents(low: float | None, high: float | None) -> str:
-    """An interval of shares: `83.1 to 87.2`."""
-    return NONE if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-
-
 def points(difference: float | None) -> str:
     """Of shares, in percentage points: `+3.2`, `−0.4`."""
     if difference is None:
         return NONE
     shown = f"{100 * difference:+.1f}".replace("-", "−")
     return "0.0" if shown in ("+0.0", "−0.0") else shown
-
-
-def pointed(low: float | None, high: float | None) -> str:
-    """An interval of a difference: `−1.0 to +3.2`."""
-    return NONE if low is None or high is None else f"{points(low)} to {points(high)}"
 
 
 def chance(p: float | None) -> str:
@@ -42,6 +32,14 @@ def chance(p: float | None) -> str:
 def decimals(value: float | None, digits: int = 3) -> str:
     """A plain number: `0.412`."""
     return NONE if value is None else f"{value:.{digits}f}"
+
+
+def short(amount: float) -> str:
+    """A number for people: `9.6 k`, `1.2 T`."""
+    for size, letter in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if amount >= 0.9995 * size:  # three digits round it up to 1
+            return f"{amount / size:.3g} {letter}"
+    return f"{amount:.3g}"
 
 
 def duration(seconds: float | None) -> str:

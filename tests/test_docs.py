@@ -1,4 +1,4 @@
-"""The README is true: its commands run, and its lists are those of the code."""
+"""README and pages are true: their commands run, their links lead somewhere, and their lists are those of the code."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import tlfw
+import tlfw.freeze
+import tlfw.identity
+from tests import test_freeze
 from tests.conftest import paint
 from tests.report import invented
 from tests.report.sketched import instead
@@ -22,32 +26,88 @@ from tlfw.report import __main__ as report_door
 from tlfw.store import Store
 from tlfw.store import __main__ as store_door
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).splitlines()
+ROOT = Path(__file__).parent.parent
+FRONT = ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md")
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
+TEXTS = {name: (ROOT / name).read_text() for name in FRONT} | PAGES
+"""All that people read, by the file's name."""
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a language (the page, the text), in the order of the pages."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [(name, block) for name, text in TEXTS.items() for block in fence.findall(text)]
+
+
+LINES = [line.partition(" #")[0].strip() for _, block in blocks("sh") for line in block.splitlines()]
+SHELL = list(dict.fromkeys(filter(None, LINES)))
+"""Every command once, without its comment."""
 COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
 REPORTS = [line for line in SHELL if line.startswith("python -m tlfw.report ")]
 KEEPING = [line for line in SHELL if line.startswith("python -m tlfw.store ")]
-BLOCKS = re.findall(r"```(?:python|yaml)\n(.*?)```", README, re.DOTALL)
-FILES = {name[1]: block for block in BLOCKS if (name := re.search(r"^# (own/\S+)", block, re.MULTILINE))}
+OTHERS = [line for line in SHELL if line not in COMMANDS + USES + KEEPING + REPORTS]
+CODE = [(name, block) for language in ("python", "yaml") for name, block in blocks(language)]
+FILES = {found[1]: block for _, block in CODE if (found := re.search(r"^# (own/\S+)", block, re.MULTILINE))}
 """As they are copied, with the comment that names them."""
-SNIPPETS = re.findall(r"```python\n(?!# own/)(.*?)```", README, re.DOTALL)
-OTHERS = [line.split("#")[0].strip() for line in SHELL if line and line not in COMMANDS + USES + KEEPING + REPORTS]
+CHANGE = {block.partition("\n")[0].removeprefix("# "): block for name, block in CODE if name == "CONTRIBUTING.md"}
+"""The example of a whole change: file -> what goes into it."""
+SNIPPETS = [block for _, block in CODE if block not in (*FILES.values(), *CHANGE.values())]
 SYNC = "wandb sync outputs/runs/*/wandb/offline-run-* outputs/sweeps/*/wandb/offline-run-*"
 QUICK = ("trainer=smoke", "tracking=disabled", "image_size=32")
 
 
+def test_every_block_is_of_a_language_that_is_run() -> None:
+    """Without a language is the tree of files alone; the others are Sphinx's."""
+    found = {(name, word) for name, text in TEXTS.items() for word in re.findall(r"^```(\S+)$", text, re.MULTILINE)}
+    assert {word for _, word in found if not word.startswith("{")} == {"sh", "python", "yaml"}
+    fences = {name: re.findall(r"^```(.*)$", text, re.MULTILINE) for name, text in TEXTS.items()}
+    assert [name for name, words in fences.items() if not all(words[::2])] == ["docs/reference/files.md"]
+
+
 def test_all_other_commands_are_known() -> None:
-    """`make test` and `make grid` are what CI runs; `wandb sync` needs a server and is W&B's own."""
-    assert OTHERS == ["make grid", "make test", SYNC]
-    ci = (Path(__file__).parent.parent / ".ci" / "run").read_text()
+    """`make` is what CI runs; `wandb sync` needs a server and is W&B's own."""
+    assert OTHERS == ["make grid", "make test", "make docs", SYNC]
+    ci = (ROOT / ".ci" / "run").read_text()
     assert " test" in ci
     assert " grid" in ci
+    assert " docs" in ci
+
+
+def anchors(text: str) -> set[str]:
+    """What a link can name within a page, as GitHub and MyST make it of headings."""
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_within_the_project_lead_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", TEXTS[page]):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.is_file(), link
+        assert not anchor or anchor in anchors(file.read_text()), link
+
+
+def test_every_page_is_in_the_index_and_in_the_readme() -> None:
+    listed = re.findall(r"^(\S+/\S+)$", PAGES["docs/index.md"], re.MULTILINE)
+    assert sorted(f"docs/{name}.md" for name in listed) == sorted(set(PAGES) - {"docs/index.md"})
+    linked = set(re.findall(r"\]\((docs/[^)#]+\.md)", TEXTS["README.md"]))
+    assert set(PAGES) - linked == {"docs/index.md", "docs/explanation/architecture.md"}  # which is ARCHITECTURE.md
+
+
+@pytest.mark.parametrize("name", re.findall(r"^\.\. auto\w+:: (\S+)$", PAGES["docs/reference/api.md"], re.MULTILINE))
+def test_the_python_interface_names_what_there_is(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    assert hasattr(importlib.import_module(module), attribute)
 
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's files, in the folder that the command is run in."""
+    """The pages' files, in the folder that the command is run in."""
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -88,7 +148,7 @@ def test_commands_run(cli, folder, published, command: str) -> None:
 
 @pytest.fixture
 def ready(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a run and photos under the names that the README uses."""
+    """The current folder, with a run and photos under the names that the pages use."""
     shutil.copytree(made, tmp_path / "outputs" / "runs" / "NAME-KEY")
     (tmp_path / "photos").mkdir()
     for i, file in enumerate(("photo.jpg", "photos/a.jpg", "photos/b.png")):
@@ -120,7 +180,7 @@ def test_the_store_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 
 @pytest.mark.parametrize("command", REPORTS)
 def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
-    """And leaves the files that the README lists."""
+    """And leaves the files that its page lists."""
     made = invented.sweep(tmp_path / "outputs", seeds=2)
     made.rename(made.parent / "NAME")
     if "--out" in command:  # figures take their time, and are drawn by the other one
@@ -129,7 +189,7 @@ def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     report_door.main(shlex.split(command)[3:])
     assert " points" in capsys.readouterr().out
     out = tmp_path / ("report" if "--out" in command else "outputs/sweeps/NAME")
-    listed = README.split("## The verdict")[1].split("## ")[0]
+    listed = PAGES["docs/how-to/report.md"].split("## The files")[1].split("## ")[0]
     files = re.findall(r"`((?:report|leaderboard|runs|classes)\.\w+)`", listed)
     assert sorted(files) == sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "plan.json")
     assert (out / "figures").is_dir()
@@ -146,7 +206,7 @@ def test_every_use_is_shown() -> None:
 
 
 @pytest.mark.usefixtures("own")
-def test_parts_of_ones_own_do_what_the_readme_says(cli, tmp_path: Path) -> None:
+def test_parts_of_ones_own_do_what_their_page_says(cli, tmp_path: Path) -> None:
     """The example's three stages under its own policy, on its own data; and its model is loaded again."""
     given = ("--config-dir", "own/conf", "+experiment=own", *QUICK, "source.per_class=10")
     code, _, err = cli(*given)
@@ -158,7 +218,7 @@ def test_parts_of_ones_own_do_what_the_readme_says(cli, tmp_path: Path) -> None:
     assert [stage["name"] for stage in record.stages] == ["pretrain", "both", "adapt"]
     assert record.certificate["holds"]
     assert record.certificate["frozen_tensors"] == 4  # of the body, and of the source's head
-    loaded = tlfw.load(folder)
+    loaded = tlfw.load(folder, trust=("own",))
     assert loaded.classes == ("upright", "lying")
     assert loaded.model(torch.zeros(1, 3, 32, 32)).shape == (1, 2)
     code, _, err = cli(*given, "freeze_policy.blocks=[neck]")
@@ -170,8 +230,36 @@ def test_parts_of_ones_own_do_what_the_readme_says(cli, tmp_path: Path) -> None:
 
 
 def test_the_table_of_groups_names_every_option() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)[@`][^|]*\| (.*) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)[@`][^|]*\| (.*) \|$", PAGES["docs/reference/config.md"], re.MULTILINE))
     for group in (p for p in CONF.iterdir() if p.is_dir() and p.name != "backbone"):
         options = {p.stem for p in group.glob("*.yaml")} - {"base"}
         named = set(re.findall(r"`(\w+)`", rows[group.name]))
         assert options <= named, (group.name, options - named)
+
+
+def test_the_example_of_a_whole_change_is_one(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class where it says, its test, and a run with its option; a row of the groups' table is for it to take."""
+    source, test, option = CHANGE
+    assert [source, test] == ["tlfw/freeze.py", "tests/test_freeze.py"]
+    assert (ROOT / source).is_file()
+    assert (ROOT / test).is_file()
+    assert (ROOT / option).parent.is_dir()
+    monkeypatch.setattr("tlfw.identity._DECLARED", {**tlfw.identity._DECLARED})  # which `named` adds to
+    made: dict[str, Any] = {}
+    exec(compile(CHANGE[source], source, "exec", dont_inherit=True), vars(tlfw.freeze), made)
+    ((name, policy),) = made.items()
+    policy.__module__ = "tlfw.freeze"
+    monkeypatch.setattr(tlfw.freeze, name, policy, raising=False)
+    tests: dict[str, Any] = {**vars(test_freeze), name: policy}
+    exec(CHANGE[test], tests)
+    (tried,) = [value for key, value in tests.items() if key.startswith("test_") and key not in vars(test_freeze)]
+    tried()
+    own = tmp_path / option
+    own.parent.mkdir(parents=True)
+    own.write_text(CHANGE[option])
+    code, out, err = cli(
+        "--config-dir", str(tmp_path / "conf"), "+experiment=quickstart", f"freeze_policy={own.stem}", *QUICK,
+        "source.per_class=10",
+    )  # fmt: skip
+    assert code == 0, err
+    assert own.stem in out
