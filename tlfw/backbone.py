@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import operator
 from collections.abc import Iterator, Mapping
@@ -351,7 +350,7 @@ def _passes(backbone: Backbone, image_size: int) -> bool:
     return True
 
 
-@functools.cache
+@remembered
 def _single_pixels(backbone: Backbone, image_size: int) -> tuple[int, int]:
     if not _passes(backbone, image_size):
         return 0, 0
