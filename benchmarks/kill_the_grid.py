@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfw.record import Record
+from tlfw.records.record import Record
 
 PUBLISHED = ("outputs/store/*/[!.]*/done.json", "outputs/runs/*/record.json")
 

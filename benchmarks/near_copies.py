@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tlfw.data.decoding import open_image
 from tlfw.data.division import Part
 from tlfw.data.images import ImageFiles
 from tlfw.data.near_copies import NearCopies, find
+from tlfw.data.pictures.decoding import open_image
 from tlfw.data.sets import image_files
 
 OWN = 0.9

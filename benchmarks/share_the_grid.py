@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kill_the_grid import numbers
 
-from tlfw.record import Record
+from tlfw.records.record import Record
 
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 

@@ -29,9 +29,9 @@ from statsmodels.stats.proportion import proportion_confint
 from verdict_worlds import ACCURACY, judge
 
 from tlfw.report.cells import cells_of
-from tlfw.report.estimate import Estimate, estimate
 from tlfw.report.gather import gather
-from tlfw.report.score_tables import Repetition
+from tlfw.report.statistics.estimate import Estimate, estimate
+from tlfw.report.statistics.score_tables import Repetition
 from tlfw.report.verdict import PLANNED_LEVEL
 
 NAME = "verdict_against_truth"

@@ -24,9 +24,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 from scipy import stats
 
-from tlfw.metric import METRICS
-from tlfw.report.estimate import Estimate, estimate
-from tlfw.report.score_tables import Repetition
+from tlfw.records.metric import METRICS
+from tlfw.report.statistics.estimate import Estimate, estimate
+from tlfw.report.statistics.score_tables import Repetition
 from tlfw.report.verdict import OTHER_LEVEL, PLANNED_LEVEL, best, claims_of, holm, worse
 
 ACCURACY = METRICS["accuracy"]

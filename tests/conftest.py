@@ -107,7 +107,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     def put(name: str) -> Any:
         import torch
 
-        from tlfw.zoo import TorchvisionBackbone
+        from tlfw.backbones.zoo import TorchvisionBackbone
 
         whole = TorchvisionBackbone(name=name).build(1000, 224, seed=4)
         cache = tmp_path / "hub" / "checkpoints"
@@ -153,9 +153,9 @@ def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run, moved away from all that made it. Not to be changed."""
-    from tests.test_run import JOB
+    from tests.runs.test_run import JOB
     from tests.tiny import FULL, experiment
-    from tlfw.run import run
+    from tlfw.runs.run import run
 
     place = tmp_path_factory.mktemp("made")
     run(experiment(place / "here", freeze_policy=FULL), JOB)

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from tlfw import CONF
-from tlfw.data.augment import AUGMENTATIONS
-from tlfw.experiment import Experiment
-from tlfw.families import BACKBONES
+from tlfw.backbones.families import BACKBONES
+from tlfw.data.pictures.augment import AUGMENTATIONS
+from tlfw.runs.experiment import Experiment
 
 OPTIONS = sorted(p.relative_to(CONF) for p in CONF.rglob("*.yaml") if p.name not in ("config.yaml", "base.yaml"))
 GIVEN = {

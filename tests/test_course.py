@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.test_published import MAKE
-from tlfw.record import Record
+from tlfw.records.record import Record
 
 SMALL = ("trainer=smoke", "tracking=disabled", "adapt.batch_size=4", "workers=0")
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.test_tracking import logged
-from tlfw.evaluate import predicted, predictions_of
-from tlfw.learner import Validated
-from tlfw.metric import METRICS, measured
+from tests.tracking.test_wandb_run import logged
+from tlfw.records.metric import METRICS, measured
+from tlfw.training.evaluate import predicted, predictions_of
+from tlfw.training.learner import Validated
 
 SMALL = ("+experiment=quickstart", "source.per_class=20", "pretrain.budget=640images", "adapt.budget=320images")
 PROBE = ("data_mix=target_only", "freeze_policy=last_layer")

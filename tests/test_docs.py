@@ -13,15 +13,15 @@ import pytest
 import torch
 
 import tlfw
-import tlfw.freeze
-import tlfw.identity
+import tlfw.identity.names
+import tlfw.methods.freeze
 from tests import test_freeze
 from tests.conftest import paint
 from tests.report import invented
 from tests.report.sketched import instead
 from tlfw import CONF
 from tlfw.export import FORMATS
-from tlfw.record import Record
+from tlfw.records.record import Record
 from tlfw.report import __main__ as report_door
 from tlfw.store import Store
 from tlfw.store import __main__ as store_door
@@ -240,16 +240,16 @@ def test_the_table_of_groups_names_every_option() -> None:
 def test_the_example_of_a_whole_change_is_one(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The class where it says, its test, and a run with its option; a row of the groups' table is for it to take."""
     source, test, option = CHANGE
-    assert [source, test] == ["tlfw/freeze.py", "tests/test_freeze.py"]
+    assert [source, test] == ["tlfw/methods/freeze.py", "tests/methods/test_freeze.py"]
     assert (ROOT / source).is_file()
     assert (ROOT / test).is_file()
     assert (ROOT / option).parent.is_dir()
-    monkeypatch.setattr("tlfw.identity._DECLARED", {**tlfw.identity._DECLARED})  # which `named` adds to
+    monkeypatch.setattr("tlfw.identity.names._DECLARED", {**tlfw.identity.names._DECLARED})  # which `named` adds to
     made: dict[str, Any] = {}
-    exec(compile(CHANGE[source], source, "exec", dont_inherit=True), vars(tlfw.freeze), made)
+    exec(compile(CHANGE[source], source, "exec", dont_inherit=True), vars(tlfw.methods.freeze), made)
     ((name, policy),) = made.items()
-    policy.__module__ = "tlfw.freeze"
-    monkeypatch.setattr(tlfw.freeze, name, policy, raising=False)
+    policy.__module__ = "tlfw.methods.freeze"
+    monkeypatch.setattr(tlfw.methods.freeze, name, policy, raising=False)
     tests: dict[str, Any] = {**vars(test_freeze), name: policy}
     exec(CHANGE[test], tests)
     (tried,) = [value for key, value in tests.items() if key.startswith("test_") and key not in vars(test_freeze)]

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 
 import tlfw
 from tests.conftest import paint
-from tests.test_loaded import CLASSES, leave_untrained
+from tests.runs.test_trained_model import CLASSES, leave_untrained
 from tests.tiny import SIZE
 from tlfw import export as door
 from tlfw.data import Picture, Preprocessing
 from tlfw.export import PIXELS_OFF, PROBABILITY_TOLERANCE, Differs, export, main
-from tlfw.loaded import LoadedModel, load
 from tlfw.predict import predict
+from tlfw.runs.trained_model import LoadedModel, load
 
 HEADS = ("resnet18", "mobilenet_v3_small", "squeezenet1_1", "googlenet")
 LARGER_HEADS = ("convnext_tiny", "densenet121", "swin_t", "vit_b_16")
@@ -209,7 +209,7 @@ def agrees(loaded: LoadedModel, file: Path, photos: list[Path]) -> tuple[int, in
         How many resized pixels are a level off, and of how many.
     """
     onnxruntime = pytest.importorskip("onnxruntime")
-    from tlfw.onnx_preprocessing import graph_of
+    from tlfw.data.pictures.onnx_preprocessing import graph_of
 
     own = loaded.transform
     whole, first = (
@@ -268,7 +268,7 @@ def test_onnx_with_preprocessing_says_what_predict_says(tmp_path: Path, interpol
 
 def test_a_batch_of_images_of_one_size(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    from tlfw.onnx_preprocessing import graph_of
+    from tlfw.data.pictures.onnx_preprocessing import graph_of
 
     session = onnxruntime.InferenceSession(graph_of(SMALL_TABLE, 18, 10).SerializeToString())
     image_BHWC = np.random.default_rng(0).integers(0, 256, (3, 50, 70, 3), dtype=np.uint8)
@@ -283,7 +283,7 @@ def test_a_batch_of_images_of_one_size(tmp_path: Path) -> None:
 )
 def test_every_shape_is_resized_to_the_level(shape: tuple[int, int], interpolation: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    from tlfw.onnx_preprocessing import graph_of
+    from tlfw.data.pictures.onnx_preprocessing import graph_of
 
     for resize, size in ((40, SIZE), (40, 40), (35, 32)):
         own = dataclasses.replace(SMALL_TABLE, resize=resize, size=size, interpolation=interpolation)
@@ -322,7 +322,7 @@ def test_other_formats_hold_no_preprocessing(made: Path, tmp_path: Path, monkeyp
 @pytest.mark.usefixtures("filled")
 def test_preprocessing_that_says_something_else_is_not_written(tmp_path: Path, monkeypatch) -> None:
     pytest.importorskip("onnx")
-    from tlfw import onnx_preprocessing
+    from tlfw.data.pictures import onnx_preprocessing
 
     loaded = load(leave_untrained(tmp_path, "shufflenet_v2_x0_5"))
     darker = dataclasses.replace(loaded.transform, mean=(0.6, 0.6, 0.6))

@@ -1,9 +1,16 @@
-"""The house: imports point down only, and some doors are open to one room alone (laws 6 and others)."""
+"""The house: packages import in one direction, and some doors are open to one room alone.
+
+A package is a folder of `tlfw` with an `__init__.py`; the files in `tlfw` itself are packages of their own here.
+"""
 
 from __future__ import annotations
 
 import ast
+import importlib
+import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,195 +18,153 @@ import pytest
 import tlfw
 
 ROOT = Path(tlfw.__file__).parent
+ARCHITECTURE = (ROOT.parent / "ARCHITECTURE.md").read_text()
 
-FLOORS = (
-    # values: the standard library only
-    (
-        "tlfw",
-        "code",
-        "identity",
-        "escape",
-        "errors",
-        "secret",
-        "fields",
-        "former",
-        "settings",
-        "judgement",
-        "record",
-        "interruption",
-        "machine",
-    ),
-    # values of arrays: NumPy too
-    ("metric",),
-    # what was asked: records of commands, and a lock
-    ("ledger",),
-    # the report: records and predictions only, and no torch
-    (
-        "report.number_format",
-        "report.behrens_fisher",
-        "report.two_way",
-        "report.score_tables",
-        "report.estimate",
-        "report.runs",
-        "report.sweep_plan",
-        "report.gather",
-        "report.cells",
-        "report.costs",
-        "report.mistakes",
-        "report.verdict",
-        "report.sentences",
-        "report.notes",
-        "report.near_copies",
-        "report.findings",
-        "report.figures.style",
-        "report.figures.picture",
-        "report.figures.accuracy",
-        "report.figures.comparisons",
-        "report.figures.confusions",
-        "report.figures.cost",
-        "report.figures.curves",
-        "report.figures.forgetting",
-        "report.figures.labels",
-        "report.figures.paradigms",
-        "report.figures",
-        "report.comparisons",
-        "report.markup",
-        "report.column",
-        "report.columns",
-        "report.tables",
-        "report.html_table",
-        "report.page_tables",
-        "report.runs_table",
-        "report.page",
-        "report.terminal",
-        "report",
-        "report.__main__",
-    ),
-    # nouns
-    (
-        "strict",
-        "hardware",
-        "data.picture",
-        "data.decoding",
-        "data.resampling",
-        "input_spec",
-        "data.preprocessing",
-        "data.fingerprint",
-        "repetition",
-        "data.listing",
-        "data.images",
-        "data.rows",
-        "data.copies",
-        "data.split",
-        "data.division",
-        "data.near_copies",
-        "data.augment",
-        "data.view",
-        "data.sets",
-        "data.folder",
-        "data.published",
-        "data.typeset",
-        "data.mixture",
-        "data",
-        "onnx_preprocessing",
-    ),
-    ("families", "weights", "fit", "download", "backbone", "zoo", "recipe", "model", "freeze", "schedule", "mix"),
-    # verbs
-    (
-        "store.seal",
-        "store",
-        "loaded",
-        "progress",
-        "cost",
-        "evaluate",
-        "features",
-        "learner",
-        "checkpoint",
-        "train",
-        "numerics",
-        "environment",
-    ),
-    # a run
-    ("server", "tracking", "trial", "seen", "match", "plan", "experiment", "fold", "run"),
-    # doors
-    (
-        "store.__main__",
-        "typed",
-        "explain",
-        "table",
-        "jobs",
-        "agenda",
-        "changes",
-        "waves",
-        "search",
-        "conclusion",
-        "sweep",
-        "predict",
-        "export",
-        "__main__",
-    ),
+ORDER = (
+    "tlfw",
+    "escape",
+    "strictness",
+    "signals",
+    "machine",
+    "errors",
+    "identity",
+    "records",
+    "report.statistics",
+    "report",
+    "report.figures",
+    "report.documents",
+    "data.pictures",
+    "data",
+    "backbones",
+    "methods",
+    "store",
+    "training",
+    "tracking",
+    "runs",
+    "command_line",
+    "sweeps",
+    "predict",
+    "export",
+    "__main__",
 )
-"""Each room may import rooms before it: lower floors, and its own floor to the left."""
+"""Each package may import packages before it. Its door, `__main__`, and its `__init__` may import what lies in it."""
 
-ROOMS = [room for floor in FLOORS for room in floor]
-
-
-def path(room: str) -> Path:
-    if room in ("tlfw", "data", "store", "report", "report.figures"):
-        return ROOT / ("" if room == "tlfw" else room.replace(".", "/")) / "__init__.py"
-    return ROOT / f"{room.replace('.', '/')}.py"
+MOST_MODULES = 14
 
 
-def imports(room: str) -> set[str]:
-    """Full names of all modules that a room imports anywhere, type checking included."""
+def modules() -> Iterator[tuple[str, Path]]:
+    """The full name and the file of every module."""
+    for file in sorted(ROOT.rglob("*.py")):
+        if "_namespace" not in file.parts:
+            parts = file.relative_to(ROOT.parent).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file
+
+
+FILES = dict(modules())
+PACKAGES = {name for name, file in FILES.items() if file.name == "__init__.py"}
+
+
+def package(module: str) -> str:
+    """That of a module, without `tlfw.`; a file in `tlfw` itself is its own."""
+    own = module if module in PACKAGES else module.rpartition(".")[0]
+    return (module if own == "tlfw" else own).removeprefix("tlfw.")
+
+
+def imports(module: str) -> set[str]:
+    """Full names of all modules that one imports anywhere, type checking included."""
     found = set()
-    for node in ast.walk(ast.parse(path(room).read_text())):
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{room}: relative import"
+            assert node.level == 0, f"{module}: relative import"
             assert node.module is not None
-            found.add(node.module)
-            if node.module in ("tlfw", "tlfw.data", "tlfw.report"):
-                found |= {
-                    f"{node.module}.{a.name}"
-                    for a in node.names
-                    if f"{node.module}.{a.name}".removeprefix("tlfw.") in ROOMS
-                }
+            below = {name for alias in node.names if (name := f"{node.module}.{alias.name}") in FILES}
+            found |= below or {node.module}
     return found
 
 
-def test_every_file_is_a_room() -> None:
-    files = {p.relative_to(ROOT) for p in ROOT.rglob("*.py") if "_namespace" not in p.parts}
-    assert files == {path(room).relative_to(ROOT) for room in ROOMS}
+def own_imports(module: str) -> set[str]:
+    return {name for name in imports(module) if name in FILES}
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_point_down(room: str) -> None:
-    own = {name.removeprefix("tlfw.") for name in imports(room) if name.split(".")[0] == "tlfw"}
-    below = set(ROOMS[: ROOMS.index(room)])
-    assert own <= below, own - below
+def test_every_package_has_its_place() -> None:
+    assert {package(module) for module in FILES} == set(ORDER)
 
 
-@pytest.mark.parametrize("room", FLOORS[0])
-def test_values_need_the_standard_library_only(room: str) -> None:
-    outside = {name.split(".")[0] for name in imports(room)} - set(sys.stdlib_module_names) - {"tlfw"}
-    assert not outside
+@pytest.mark.parametrize("name", ORDER)
+def test_packages_import_in_one_direction(name: str) -> None:
+    before = set(ORDER[: ORDER.index(name)])
+    for module in FILES:
+        if package(module) != name:
+            continue
+        used = {package(each) for each in own_imports(module)} - {name}
+        if module in PACKAGES or module.endswith(".__main__"):
+            used = {each for each in used if not each.startswith(f"{name}.")}
+        assert used <= before, f"{module} imports {sorted(used - before)}"
 
 
-def test_metrics_need_numpy_only() -> None:
-    """The report reads them, which has no torch."""
-    roots = {name.split(".")[0] for name in imports("metric")} - set(sys.stdlib_module_names)
-    assert roots == {"numpy", "tlfw"}
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_modules_of_a_package_import_in_no_circle(name: str) -> None:
+    own = {module: own_imports(module) for module in FILES if module != name and package(module) == package(name)}
+    left = set(own)
+    while free := {module for module in left if not own[module] & (left - {module})}:
+        left -= free
+    assert not left
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_a_package_is_small_and_says_what_belongs_there(name: str) -> None:
+    own = [m for m in FILES if m not in PACKAGES and m.rpartition(".")[0] == name and not m.endswith(".__main__")]
+    assert len(own) <= MOST_MODULES
+    text = ast.get_docstring(ast.parse(FILES[name].read_text()))
+    assert text
+    if name != "tlfw":
+        assert f"`{name.replace('.', '/')}/`" in ARCHITECTURE
+
+
+@pytest.mark.parametrize("name", sorted(PACKAGES))
+def test_public_names_are_there(name: str) -> None:
+    found = importlib.import_module(name)
+    for each in getattr(found, "__all__", ()):
+        assert getattr(found, each) is not None
+
+
+def test_the_map_names_what_is_there() -> None:
+    for path in re.findall(r"`(tlfw/[\w/]+(?:\.py|/))`", ARCHITECTURE):
+        assert (ROOT.parent / path).exists(), path
+
+
+ARRAYS = ("tlfw.records.metric",)
+"""Records that are of arrays."""
+
+LOCKS = ("tlfw.records.plan_file",)
+"""Records that several processes write."""
+
+
+@pytest.mark.parametrize("name", ["escape", "signals", "machine", "errors", "identity", "records"])
+def test_the_lowest_packages_need_the_standard_library_only(name: str) -> None:
+    """So they cost nothing, and the report, which has no torch, can read them."""
+    for module in FILES:
+        if package(module) == name:
+            outside = {each.split(".")[0] for each in imports(module)} - set(sys.stdlib_module_names) - {"tlfw"}
+            assert outside == ({"numpy"} if module in ARRAYS else {"filelock"} if module in LOCKS else set()), module
+
+
+def test_a_report_needs_no_torch() -> None:
+    code = "import sys, tlfw.report.documents.terminal; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
 
 
 def test_only_tracking_imports_wandb() -> None:
-    assert [room for room in ROOMS if any(name.split(".")[0] == "wandb" for name in imports(room))] == ["tracking"]
+    using = [module for module in FILES if any(name.split(".")[0] == "wandb" for name in imports(module))]
+    assert using == ["tlfw.tracking.wandb_run"]
 
 
-def names(room: str) -> set[str]:
-    """Attributes that a room reads, and its text constants."""
-    tree = ast.parse(path(room).read_text())
+def names(module: str) -> set[str]:
+    """Attributes that a module reads, and its text constants."""
+    tree = ast.parse(FILES[module].read_text())
     docs = {
         id(n.body[0].value)
         for n in ast.walk(tree)
@@ -213,32 +178,38 @@ def names(room: str) -> set[str]:
     }
 
 
-def test_test_images_are_reached_by_few_rooms_only() -> None:
-    """`rows` names the parts, `folder` finds them, `division` cuts them, `copies` and `near_copies` compare them with
-    what is learnt from, `run` hands them to `evaluate.examine` when all is decided, `report.runs` counts
+def having(word: str) -> set[str]:
+    """The modules that read something of this name."""
+    return {module.removeprefix("tlfw.") for module in FILES if word in names(module)}
+
+
+def test_test_images_are_reached_by_few_modules_only() -> None:
+    """`folder` and `rows` name the parts, `division` cuts them, `copies` and `near_copies` compare them with what is
+    learnt from, `runs.run` hands them to `evaluate.examine` when all is decided, `report.runs` counts
     them and `report.near_copies` shows some."""
-    assert {room for room in ROOMS if "test" in names(room)} == {
-        "data.rows", "data.folder", "data.copies", "data.division", "data.near_copies", "data.published", "seen", "run",
-        "report.runs", "report.gather", "report.near_copies",
+    assert having("test") == {
+        "data.folder", "data.rows", "data.copies", "data.division", "data.near_copies", "data.published",
+        "runs.experiment_data",
+        "runs.run", "report.runs", "report.gather", "report.near_copies",
     }  # fmt: skip
-    assert {room for room in ROOMS if "examine" in path(room).read_text()} == {"evaluate", "run"}
+    examining = {module for module, file in FILES.items() if "examine" in file.read_text()}
+    assert examining == {"tlfw.training.evaluate", "tlfw.runs.run"}
 
 
 def test_test_numbers_are_read_by_tables_only() -> None:
     """What selects, prunes or plans cannot open a test field; tables show it and decide nothing."""
-    readers = {room for room in ROOMS if any("target/test" in name for name in names(room))}
-    assert readers == {"run", "table", "report.column"}
-    assert "tlfw.report.column" not in imports("report.cells") | imports("report.verdict")
-    readers = [room for room in ROOMS if any("tlfw.report" in name for name in imports(room))]
-    assert [room for room in readers if not room.startswith("report")] == ["conclusion"]
-    assert "table" not in {
-        name.removeprefix("tlfw.") for room in ROOMS[: ROOMS.index("table")] for name in imports(room)
-    }
-    assert "tlfw.table" not in imports("sweep")
+    readers = {module for module in FILES if any("target/test" in name for name in names(module))}
+    assert readers == {"tlfw.runs.run", "tlfw.sweeps.results_table", "tlfw.report.documents.column"}
+    assert "tlfw.report.documents.column" not in imports("tlfw.report.cells") | imports("tlfw.report.verdict")
+    using = [module for module in FILES if any("tlfw.report" in name for name in imports(module))]
+    assert [name for name in using if not name.startswith("tlfw.report")] == ["tlfw.sweeps.final_report"]
+    table = "tlfw.sweeps.results_table"
+    shown = {module for module in FILES if table in imports(module)}
+    assert shown == {"tlfw.sweeps.waves", "tlfw.__main__"}
 
 
 def test_the_plugin_costs_nothing_at_hydras_start() -> None:
     plugin = ROOT / "_namespace" / "hydra_plugins" / "tlfw_sweeper.py"
     top = [node for node in ast.parse(plugin.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    roots = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in top}
-    assert roots <= {"os", "collections", "dataclasses", "pathlib", "typing", "hydra", "omegaconf"}
+    used = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in top}
+    assert used <= {"os", "collections", "dataclasses", "pathlib", "typing", "hydra", "omegaconf"}

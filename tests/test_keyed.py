@@ -19,15 +19,15 @@ from tests.conftest import paint
 from tests.data.test_published import MAKE
 from tests.test_conf import choices
 from tlfw import CONF
+from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Digits, ImageArray, ImageFolder, Images
 from tlfw.data.rows import SplitName
-from tlfw.experiment import Experiment
-from tlfw.fields import decides
-from tlfw.freeze import LastBlocks
-from tlfw.mix import DataMix
-from tlfw.seen import Memo
-from tlfw.settings import flat
-from tlfw.zoo import TorchvisionBackbone
+from tlfw.identity.fields import decides
+from tlfw.methods.freeze import LastBlocks
+from tlfw.methods.mix import DataMix
+from tlfw.records.settings import flat
+from tlfw.runs.experiment import Experiment
+from tlfw.runs.experiment_data import Memo
 
 BASE = (
     "backbone=resnet18", "data@source=image_folder", "data@target=image_folder", "freeze_policy=last_layers",
@@ -40,8 +40,8 @@ BASE = (
 ADAPT = "data_mix.stages.adapt"
 
 MORE = (
-    "+data_mix.stages.more={_target_:tlfw.mix.Stage,share:{source:1.0},loss_weight:{source:1.0},batch_size:8,"
-    "budget:{source:5steps},policy:{_target_:tlfw.freeze.LastBlocks,n:1,lr_head:0.1,lr_backbone:0.1}}"
+    "+data_mix.stages.more={_target_:tlfw.methods.mix.Stage,share:{source:1.0},loss_weight:{source:1.0},batch_size:8,"
+    "budget:{source:5steps},policy:{_target_:tlfw.methods.freeze.LastBlocks,n:1,lr_head:0.1,lr_backbone:0.1}}"
 )
 """A stage more."""
 
@@ -168,15 +168,15 @@ CASES = [
             "tracking.entity=other",
             "tracking.dir=other",
             "tracking.artifacts=true",
-            "repeat._target_=tlfw.repetition.Repeat",
-            "store._target_=tlfw.experiment.StoreSettings",
-            "tracking._target_=tlfw.tracking.Tracking",
-            "pretrain._target_=tlfw.experiment.Pretrain",
-            "adapt._target_=tlfw.experiment.Adapt",
-            "joint._target_=tlfw.experiment.Joint",
+            "repeat._target_=tlfw.runs.repetition.Repeat",
+            "store._target_=tlfw.runs.experiment.StoreSettings",
+            "tracking._target_=tlfw.tracking.wandb_run.Tracking",
+            "pretrain._target_=tlfw.runs.experiment.Pretrain",
+            "adapt._target_=tlfw.runs.experiment.Adapt",
+            "joint._target_=tlfw.runs.experiment.Joint",
         )
     ),
-    case("trial={_target_:tlfw.trial.Trial,journal:x,study:y,id:0}", False),
+    case("trial={_target_:tlfw.runs.trial.Trial,journal:x,study:y,id:0}", False),
     # the backbone
     case("backbone._target_=tests.test_keyed.OwnBackbone", True),
     case("backbone.name=resnet34", True),
@@ -209,7 +209,7 @@ CASES = [
     *(
         case(f"data_mix.stages.{name}.{change}", keyed)
         for name, change, keyed in (
-            ("pretrain", "_target_=tlfw.mix.Stage", False),
+            ("pretrain", "_target_=tlfw.methods.mix.Stage", False),
             ("pretrain", "share.source=null", False),  # the rest, which is all
             ("pretrain", "loss_weight.source=0.5", True),
             ("pretrain", "batch_size=16", True),
@@ -219,7 +219,7 @@ CASES = [
             ("pretrain", "policy.n=1", True),
             ("pretrain", "policy.lr_head=0.5", True),
             ("pretrain", "policy.lr_backbone=0.5", True),
-            ("adapt", "_target_=tlfw.mix.Stage", False),
+            ("adapt", "_target_=tlfw.methods.mix.Stage", False),
             ("adapt", "share.target=0.25", True),
             ("adapt", "batch_size=16", True),
             ("adapt", "budget.target=13steps", True),
@@ -248,7 +248,7 @@ CASES = [
     case("optimizer._target_=torch.optim.RMSprop", True),
     case("optimizer.momentum=0.5", True),
     case("optimizer.weight_decay=0.5", True),
-    case("schedule._target_=tlfw.schedule.constant", True, "schedule=cosine"),
+    case("schedule._target_=tlfw.methods.schedule.constant", True, "schedule=cosine"),
     case("schedule.warmup=0.5", True),
     case("schedule.milestones=[0.5]", True),
     case("schedule.gamma=0.5", True),

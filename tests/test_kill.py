@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlfw.record import Record
+from tlfw.records.record import Record
 
 GRID = (
     "-m", "+experiment=quickstart", "tracking=disabled", "source.per_class=10", "pretrain.budget=1920images",

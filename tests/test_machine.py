@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from tests.tiny import experiment
 from tlfw import machine
 from tlfw.errors import ConfigError
-from tlfw.strict import at_most
+from tlfw.strictness import at_most
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:

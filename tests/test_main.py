@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from tests.conftest import paint, subjects
-from tests.test_tracking import logged
-from tlfw.record import Record
+from tests.tracking.test_wandb_run import logged
+from tlfw.records.record import Record
 
 SMOKE = (
     "trainer=smoke",
@@ -437,7 +437,7 @@ def test_a_traceback_has_no_secrets(cli, tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("of https://me:p@ss/w@host and hunter2hunter2")
 
-    monkeypatch.setattr("tlfw.fold.train", fail)
+    monkeypatch.setattr("tlfw.runs.fold.train", fail)
     code, out, err = cli("-m", *SMOKE, "seed=0")
     assert code == 1
     (file,) = tmp_path.rglob("traceback.txt")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_run import JOB
+from tests.runs.test_run import JOB
 from tests.tiny import FULL, TRAINER, Tiny, experiment, stage
-from tlfw import run as fold
-from tlfw.evaluate import measures
-from tlfw.freeze import FreezePolicy, LastBlocks
-from tlfw.loaded import LoadedModel, load
-from tlfw.mix import DataMix
-from tlfw.record import Record
+from tlfw.methods.freeze import FreezePolicy, LastBlocks
+from tlfw.methods.mix import DataMix
+from tlfw.records.record import Record
+from tlfw.runs import run as fold
+from tlfw.runs.trained_model import LoadedModel, load
+from tlfw.training.evaluate import measures
 
 MIXED = partial(TRAINER.func, **TRAINER.keywords, precision="bf16-mixed")
 

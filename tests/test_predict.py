@@ -151,7 +151,7 @@ def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(
     capsys,
     monkeypatch,
 ) -> None:
-    monkeypatch.setattr("tlfw.progress.PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("tlfw.training.progress.PLAIN_SECONDS", 0.0)
     _, out, _ = told(made, photos, "--batch-size", 20, capsys=capsys)
     assert [line.split(",")[0] for line in out.splitlines()[:2]] == ["  predict: image 20/30", "  predict: image 30/30"]
 

@@ -12,14 +12,14 @@ import torch
 from pydantic.dataclasses import dataclass
 
 from tests.conftest import paint
-from tlfw import schedule
+from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import DataSet, ImageArray, Images
-from tlfw.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
-from tlfw.freeze import FreezePolicy, LastBlocks
-from tlfw.mix import DataMix, Stage
-from tlfw.strict import STRICT
-from tlfw.tracking import Tracking
-from tlfw.zoo import TorchvisionBackbone
+from tlfw.methods import schedule
+from tlfw.methods.freeze import FreezePolicy, LastBlocks
+from tlfw.methods.mix import DataMix, Stage
+from tlfw.runs.experiment import Adapt, Experiment, Joint, Pretrain, StoreSettings
+from tlfw.strictness import STRICT
+from tlfw.tracking.wandb_run import Tracking
 
 SIZE = 32
 FAMILIES_AT_32 = (

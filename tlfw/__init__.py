@@ -12,7 +12,7 @@ CONF: Path = next(p for p in (_HERE.parent / "conf", _HERE / "conf") if (p / "co
 
 
 def __getattr__(name: str) -> Any:
-    """`tlfw.load`: a run's model, rebuilt (see `tlfw.loaded.load`). Opened when it is asked for, for it needs torch."""
+    """`tlfw.load`: a run's model, rebuilt (see `tlfw.runs.load`). Imported when it is asked for: it needs torch."""
     if name == "load":
-        return importlib.import_module("tlfw.loaded").load
+        return importlib.import_module("tlfw.runs.trained_model").load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,21 +22,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tlfw import CONF, table
+from tlfw import CONF
+from tlfw.command_line.arguments import as_hydra_takes_it
+from tlfw.command_line.messages import explain
 from tlfw.errors import ConfigError, Diverged, Pruned
 from tlfw.escape import printable
-from tlfw.explain import explain
-from tlfw.interruption import Interrupted, heeded, heeded_by_helper
-from tlfw.judgement import check_compared
-from tlfw.metric import metric_of
-from tlfw.record import Record, replace_text
-from tlfw.secret import masked
-from tlfw.settings import flat
-from tlfw.sweep import Refused, SomeFailed, check_stays, known_fields
-from tlfw.typed import as_hydra_takes_it
+from tlfw.records.comparison import check_compared
+from tlfw.records.metric import metric_of
+from tlfw.records.record import Record, replace_text
+from tlfw.records.secret import masked
+from tlfw.records.settings import flat
+from tlfw.signals import Interrupted, heeded, heeded_by_helper
+from tlfw.sweeps import results_table as table
+from tlfw.sweeps.sweep import Refused, SomeFailed, check_stays, known_fields
 
 if TYPE_CHECKING:
-    from tlfw.experiment import Experiment
+    from tlfw.runs.experiment import Experiment
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -47,7 +48,7 @@ def job(config: DictConfig) -> Any:
     _mask(folder / ".hydra")
     if settings.mode == RunMode.MULTIRUN:
         helping = heeded_by_helper()  # before anything that takes its time
-        from tlfw.progress import numbered
+        from tlfw.training.progress import numbered
 
         try:
             with numbered(settings.job.num) if helping else contextlib.nullcontext():
@@ -87,8 +88,8 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
     Returns:
         The record, and whether it was there before and nothing was done; else what validation said.
     """
-    from tlfw.run import Job, prepare
-    from tlfw.run import run as fold
+    from tlfw.runs.run import Job, prepare
+    from tlfw.runs.run import run as fold
 
     _quiet()  # also where a launcher started this process
     experiment: Experiment = hydra.utils.instantiate(config)

@@ -21,15 +21,15 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 import tlfw
-from tlfw import families
-from tlfw.backbone import Backbone
+from tlfw.backbones import families
+from tlfw.backbones.backbone import Backbone
+from tlfw.backbones.recipe import OF_TRUST, TRUST
+from tlfw.backbones.weights import CHECKPOINT
+from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Picture, Preprocessing
 from tlfw.errors import ConfigError
-from tlfw.loaded import HEAD, RESIZED_OTHERWISE, VIEWED, Blueprint, LoadedModel, load
-from tlfw.recipe import OF_TRUST, TRUST
-from tlfw.record import replace_text, replacing
-from tlfw.weights import CHECKPOINT
-from tlfw.zoo import TorchvisionBackbone
+from tlfw.records.record import replace_text, replacing
+from tlfw.runs.trained_model import HEAD, RESIZED_OTHERWISE, VIEWED, Blueprint, LoadedModel, load
 
 SCHEMA = 2
 INPUT, OUTPUT = "x_BCHW", "logits_BK"
@@ -83,7 +83,7 @@ def write_onnx_with_preprocessing(loaded: LoadedModel, file: Path) -> Callable[[
     """The same from RGB images of any size in 8 bits to probabilities and names."""
     import onnx
 
-    from tlfw.onnx_preprocessing import with_preprocessing  # onnx comes with an extra
+    from tlfw.data.pictures.onnx_preprocessing import with_preprocessing  # onnx comes with an extra
 
     write_onnx(loaded, file)
     network = onnx.load(file, load_external_data=False)
@@ -187,7 +187,7 @@ def difference_of_images(loaded: LoadedModel, exported: Callable[[Tensor], Tenso
     Raises:
         Differs: it is above the tolerance, or pixels or shapes differ.
     """
-    from tlfw.onnx_preprocessing import PIXELS, graph_of
+    from tlfw.data.pictures.onnx_preprocessing import PIXELS, graph_of
 
     own = loaded.transform
     seen = _in_onnxruntime(graph_of(own, *VERSIONS).SerializeToString(), IMAGE, PIXELS)

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tlfw.data.decoding import LARGEST_IMAGE, open_image
+from tlfw.backbones.recipe import OF_TRUST, TRUST
 from tlfw.data.listing import ENDINGS, LeftOut, listed, said
-from tlfw.data.picture import Span
-from tlfw.data.preprocessing import oddities
+from tlfw.data.pictures.decoding import LARGEST_IMAGE, open_image
+from tlfw.data.pictures.picture import Span
+from tlfw.data.pictures.preprocessing import oddities
 from tlfw.errors import ConfigError
 from tlfw.escape import csv_text, printable
-from tlfw.loaded import RESIZED_OTHERWISE, VIEWED, LoadedModel, load
 from tlfw.machine import most_images
-from tlfw.progress import counting
-from tlfw.recipe import OF_TRUST, TRUST
-from tlfw.record import replace_text
+from tlfw.records.record import replace_text
+from tlfw.runs.trained_model import RESIZED_OTHERWISE, VIEWED, LoadedModel, load
+from tlfw.training.progress import counting
 
 
 def find_images(places: Sequence[Path]) -> tuple[list[Path], list[LeftOut]]:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.conftest import paint
 from tlfw.data import ImageArray
-from tlfw.data.decoding import open_image
 from tlfw.data.images import ImageFiles
+from tlfw.data.pictures.decoding import open_image
 
 
 def files(root: Path, **images: Image.Image) -> ImageFiles:

@@ -18,7 +18,7 @@ from tests.tiny import Tiny
 from tlfw.data import EvalBatches, ImageArray, Mixture, MixtureLoader, Pixels, View
 from tlfw.data.division import Part
 from tlfw.data.mixture import TrainBatches
-from tlfw.interruption import deferred, heeded
+from tlfw.signals import deferred, heeded
 
 VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 SETS = {"source": Pixels(Tiny(count=5).divide().train, VIEW), "target": Pixels(Tiny(count=3).divide().train, VIEW)}

@@ -12,9 +12,9 @@ from PIL import Image
 from tests.conftest import paint
 from tests.tiny import SIZE, experiment
 from tlfw.data import Digits, ImageArray, ImageFolder
-from tlfw.data.decoding import decoded
 from tlfw.data.division import Part
 from tlfw.data.images import ImageFiles
+from tlfw.data.pictures.decoding import decoded
 from tlfw.errors import ConfigError
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tlfw.identity import digest
-from tlfw.ledger import NAMES
-from tlfw.record import Record
-from tlfw.settings import flat
+from tlfw.identity.names import digest
+from tlfw.records.plan_file import NAMES
+from tlfw.records.record import Record
+from tlfw.records.settings import flat
 
 CLASSES = ("cat", "dog", "frog", "ship", "truck")
 IMAGES = 200

@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 from tests.report import invented
 from tests.report.drawn import drawn, faults, lines, picture
 from tests.report.test_verdict import cell
-from tlfw.report.column import places
+from tlfw.report.documents.column import places
+from tlfw.report.documents.page_tables import leaderboard
 from tlfw.report.figures import pictures
 from tlfw.report.figures.picture import beyond
 from tlfw.report.figures.style import faint, style
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.page_tables import leaderboard
 
 RANDOM = {"joint / last_layer", "joint / last_layers"}
 

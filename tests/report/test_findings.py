@@ -12,7 +12,7 @@ import pytest
 
 from tests.report import invented
 from tlfw.errors import ConfigError
-from tlfw.record import Record
+from tlfw.records.record import Record
 from tlfw.report.findings import find_out, rival
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from tlfw.evaluate import CALIBRATION_BINS
 from tlfw.report.mistakes import BINS, HardImage, confusion, hardest, mistakes
+from tlfw.training.evaluate import CALIBRATION_BINS
 
 
 def said(label: list[int], prediction: list[int], confidence: list[float] | None = None) -> dict[str, np.ndarray]:

@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 from tests.report import invented
-from tests.report.test_page import Page
+from tests.report.documents.test_page import Page
+from tlfw.report.documents.page import html
+from tlfw.report.documents.page_tables import MOST_PAIRS_SHOWN
+from tlfw.report.documents.tables import json_text
 from tlfw.report.findings import Findings, find_out
-from tlfw.report.page import html
-from tlfw.report.page_tables import MOST_PAIRS_SHOWN
-from tlfw.report.tables import json_text
 
 
 def picture(value: int) -> str:

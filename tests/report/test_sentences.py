@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tests.report import invented
-from tlfw.metric import METRICS
+from tlfw.records.metric import METRICS
+from tlfw.report.documents.tables import said
 from tlfw.report.findings import Findings, find_out
 from tlfw.report.gather import Wanted
 from tlfw.report.sentences import amount, bare, listed, span
-from tlfw.report.tables import said
 
 IMAGES = 400
 

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tests.report.test_estimate import cells_of, draw
-from tlfw.metric import METRICS
+from tests.report.statistics.test_estimate import cells_of, draw
+from tlfw.records.metric import METRICS
 from tlfw.report.cells import Cell
 from tlfw.report.comparisons import standing
-from tlfw.report.estimate import estimate
-from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, sentence
+from tlfw.report.statistics.estimate import estimate
+from tlfw.report.statistics.score_tables import Repetition
 from tlfw.report.verdict import (
     OTHER_LEVEL,
     PLANNED_LEVEL,

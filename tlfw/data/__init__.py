@@ -4,13 +4,13 @@ from tlfw.data.division import Division
 from tlfw.data.folder import ImageFolder
 from tlfw.data.images import ImageArray, ImageFiles, Images
 from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
-from tlfw.data.picture import Picture
-from tlfw.data.preprocessing import Preprocessing
+from tlfw.data.pictures.picture import Picture
+from tlfw.data.pictures.preprocessing import Preprocessing
+from tlfw.data.pictures.view import View
 from tlfw.data.published import TorchvisionSet
 from tlfw.data.rows import Row, Rows
 from tlfw.data.sets import DataSet, Digits, NoData
 from tlfw.data.typeset import Typeset
-from tlfw.data.view import View
 
 __all__ = [
     "DataSet",

@@ -9,12 +9,12 @@ import numpy as np
 
 from tlfw.data.copies import Copies, bound, contradictory, numbered
 from tlfw.data.images import Images
-from tlfw.data.picture import Span
+from tlfw.data.pictures.picture import Span
 from tlfw.data.rows import SplitName, Stock
 from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks
 from tlfw.errors import ConfigError
 from tlfw.escape import is_printable
-from tlfw.identity import digest
+from tlfw.identity.names import digest
 
 SHARE = 0.2
 """Of the images that is kept for validation, and for the test, where nobody says another."""

@@ -27,8 +27,8 @@ from tlfw.data.rows import Row, Rows, SplitName
 from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, first_three, nearest
 from tlfw.escape import is_printable, printable
-from tlfw.identity import named
-from tlfw.strict import STRICT
+from tlfw.identity.names import named
+from tlfw.strictness import STRICT
 
 Nested = Literal["refuse", "merge", "split"]
 

@@ -13,13 +13,13 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from tlfw.data.decoding import LARGEST_IMAGE, open_image, reader
-from tlfw.data.fingerprint import exact, looks
-from tlfw.data.picture import Picture, Range, Span
+from tlfw.data.pictures.decoding import LARGEST_IMAGE, open_image, reader
+from tlfw.data.pictures.fingerprint import exact, looks
+from tlfw.data.pictures.picture import Picture, Range, Span
 from tlfw.errors import ConfigError, first_three
 from tlfw.escape import printable
-from tlfw.identity import digest
-from tlfw.record import replace_text
+from tlfw.identity.names import digest
+from tlfw.records.record import replace_text
 
 MANIFEST = "pixels 2"
 """Raised whenever something else comes to be found out about a file."""

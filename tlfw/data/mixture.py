@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from tlfw.data.division import Part
-from tlfw.data.view import View
-from tlfw.identity import seed_from
-from tlfw.interruption import heeded_by_loader
+from tlfw.data.pictures.view import View
+from tlfw.identity.names import seed_from
+from tlfw.signals import heeded_by_loader
 
 IN_MEMORY_BYTES = 2**30
 """Decoded images of a part that take no more are kept; others are decoded each time. Not keyed: equal numbers."""

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlfw.data.division import Part
-from tlfw.data.fingerprint import GREY, SMALLEST, grey, hashes
-from tlfw.identity import digest
-from tlfw.record import replace_text
+from tlfw.data.pictures.fingerprint import GREY, SMALLEST, grey, hashes
+from tlfw.identity.names import digest
+from tlfw.records.record import replace_text
 
 DISTANCE = 8
 """Bits of 64 in which two hashes may differ at most. Copies of half the size or of JPEG quality 50 differ in 6."""

@@ -13,16 +13,16 @@ import torchvision.datasets
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tlfw.data.decoding import decoded
-from tlfw.data.fingerprint import exact, looks
 from tlfw.data.images import ImageArray, ImageFiles, Images
-from tlfw.data.picture import Picture, Span
+from tlfw.data.pictures.decoding import decoded
+from tlfw.data.pictures.fingerprint import exact, looks
+from tlfw.data.pictures.picture import Picture, Span
 from tlfw.data.rows import SplitName
 from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, nearest
-from tlfw.fields import unkeyed
-from tlfw.identity import named
-from tlfw.strict import STRICT
+from tlfw.identity.fields import unkeyed
+from tlfw.identity.names import named
+from tlfw.strictness import STRICT
 
 Splits = Mapping[SplitName, Mapping[str, Any]]
 

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from tlfw.data.images import AS_USUAL, ImageFiles, Images, Reading
 from tlfw.data.listing import composed, kinds
-from tlfw.data.picture import Span
+from tlfw.data.pictures.picture import Span
 from tlfw.errors import ConfigError, first_three
 
 SplitName = Literal["train", "val", "test"]

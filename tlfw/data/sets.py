@@ -12,16 +12,16 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tlfw.data.augment import STRONGEST, augmentations
-from tlfw.data.decoding import LARGEST_IMAGE
 from tlfw.data.division import Division, Draw, divide
 from tlfw.data.images import ImageArray, Images, Reading
-from tlfw.data.preprocessing import asked_range, check_by_type, colour
+from tlfw.data.pictures.augment import STRONGEST, augmentations
+from tlfw.data.pictures.decoding import LARGEST_IMAGE
+from tlfw.data.pictures.preprocessing import asked_range, check_by_type, colour
 from tlfw.data.rows import SPLITS, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
-from tlfw.fields import by_effect, unkeyed
-from tlfw.identity import named
-from tlfw.strict import STRICT
+from tlfw.identity.fields import by_effect, unkeyed
+from tlfw.identity.names import named
+from tlfw.strictness import STRICT
 
 Balance = Literal["none", "loss", "sampling"]
 

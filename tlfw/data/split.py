@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tlfw.errors import ConfigError
-from tlfw.identity import seed_from
+from tlfw.identity.names import seed_from
 
 
 def ranks(names: Sequence[str], *key: object) -> np.ndarray:

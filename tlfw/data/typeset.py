@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from tlfw.data.images import ImageArray, Images
 from tlfw.data.rows import SplitName
 from tlfw.data.sets import CONTENT, DataSet
-from tlfw.identity import digest, named
-from tlfw.strict import STRICT
+from tlfw.identity.names import digest, named
+from tlfw.strictness import STRICT
 
 # Cropped to its own box, "O" is "0", "I" and "l" are "1", and "c", "s", "x" and others are their capitals.
 CLASSES = string.digits + "".join(c for c in string.ascii_uppercase if c not in "IO") + "abdefghnqrt"

@@ -28,13 +28,13 @@ def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | Non
         OSError: `out` cannot be written to.
     """
     # Opened when it is asked for: Matplotlib and SciPy take a second.
-    from tlfw.record import replace_text
+    from tlfw.records.record import replace_text
+    from tlfw.report.documents.page import html
+    from tlfw.report.documents.runs_table import classes_csv, runs_csv
+    from tlfw.report.documents.tables import csv_text, json_text, md_text, tex_text
     from tlfw.report.figures import leave, pictures
     from tlfw.report.findings import find_out
     from tlfw.report.gather import AS_ASKED
-    from tlfw.report.page import html
-    from tlfw.report.runs_table import classes_csv, runs_csv
-    from tlfw.report.tables import csv_text, json_text, md_text, tex_text
 
     folder = folder_for(places) if out is None else out
     _check(folder)
@@ -59,7 +59,7 @@ def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | Non
 
 def folder_for(places: Sequence[Path]) -> Path:
     """Where a report goes if nobody says: into the first sweep's folder, else into `report` here."""
-    from tlfw.ledger import FILE
+    from tlfw.records.plan_file import FILE
 
     return next((place for place in places if (place / FILE).is_file()), Path("report"))
 

@@ -47,7 +47,7 @@ def main(given: Sequence[str] | None = None) -> None:
             compare=None if chosen.compare is None else tuple(chosen.compare.split(",")),
         )
         findings = report(places, out, wanted)
-        from tlfw.report.terminal import show
+        from tlfw.report.documents.terminal import show
 
         show(findings, [out / PAGE, out / "report.json", out / "leaderboard.csv"])
     except (ConfigError, OSError) as problem:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tlfw.identity import digest
-from tlfw.metric import METRICS, Metric
+from tlfw.identity.names import digest
+from tlfw.records.metric import METRICS, Metric
 from tlfw.report.runs import Run
-from tlfw.report.score_tables import Repetition
+from tlfw.report.statistics.score_tables import Repetition
 
 SOURCE_KEPT = METRICS["accuracy"].at("source/val")
 """Of a record: how well the source is known."""

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from tlfw.errors import ConfigError
-from tlfw.metric import Metric, Predictions
+from tlfw.records.metric import Metric, Predictions
 from tlfw.report.cells import Cell, cells_of
 from tlfw.report.costs import Cost, costs, pareto, unequal
-from tlfw.report.estimate import Estimate, estimate
 from tlfw.report.gather import AS_ASKED, Gathered, Wanted, gather
 from tlfw.report.mistakes import HardImage, Mistakes, confusion, hardest, mistakes
 from tlfw.report.near_copies import NearCopy, near_copies
 from tlfw.report.notes import notes, unequal_budgets
 from tlfw.report.runs import GROUP, Run
-from tlfw.report.score_tables import Repetition
 from tlfw.report.sentences import advice, remarks, scope, sentence
+from tlfw.report.statistics.estimate import Estimate, estimate
+from tlfw.report.statistics.score_tables import Repetition
 from tlfw.report.verdict import Floor, Shipped, Task, claims_of, corrected, judge, level_of
 
 SAMENESS = ("index", "label", "classes")

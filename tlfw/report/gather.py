@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tlfw import ledger
 from tlfw.errors import ConfigError, nearest
-from tlfw.judgement import share
-from tlfw.metric import Metric, metric_of
-from tlfw.record import FILE, Record
+from tlfw.records import plan_file as ledger
+from tlfw.records.comparison import share
+from tlfw.records.metric import Metric, metric_of
+from tlfw.records.record import FILE, Record
 from tlfw.report.runs import Run, unusable
 from tlfw.report.sweep_plan import SweepPlan
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlfw.metric import Metric
+from tlfw.records.metric import Metric
 from tlfw.report.cells import COMPARED, Cell
 from tlfw.report.gather import Gathered
 from tlfw.report.number_format import labelled

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from tlfw import former
 from tlfw.errors import ConfigError
-from tlfw.metric import METRICS
-from tlfw.record import Record
-from tlfw.settings import flat
+from tlfw.identity import former
+from tlfw.records.metric import METRICS
+from tlfw.records.record import Record
+from tlfw.records.settings import flat
 
 PREDICTIONS = "predictions.npz"
 NEEDED = ("index", "label", "prediction", "log_prob", "confidence", "classes")
@@ -73,8 +73,8 @@ class Run:
         return self.asked, self.record.ended or ""
 
     def predictions(self) -> Mapping[str, np.ndarray]:
-        """What the run said of the test images: all of `NEEDED`, and `group` if there are any; see `tlfw.evaluate`.
-        Read anew each time.
+        """What the run said of the test images: all of `NEEDED`, and `group` if there are any; see
+        `tlfw.training.evaluate`. Read anew each time.
 
         Raises:
             ConfigError: they are missing, damaged, or not of as many images as the record says.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tlfw.metric import Metric
+from tlfw.records.metric import Metric
 from tlfw.report.cells import Cell
-from tlfw.report.estimate import LARGEST_DRAW, Estimate
 from tlfw.report.number_format import chance, counted, labelled
+from tlfw.report.statistics.estimate import LARGEST_DRAW, Estimate
 from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 from tlfw.report.verdict import FEWEST_ERRORS, PLANNED_LEVEL, Shipped, Task, gain
 

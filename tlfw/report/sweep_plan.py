@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlfw import ledger
+from tlfw.records import plan_file as ledger
 
 FEWEST_REPETITIONS = 3
 """From which on ways can be told apart."""

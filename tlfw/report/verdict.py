@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from tlfw.metric import Metric
+from tlfw.records.metric import Metric
 from tlfw.report.cells import Cell
-from tlfw.report.estimate import Estimate, Mean
 from tlfw.report.runs import Run
+from tlfw.report.statistics.estimate import Estimate, Mean
 from tlfw.report.sweep_plan import FEWEST_REPETITIONS
 
 PLANNED_LEVEL, OTHER_LEVEL = 0.04, 0.01

@@ -28,7 +28,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tlfw.errors import ConfigError, TrainingFailed
-from tlfw.interruption import deferred
+from tlfw.signals import deferred
 from tlfw.store.seal import DONE, damage, seal
 
 KEY = re.compile(r"[0-9a-f]{32}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tlfw
-from tlfw.record import replace_text
+from tlfw.records.record import replace_text
 
 DONE = "done.json"
 

@@ -34,7 +34,7 @@ class TlfwSweeper(Sweeper):
         also: lists of overrides, each a job outside the product.
         dry_run: stop when the plan is made, and write nothing.
         report: when all has ended, say what the runs say, in the sweep's folder and to W&B.
-        search: instead of all jobs, draw some from a space (see `tlfw.search.Search`); None: all.
+        search: instead of all jobs, draw some from a space (see `tlfw.sweeps.search.Search`); None: all.
     """
 
     def __init__(
@@ -51,13 +51,15 @@ class TlfwSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from hydra.utils import instantiate
 
-        from tlfw import jobs, ledger, sweep, table, waves
-        from tlfw.agenda import make_agenda
-        from tlfw.conclusion import conclude
-        from tlfw.record import FINISHED, replace_text
-        from tlfw.secret import masked
-        from tlfw.seen import Memo
+        from tlfw.records import plan_file as ledger
+        from tlfw.records.record import FINISHED, replace_text
+        from tlfw.records.secret import masked
+        from tlfw.runs.experiment_data import Memo
         from tlfw.store import Store
+        from tlfw.sweeps import jobs, sweep, waves
+        from tlfw.sweeps import results_table as table
+        from tlfw.sweeps.final_report import conclude
+        from tlfw.sweeps.task_graph import make_agenda
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -123,9 +125,10 @@ class TlfwSweeper(Sweeper):
         Args:
             fixed: overrides of all trials.
         """
-        from tlfw import ledger, sweep
-        from tlfw.metric import metric_of
-        from tlfw.search import search, study_name, trials_there
+        from tlfw.records import plan_file as ledger
+        from tlfw.records.metric import metric_of
+        from tlfw.sweeps import sweep
+        from tlfw.sweeps.search import search, study_name, trials_there
 
         config, earlier = self.config, ledger.read(folder)
         assert config is not None
@@ -161,7 +164,7 @@ class TlfwSweeper(Sweeper):
         import textwrap
 
         from tlfw.errors import LauncherFailed
-        from tlfw.interruption import delegated
+        from tlfw.signals import delegated
 
         assert self.launcher is not None
         assert self.config is not None
@@ -188,6 +191,6 @@ class TlfwSweeper(Sweeper):
 
 
 def _said(problem: BaseException) -> str:
-    from tlfw.explain import explain
+    from tlfw.command_line.messages import explain
 
     return explain(problem) or f"{type(problem).__name__}: {problem}"

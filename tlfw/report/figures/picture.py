@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from tlfw.metric import Metric
+from tlfw.records.metric import Metric
 from tlfw.report.cells import Cell
 from tlfw.report.figures.style import Marks, percent, plain, style
 from tlfw.report.findings import Findings

@@ -1,0 +1,326 @@
+"""Law 5: nothing half-written is ever read."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+import tlfw
+from tests.making import counted, slowly
+from tests.runs.test_run import JOB, numbers
+from tests.tiny import experiment
+from tlfw.command_line.messages import explain
+from tlfw.errors import ConfigError
+from tlfw.runs import run as fold
+from tlfw.runs.experiment import StoreSettings
+from tlfw.store import Held, Store, disk_full, size
+
+
+def put(text: str):
+    def make(folder: Path) -> None:
+        (folder / "value").write_text(text)
+
+    return make
+
+
+def refuse(_: Path) -> None:
+    raise AssertionError("was there already")
+
+
+def test_an_entry_is_made_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.find("stages", "k") is None
+    folder, there = store.get_or_make("stages", "k", put("1"))
+    assert (folder / "value").read_text() == "1"
+    assert not there
+    assert store.get_or_make("stages", "k", refuse) == (folder, True)
+    assert store.keys("stages") == ["k"]
+    store.get_or_make("stages", "k", put("2"), redo=True)
+    assert (folder / "value").read_text() == "2"
+
+
+def test_what_fails_does_not_exist(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def half(folder: Path) -> None:
+        (folder / "value").write_text("half")
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        store.get_or_make("stages", "k", half)
+    assert store.find("stages", "k") is None
+    assert store.keys("stages") == []
+    folder, there = store.get_or_make("stages", "k", put("whole"))
+    assert not there
+    assert {p.name for p in folder.iterdir()} == {"value", "done.json"}
+
+
+@pytest.mark.parametrize(
+    "damage", ["flip", "truncate", "empty", "remove", "add", "undone", "garbled", "lists nothing", "other", "a file"]
+)
+def test_a_damaged_entry_is_made_again(tmp_path: Path, capsys, damage: str) -> None:
+    store = Store(tmp_path)
+    folder, _ = store.get_or_make("stages", "k", put("value"))
+    value, done = folder / "value", folder / "done.json"
+    match damage:
+        case "flip":
+            value.write_text("vAlue")
+        case "truncate":
+            value.write_text("val")
+        case "remove":
+            value.unlink()
+        case "undone":
+            done.unlink()
+        case "empty":
+            value.write_text("")
+        case "add":
+            (folder / "more").write_text("")
+        case "garbled":
+            done.write_text("{")
+        case "lists nothing":
+            done.write_text('{"sha256": {}, "seal": ""}')
+        case "other":
+            done.write_text(done.read_text().replace('"stages"', '"pages"'))
+        case "a file":
+            shutil.rmtree(folder)
+            folder.write_text("")
+    assert store.find("stages", "k") is None
+    assert os.path.lexists(folder), "only who has the lock may remove it"
+    folder, there = store.get_or_make("stages", "k", put("value"))
+    assert not there
+    assert (folder / "value").read_text() == "value"
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"store: stages/k is damaged \((value|done.json|more)\b.*\); it is made again", line)
+    assert store.get_or_make("stages", "k", refuse) == (folder, True)
+    assert [p.name for p in folder.parent.iterdir() if p.name != "k"] == [".k.lock"]
+
+
+def test_an_entry_says_what_made_it_and_when_it_was_used(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), "0123abcd" * 4
+    folder, _ = store.get_or_make("stages", key, put("12345"), about={"stage": "adapt", "seed": 3})
+    os.utime(folder / "done.json", (1000, 1000))
+    (entry,) = store.entries()
+    facts = dict(entry.made_by)
+    assert datetime.datetime.fromisoformat(facts.pop("when")).tzinfo == datetime.UTC
+    version = tlfw.__version__
+    assert facts == {"kind": "stages", "key": key, "stage": "adapt", "seed": 3, "tlfw": version, "bytes": 5}
+    assert entry.used == 1000
+    assert store.find("stages", key)
+    assert time.time() - store.entries()[0].used < 60
+
+
+def test_a_killed_process_leaves_no_lock_and_no_entry(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    process = multiprocessing.get_context("spawn").Process(target=slowly, args=(tmp_path / "store", mark))
+    process.start()
+    deadline = time.monotonic() + 60
+    while not mark.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    store = Store(tmp_path / "store")
+    assert store.find("stages", "k") is None
+    assert (tmp_path / "store" / "stages" / ".k.draft" / "value").read_text() == "half"
+    with store.lock("stages", "k", patience=0):
+        pass
+    folder, there = store.get_or_make("stages", "k", put("whole"))
+    assert not there
+    assert (folder / "value").read_text() == "whole"
+    assert {p.name for p in folder.iterdir()} == {"value", "done.json"}
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_two_processes_make_it_once(tmp_path: Path, damaged: bool) -> None:
+    log = tmp_path / "log"
+    if damaged:
+        folder, _ = Store(tmp_path / "store").get_or_make("stages", "k", put("x"))
+        (folder / "value").write_text("y")
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=counted, args=(tmp_path / "store", log)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+        assert process.exitcode == 0
+    assert log.read_text() == "made\n"
+
+
+def test_a_lock_is_one_processs(tmp_path: Path) -> None:
+    one, other = Store(tmp_path), Store(tmp_path)
+    with one.lock("stages", "k"), pytest.raises(Held, match="stages/k is being made"):
+        other.remove("stages", "k")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A file system of its own: (mount options) -> its folder, or again with others. Skips where there can be none."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        again = ["-o", f"remount,{options}"] if place.is_mount() else ["-t", "tmpfs", "-o", options, "tmpfs"]
+        try:
+            subprocess.run(["mount", *again, place], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("nothing can be mounted here")
+        return place
+
+    yield mount
+    if place.is_mount():
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+BIG = torch.zeros(1_000_000)
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "plain": lambda draft: (draft / "file").write_bytes(bytes(4_000_000)),
+    "torch": lambda draft: torch.save({"a": BIG}, draft / "file.ckpt"),
+    "safetensors": lambda draft: safetensors.torch.save_file({"a": BIG}, draft / "file.safetensors"),
+    "numpy": lambda draft: np.save(draft / "file.npy", BIG.numpy()),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_one_message_and_leaves_nothing(disk, writer: str) -> None:
+    store = Store(disk("size=2m") / "store")
+    with pytest.raises(ConfigError, match=r"^store.dir: the disk of .*/store is full") as told:
+        store.get_or_make("stages", "k", lambda draft: WRITERS[writer](draft))
+    assert "python -m tlfw.store gc" in (explain(told.value) or "")
+    assert [p.name for p in (store.root / "stages").iterdir()] == [".k.lock"]
+    disk("size=20m")
+    store.get_or_make("stages", "k", lambda draft: WRITERS[writer](draft))
+    assert store.find("stages", "k")
+
+
+def test_a_run_on_a_full_disk_goes_on_when_there_is_room(disk, tmp_path: Path) -> None:
+    whole, _ = fold.run(experiment(tmp_path / "whole"), JOB)
+    made = experiment(tmp_path, store=StoreSettings(dir=str(disk("size=1m"))))
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"^store.dir: the disk of .* is full"):
+            fold.run(made, JOB)
+        assert not list(made.shelf.root.glob("*/.*.draft"))
+        assert made.shelf.keys("stages") == []
+    disk("size=40m")
+    assert numbers(fold.run(made, JOB)[0]) == numbers(whole)
+
+
+def test_a_full_disk_elsewhere_is_not_the_stores(tmp_path: Path) -> None:
+    def make(draft: Path) -> None:
+        (draft / "half").write_text("")
+        raise RuntimeError("not written") from OSError(errno.EDQUOT, "Disk quota exceeded", "/elsewhere/file")
+
+    with pytest.raises(RuntimeError, match="not written") as told:
+        Store(tmp_path).get_or_make("stages", "k", make)
+    assert disk_full(told.value)
+    assert (explain(told.value) or "").startswith("outputs: the disk is full.")
+    assert [p.name for p in (tmp_path / "stages").iterdir()] == [".k.lock"]
+
+
+def test_a_full_disk_without_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlfw.store._has_room", lambda _: False)
+
+    def make(draft: Path) -> None:
+        (draft / "half").write_text("12345")
+        raise OSError("1000 requested and 5 written")
+
+    with pytest.raises(ConfigError, match=r"is full \(needs more than the 5 B"):
+        Store(tmp_path).get_or_make("stages", "k", make)
+
+
+def test_a_store_that_can_only_be_read_is_read(disk, tmp_path: Path) -> None:
+    place = str(disk("size=60m"))
+    first, _ = fold.run(experiment(tmp_path, store=StoreSettings(dir=place)), JOB)
+    disk("ro")
+    again = experiment(tmp_path / "again", store=StoreSettings(dir=place))
+    record, there = fold.run(again, JOB)
+    assert not there
+    assert [stage["reused"] for stage in record.stages] == [True, True]
+    assert numbers(record) == numbers(first)
+    for change in ({"seed": 1}, {"force": True}):
+        with pytest.raises(ConfigError, match=r"^store.dir: cannot write in .* \(Read-only file system\)"):
+            fold.run(experiment(tmp_path / "again", store=StoreSettings(dir=place), **change), JOB)
+    with pytest.raises(ConfigError, match=r"^store.dir: cannot write in"):
+        again.shelf.get_or_make("stages", "k", put("1"))
+
+
+def test_where_no_folder_can_be_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"^store.dir: cannot write in .*file"):
+        Store(tmp_path / "file").get_or_make("stages", "k", put("1"))
+    with pytest.raises(ConfigError, match=r"^store.dir: cannot write in .*file"):
+        Store(tmp_path / "file").scratch("stages", "k")
+
+
+def test_the_checkpoint_of_a_run_is_the_stores_and_does_not_need_it(tmp_path: Path, monkeypatch) -> None:
+    made = experiment(tmp_path)
+    evaluate, kept = fold._Run.evaluate, {}
+
+    def emptied(self) -> None:
+        evaluate(self)
+        kept["weights"] = self.fold.weights.file.read_bytes()
+        shutil.rmtree(made.shelf.root)
+
+    monkeypatch.setattr(fold._Run, "evaluate", emptied)
+    fold.run(made, JOB)
+    (checkpoint,) = (tmp_path / "outputs" / "runs").glob("*/checkpoint.safetensors")
+    assert checkpoint.read_bytes() == kept["weights"]
+
+
+def _spoil(path: Path, random: np.random.Generator) -> None:
+    content = bytearray(path.read_bytes())
+    match random.integers(5):
+        case 0:
+            content[random.integers(len(content))] ^= 1 << int(random.integers(8))
+            path.write_bytes(content)
+        case 1:
+            path.write_bytes(content[: random.integers(len(content))])
+        case 2:
+            path.write_bytes(b"")
+        case 3:
+            path.unlink()
+        case 4:
+            (path.parent / "added").write_bytes(content)
+
+
+@pytest.mark.slow
+def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -> None:
+    """Fifty times, three at once, a file is damaged and the run made again: the same numbers, and a line for each."""
+    made = experiment(tmp_path)
+    first, _ = fold.run(made, JOB)
+    store, random = made.shelf, np.random.default_rng(0)
+    last = made.plan().stages[-1].key
+    for _ in range(17):
+        entries = store.entries()
+        chosen = [entries[i] for i in random.choice(len(entries), 3, replace=False)]
+        for entry in chosen:
+            files = sorted(store.place(entry.kind, entry.key).iterdir())
+            _spoil(files[random.integers(len(files))], random)
+        if last not in {entry.key for entry in chosen}:  # which needs no features while it is there
+            store.remove("stages", last)
+        for record in (tmp_path / "outputs" / "runs").glob("*/record.json"):
+            record.unlink()
+        capsys.readouterr()
+        again, there = fold.run(made, JOB)
+        assert not there
+        assert numbers(again) == numbers(first)
+        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("store: ")]
+        assert sorted(line.split(" (")[0] for line in said) == sorted(f"store: {e.name} is damaged" for e in chosen)
+    assert {entry.key for entry in store.entries()} == {entry.key for entry in entries}
+
+
+def test_sizes_are_for_people() -> None:
+    assert [size(n) for n in (0, 999, 1000, 1_234_567, 2 * 10**12)] == ["0 B", "999 B", "1.0 kB", "1.2 MB", "2.0 TB"]

@@ -1,0 +1,10 @@
+"""What is compared: what the model trains on, what may change, and how rates change over a stage.
+
+A data `mix` is an order of stages; a `freeze` policy says which blocks train, and with which rates; a `schedule` moves
+these. It imports backbones and data. Begin with `mix`; add a mix, a policy or a schedule here.
+"""
+
+from tlfw.methods.freeze import FreezePolicy, LastBlocks
+from tlfw.methods.mix import Budget, DataMix, Stage
+
+__all__ = ["Budget", "DataMix", "FreezePolicy", "LastBlocks", "Stage"]

@@ -1,0 +1,294 @@
+"""The fold: one stage after another brings the model to where it leaves it, by training or from the store."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+
+from tlfw.backbones.model import Model
+from tlfw.data import Mixture, Pixels
+from tlfw.data.division import Part
+from tlfw.data.mixture import kept_pixels
+from tlfw.errors import Diverged
+from tlfw.identity.names import seed_from
+from tlfw.methods.freeze import Freezing
+from tlfw.records.metric import recorded
+from tlfw.records.record import FILE as RECORD
+from tlfw.records.record import Record, Status, replacing
+from tlfw.records.secret import masked
+from tlfw.runs.experiment import Experiment
+from tlfw.runs.plan import Plan, PlannedStage
+from tlfw.signals import Interrupted
+from tlfw.store import read_json
+from tlfw.tracking.wandb_run import Tracked, Weights
+from tlfw.training.evaluate import DELIVERED, validate
+from tlfw.training.features import Features, stored
+from tlfw.training.train import Lesson, train, weights_of
+
+STAGES = "stages"
+PROBE_IMAGES = 8
+
+
+class Fold:
+    """A model on its way through the stages of a plan.
+
+    Args:
+        data_mix: its name, for who looks through the store.
+        open: begins a W&B run, as `Tracking.open` does, within the sweep's group.
+
+    Attributes:
+        stage_facts: of each stage that was learnt, in order, as they go into the record.
+        certificate: of the latest of them.
+        validation: what was said at its end.
+        weights: that it left; None: nothing was learnt yet.
+    """
+
+    def __init__(self, experiment: Experiment, plan: Plan, data_mix: str, open: Callable[..., Tracked]) -> None:
+        self.experiment, self.plan, self.data_mix, self.open = experiment, plan, data_mix, open
+        self.store, self.runs = experiment.shelf, experiment.runs
+        self.stage_facts: list[dict[str, Any]] = []
+        self.certificate: dict[str, Any] | None = None
+        self.validation: Mapping[str, float] = {}
+        self.weights: Weights | None = None
+
+    @functools.cached_property
+    def model(self) -> Model:
+        return Model(self.experiment.backbone, self.plan.image_size, self.plan.stages[0].seed)
+
+    def add_heads(self, planned: PlannedStage) -> None:
+        """A head for each data set of a stage that has none yet."""
+        for name in planned.stage.names:
+            self.model.add_head(name, len(self.plan.divisions[name].classes), planned.seed)
+
+    def learn(self, planned: PlannedStage, tracked: Tracked | None) -> None:
+        """Bring the model to where a stage leaves it: from the store, or by training.
+
+        A stage that other runs may share is a W&B run of its own; the last one is logged to the run's.
+        """
+        self.add_heads(planned)
+
+        own = tracked
+
+        def make(draft: Path) -> None:
+            nonlocal own
+            if own is None:
+                name = f"{planned.name}-{self.experiment.backbone.name}-s{planned.seed}"
+                own = self.open(
+                    id=f"{planned.name}-{planned.key[:16]}",
+                    name=name,
+                    folder=self.runs / f"{name}-{planned.key[:12]}",
+                    job_type=planned.name,
+                    tags=[planned.name, self.experiment.backbone.name],
+                )
+                own.starts_from(self.weights)
+            self.train(planned, own, draft)
+
+        redo = tracked is not None and self.experiment.force and not self.of_others(planned)
+        try:
+            folder, reused = self.store.get_or_make(STAGES, planned.key, make, about=self.about(planned), redo=redo)
+        except BaseException as problem:
+            if own is not None and tracked is None:
+                own.finish({"status": status_of(problem), "error": said_of(problem)}, failed=True)
+            raise
+        # Also where it has just been trained: what was stored is what goes on.
+        self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+        facts = read_json(folder / "stage.json")
+        if reused:
+            print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
+        self.certificate = facts.pop("certificate")
+        self.validation = metrics = facts["metrics"]
+        self.weights = Weights(
+            name=f"{planned.name}-{self.experiment.backbone.name}-{planned.key[:12]}",
+            file=folder / "weights.safetensors",
+            run_id=facts["wandb_id"],
+        )
+        if own is not None and tracked is None:
+            own.keep(self.weights, metrics)
+            own.finish({**metrics, "status": "done"})
+        self.stage_facts.append({**facts, "key": planned.key, "reused": reused})
+
+    def of_others(self, planned: PlannedStage) -> bool:
+        """Whether the record of another run has a stage too; then it is not made again, and one line says so."""
+        for file in sorted(self.runs.glob(f"*/{RECORD}")):
+            with contextlib.suppress(OSError, ValueError):  # what cannot be read is no record
+                record = Record.read(file)
+                if record.run_id != self.plan.key and any(stage["key"] == planned.key for stage in record.stages):
+                    print(f"  {planned.name}: {file.parent.name} has it too, so it is not made again", flush=True)
+                    return True
+        return False
+
+    def about(self, planned: PlannedStage) -> dict[str, Any]:
+        """What makes a stage, for who looks through the store. The mix is that of the first run that asked for it."""
+        trained = planned.policy.trained_blocks(self.experiment.backbone.block_names())
+        return {
+            "stage": planned.name,
+            "backbone": self.experiment.backbone.name,
+            "seed": planned.seed,
+            "data": {name: getattr(self.experiment, name).title for name in planned.stage.names},
+            "data_mix": self.data_mix,
+            "trains": ", ".join([*trained, "head"]) if planned.frozen else "all",
+            "steps": planned.steps,
+        }
+
+    def train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
+        """Train a stage and put its weights and its facts into `draft`.
+
+        Raises:
+            Diverged: with the stage's name.
+        """
+        try:
+            self._train(planned, tracked, draft)
+        except Diverged as problem:
+            raise Diverged(f"{planned.name}: {problem}") from problem
+
+    def _train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
+        stage, plan = planned.stage, self.plan
+        freezing = Freezing(planned.policy, self.model, stage.names)
+        monitor = stage.monitor
+        scratch = self.store.scratch(STAGES, planned.key)
+        last = planned is plan.stages[-1]
+        mixture = self.mixture(planned)
+        made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
+        outcome = train(
+            freezing,
+            mixture,
+            Lesson(
+                title=planned.name,
+                loss_weight=stage.loss_weights,
+                start=planned.stored,
+                optimizer=self.experiment.optimizer,
+                schedule=self.experiment.schedule,
+                select=self.experiment.select,
+                monitor=monitor,
+                metric=self.experiment.metric,
+                seed=seed_from("stage", planned.seed, planned.earlier),
+                class_weight={
+                    name: torch.from_numpy(plan.divisions[name].train.class_weights())
+                    for name in stage.names
+                    if plan.balance[name] == "loss"
+                },
+            ),
+            trainer=self.experiment.trainer,
+            logger=tracked.logger(planned.name),
+            scratch=scratch,
+            callbacks=[self.experiment.trial.callback(self.experiment.metric, monitor)]
+            if self.experiment.trial and last
+            else [],
+            checkpoint_every=datetime.timedelta(seconds=self.experiment.checkpoint_seconds),
+            probe_BCHW=self.pixels(monitor, "train", still=True).batch(
+                range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
+            ),
+        )
+        note = self.model.trunk.note(plan.still_view(monitor).prepared)
+        with replacing(draft / "weights.safetensors") as file:
+            safetensors.torch.save_file(weights_of(self.model), file, note)
+        facts = {
+            "name": planned.name,
+            "seconds": outcome.seconds + sum(each.seconds for each in made_once),
+            "hardware": outcome.hardware,
+            "images_seen": outcome.images_seen,
+            "train_flops": outcome.train_flops,
+            "direct_flops": outcome.direct_flops,
+            "wandb_id": tracked.id,
+            "steps": planned.steps,
+            "per_batch": dict(planned.per_batch),
+            "curve": outcome.curve,
+            "stored_blocks": planned.stored,
+            "certificate": outcome.certificate,
+            "metrics": self.validated(),
+        }
+        (draft / "stage.json").write_text(json.dumps(facts, indent=1))
+
+    def mixture(self, planned: PlannedStage) -> Mixture:
+        """What the stage trains and validates on: images, or stored features of them."""
+        train = {name: self.served(name, "train", planned) for name in planned.stage.names}
+        val = {name: self.served(name, "val", planned) for name in self.model.heads}
+        return Mixture(
+            train=train,
+            val=val,
+            per_batch=planned.per_batch,
+            steps=planned.steps,
+            rounds=self.experiment.validations,
+            seed=planned.seed,
+            workers=self.experiment.workers,
+            balanced=[name for name in train if self.plan.balance[name] == "sampling"],
+            earlier=planned.earlier,
+        )
+
+    def served(self, name: str, part: Literal["train", "val"], planned: PlannedStage) -> Any:
+        """Images of a part, or their features where the stage is computed from those."""
+        pixels = self.pixels(name, part, still=part == "val")
+        if not planned.stored:
+            return pixels
+        return stored(
+            self.store,
+            self.experiment.trainer,
+            self.model,
+            pixels,
+            planned.stored,
+            planned.features[name, part],
+            f"{planned.name}/features of {name} {part}",
+            self.experiment.workers,
+            {
+                "of": self.weights.name if self.weights else f"{self.experiment.backbone.name} as it began",
+                "images": f"{getattr(self.experiment, name).title} {part}",
+            },
+            DELIVERED if part == "val" else None,
+        )
+
+    def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
+        view = self.plan.still_view(name) if still else self.plan.views[name]
+        chosen: Part = getattr(self.plan.divisions[name], part)
+        return kept_pixels(self.plan.data.content[name][part], chosen, view)
+
+    def validated(self) -> dict[str, float]:
+        """`NAME/val/KEY` of every data set with a head and every metric, by the model as it stands.
+
+        Raises:
+            Diverged: one is no number.
+        """
+        return finite(
+            {
+                recorded(f"{name}/val", key): value
+                for name in self.model.heads
+                for key, value in validate(
+                    self.experiment.trainer,
+                    self.model,
+                    name,
+                    self.pixels(name, "val", still=True),
+                    self.experiment.workers,
+                ).items()
+            }
+        )
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """The metrics, which are all numbers: a stage's last step may be the one that was too long.
+
+    Raises:
+        Diverged: one is not.
+    """
+    if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        raise Diverged(f"{bad[0]} is {metrics[bad[0]]}: try a lower learning rate")
+    return metrics
+
+
+def status_of(problem: BaseException) -> Status:
+    """How a run or a stage that raised has ended."""
+    if isinstance(problem, Interrupted | KeyboardInterrupt):
+        return "interrupted"
+    return "diverged" if isinstance(problem, Diverged) else "failed"
+
+
+def said_of(problem: BaseException) -> str:
+    """What it raised, for its record: no secret is in it."""
+    return masked(str(problem) if isinstance(problem, Diverged) else f"{type(problem).__name__}: {problem}".strip())

@@ -1,0 +1,346 @@
+"""One run is a fold of stages over weights, then one look at the test images, then a record."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from tlfw.backbones.weights import CHECKPOINT
+from tlfw.errors import ConfigError
+from tlfw.identity.fields import unnamed
+from tlfw.records.metric import METRICS, recorded
+from tlfw.records.record import FINISHED, Record, Status, now, replacing
+from tlfw.records.secret import masked
+from tlfw.records.settings import flat
+from tlfw.runs.environment import environment
+from tlfw.runs.experiment import Experiment
+from tlfw.runs.experiment_data import Memo
+from tlfw.runs.fold import Fold, finite, said_of, status_of
+from tlfw.runs.plan import Plan
+from tlfw.runs.trained_model import FILE as BLUEPRINT
+from tlfw.runs.trained_model import leave
+from tlfw.signals import deferred, heeded
+from tlfw.tracking.wandb_run import Tracked
+from tlfw.training.cost import peak_memory_bytes, start_measuring_memory
+from tlfw.training.evaluate import PREDICTIONS, examine, rename_predictions, save_predictions
+from tlfw.training.train import weights_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run knows of its place and that decides no number.
+
+    Attributes:
+        choices: config group -> chosen option, e.g. `freeze_policy` -> `last_layer`.
+        config: the resolved config, as plain types.
+        folder: Hydra's output folder, whose `.hydra` is copied beside the record; None: there is none.
+        sweep: the sweep's name; None for a single run.
+    """
+
+    choices: Mapping[str, str]
+    config: Mapping[str, Any]
+    folder: Path | None
+    sweep: str | None
+
+
+def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
+    """Train what is not in the store, evaluate, and leave a record.
+
+    Returns:
+        The record, and whether it was there before and nothing was done; then it may be of a run that diverged.
+
+    Raises:
+        ConfigError: before anything is trained.
+        Diverged: a loss became NaN or infinite; the record says `diverged` and where.
+        TrainingFailed: a stage failed; the record says `failed` and why.
+        Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
+    """
+    _use_threads(experiment)
+    memo = Memo()
+    plan = experiment.plan(memo)
+    former = find_record(experiment.runs, plan.key)
+    if former is not None and former.status in FINISHED and not experiment.force:
+        if line := follow(experiment, plan, memo):
+            print(f"note: {line}", flush=True)
+        return former, True
+    attempt = 0 if former is None else former.attempt + experiment.force
+    with heeded():
+        return _Run(experiment, plan, job, attempt).go(), False
+
+
+def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
+    """Bring the store as far as `until` says, and leave no record: the part of a run that others need too.
+
+    Returns:
+        What validation said after the last stage that was learnt. No test image is opened.
+
+    Raises:
+        ConfigError: there is no such part.
+        TrainingFailed: a stage failed.
+        Interrupted: SIGINT or SIGTERM asked for it.
+    """
+    _use_threads(experiment)
+    begun = _Run(experiment, experiment.plan(), job, 0)
+    with heeded():
+        begun.go_until(experiment.until or "")
+    return begun.fold.validation
+
+
+def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> None:
+    """Leave a record of a run that cannot be made, unless it was finished before.
+
+    Args:
+        status: `blocked`, or `diverged` where a stage that it needs has.
+    """
+    plan = experiment.plan()
+    former = find_record(experiment.runs, plan.key)
+    if former is None or former.status not in FINISHED:
+        unmade = _Run(experiment, plan, job, 0)
+        unmade.publish(unmade.record(status, None, 0.0, error=why))
+
+
+NEAR_COPIES = "near_copies"
+
+_THREADS = torch.get_num_threads()
+
+
+def _use_threads(experiment: Experiment) -> None:
+    """Also undoes what an earlier run of this process wanted."""
+    torch.set_num_threads(experiment.threads or _THREADS)
+
+
+class _Run:
+    """One pass through the fold."""
+
+    def __init__(self, experiment: Experiment, plan: Plan, job: Job, attempt: int) -> None:
+        self.experiment, self.plan, self.runs, self.attempt = experiment, plan, experiment.runs, attempt
+        self.job = dataclasses.replace(job, config=masked(job.config))
+        kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
+        self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
+        self.name = "-".join([*kinds, f"s{experiment.seed}"]).replace("/", ".")  # of options in folders of their own
+        self.folder = self.runs / f"{self.name}-{plan.key[:12]}"
+        self.metrics: dict[str, float | None] = {}
+        self.evaluation_seconds = 0.0
+        self.fold = Fold(experiment, plan, kinds[0], self.open)
+
+    def go_until(self, until: str) -> None:
+        """Learn the stages up to one that `until` names, or store the features that this stage would train on."""
+        name, _, what = until.partition("/")
+        stages = {stage.name: stage for stage in self.plan.stages}
+        if name not in stages or what not in ("", *(["features"] if stages[name].features else [])):
+            known = [*stages, *(f"{each.name}/features" for each in stages.values() if each.features)]
+            raise ConfigError("until", f"this run has no {until!r}.", f"It has {', '.join(known)}.")
+        print(f"{self.name} until {until}", flush=True)
+        for stage in self.plan.stages[: list(stages).index(name)]:
+            self.fold.learn(stage, None)
+        if what:
+            self.fold.add_heads(stages[name])
+            self.fold.mixture(stages[name])
+        else:
+            self.fold.learn(stages[name], None)
+
+    def go(self) -> Record:
+        began = time.monotonic()
+        start_measuring_memory()
+        print(f"{self.name}", flush=True)
+        for name, division in self.plan.divisions.items():
+            print(f"  {name}: {division.described}\n    {division.held}", flush=True)
+        for remark in self.plan.remarks:
+            print(f"  note: {remark}", flush=True)
+        if near := self.plan.data.near:
+            near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
+        backbone = self.experiment.backbone
+        if fit := backbone.fit(self.plan.image_size):
+            known = f"; learnt at {backbone.input_spec}" if backbone.input_spec else ""
+            print(f"  weights: {fit}{known}", flush=True)
+        tracked: Tracked | None = None
+        try:
+            *before, last = self.plan.stages
+            for stage in before:
+                self.fold.learn(stage, None)
+            tracked = self.open(
+                id=f"{self.plan.key[:16]}-{self.attempt}",
+                name=self.name,
+                folder=self.folder,
+                job_type="run",
+                tags=[*self.paradigm.values(), self.experiment.backbone.name, *self.plan.labels],
+            )
+            tracked.starts_from(self.fold.weights)
+            self.fold.learn(last, tracked)
+            self.evaluate()
+            record = self.record("done", tracked, time.monotonic() - began)
+        except BaseException as problem:
+            status = status_of(problem)
+            record = self.record(status, tracked, time.monotonic() - began, error=said_of(problem))
+            if tracked:
+                tracked.finish({"status": status, "error": record.error}, failed=True)
+                record = dataclasses.replace(record, wandb=tracked.facts())
+            if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
+                with contextlib.suppress(OSError):  # whose disk may be what failed it
+                    self.publish(record)
+            raise
+        assert self.fold.weights is not None
+        tracked.keep(self.fold.weights, {**self.paradigm, **self.metrics})
+        costs = {f"cost/{name}": value for name, value in record.cost.items()}
+        tracked.finish({**_axes(record), **self.metrics, **costs, "status": "done"})
+        record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
+        self.publish(record)
+        return record
+
+    def evaluate(self) -> None:
+        """All selection is over: measure on validation, then open the target's test images."""
+        began = time.monotonic()
+        self.metrics = {metric.at("source/val"): None for metric in METRICS.values()} | self.fold.validated()
+        test = self.plan.divisions["target"].test
+        assert test is not None
+        print(f"  test: {len(test)} images", flush=True)
+        measured, predictions = examine(
+            self.experiment.trainer,
+            self.fold.model,
+            "target",
+            test,
+            self.plan.still_view("target"),
+            self.experiment.workers,
+        )
+        self.metrics |= finite({recorded("target/test", key): value for key, value in measured.items()})
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_predictions(self.folder, predictions)
+        self.evaluation_seconds = time.monotonic() - began
+
+    def open(self, **kwargs: Any) -> Tracked:
+        return self.experiment.tracking.open(
+            group=self.job.sweep or self.experiment.name, config=self.job.config, **kwargs
+        )
+
+    def record(self, status: Status, tracked: Tracked | None, seconds: float, error: str | None = None) -> Record:
+        plan, experiment = self.plan, self.experiment
+        done, stages = status == "done", self.fold.stage_facts
+        return Record(
+            run_id=plan.key,
+            setting=plan.setting,
+            status=status,
+            experiment=experiment.name,
+            sweep=self.job.sweep,
+            seed=experiment.seed,
+            paradigm=self.paradigm,
+            backbone=experiment.backbone.name,
+            source=experiment.source.title if "source" in plan.divisions else None,
+            target=experiment.target.title,
+            labels=plan.labels,
+            images={name: division.counts for name, division in plan.divisions.items()},
+            content={name: dict(parts) for name, parts in plan.data.content.items()},
+            settings=dict(self.job.config),
+            metrics=self.metrics if done else {},
+            stages=stages,
+            certificate=self.fold.certificate if done else None,
+            wandb=tracked.facts() if tracked else {"id": None, "mode": None, "dir": None},
+            cost={
+                "seconds": sum(stage["seconds"] for stage in stages) + self.evaluation_seconds,
+                "seconds_spent": seconds,
+                "train_flops": sum(stage["train_flops"] for stage in stages),
+                "train_flops_spent": sum(stage["train_flops"] for stage in stages if not stage["reused"]),
+                "peak_memory_bytes": peak_memory_bytes(),
+            },
+            environment=environment() | {"device": plan.numerics["device"], "numerics": plan.numerics},
+            attempt=self.attempt,
+            error=error,
+            trains=plan.stages[-1].trains,
+            drawn=plan.data.drawn,
+            fold=experiment.target.fold,
+            remarks=list(plan.remarks),
+            near_copies=plan.data.near.digest if plan.data.near else None,
+            unnamed=unnamed(experiment, flat(self.job.config)),
+            ended=now(),
+        )
+
+    def publish(self, record: Record) -> None:
+        """Leave the run's folder; its record comes last. A signal waits for that."""
+        with deferred():
+            self._publish(record)
+
+    def _publish(self, record: Record) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        hydra = self.job.folder / ".hydra" if self.job.folder else None
+        if hydra and hydra.is_dir():
+            shutil.copytree(hydra, self.folder / ".hydra", dirs_exist_ok=True)
+        if record.status == "done":
+            # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
+            with replacing(self.folder / CHECKPOINT) as draft:
+                note = self.fold.model.trunk.note(self.plan.still_view("target").prepared)
+                safetensors.torch.save_file(weights_of(self.fold.model), draft, note)
+            leave(
+                self.folder,
+                self.fold.model,
+                run_id=self.plan.key,
+                classes={name: self.plan.divisions[name].classes for name in self.fold.model.heads},
+                preprocessing=self.plan.views["target"].preprocessing,
+            )
+        record.write(self.folder)
+
+
+def find_record(runs: Path, key: str) -> Record | None:
+    """The readable record of the run of that key, or None; also None where it is done but its results are gone."""
+    found = _find(runs, key)
+    return found[1] if found else None
+
+
+def _find(runs: Path, key: str) -> tuple[Path, Record] | None:
+    for path in sorted(runs.glob(f"*-{key[:12]}/record.json")):
+        try:
+            record = Record.read(path)
+        except ValueError:
+            continue
+        left = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
+        gone = record.status == "done" and not all((path.parent / name).is_file() for name in left)
+        if record.run_id == key and not gone:
+            return path.parent, record
+    return None
+
+
+def follow(experiment: Experiment, plan: Plan, memo: Memo) -> str | None:
+    """Let what a finished run left behind name the images as they are called now, where folders were renamed since.
+
+    Args:
+        memo: what is known of the data already.
+
+    Returns:
+        What was changed, for people; None: nothing.
+    """
+    found, test = _find(experiment.runs, plan.key), plan.divisions["target"].test
+    if found is None or found[1].status != "done" or test is None:
+        return None
+    folder, record = found
+    names = memo.get(
+        lambda: [test.called(i) for i in range(len(test))], "names", experiment.target, plan.data.tested_on
+    )
+    if not (count := rename_predictions(folder, names)):
+        return None
+    near = plan.data.near
+    if near and record.near_copies and near.digest != record.near_copies:
+        with contextlib.suppress(OSError):
+            near.write(Path(experiment.outputs).expanduser() / NEAR_COPIES)
+            dataclasses.replace(record, near_copies=near.digest).write(folder)
+    return f"{folder.name}: {count} of {len(test)} test images have other paths now; its predictions name these"
+
+
+def _axes(record: Record) -> dict[str, Any]:
+    """What runs of a sweep differ in and what they took, for W&B's panels: by what they group, and axes."""
+    return {
+        **record.paradigm,
+        "backbone": record.backbone,
+        "source": record.source,
+        "target": record.target,
+        "seed": record.seed,
+        "labelled_images": record.images["target"]["train"] + record.images["target"]["val"],
+        "random_features": "random_features" in record.labels,
+        "images_seen": sum(stage["images_seen"] for stage in record.stages),
+        "steps": sum(stage["steps"] for stage in record.stages),
+    }

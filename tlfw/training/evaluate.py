@@ -1,0 +1,186 @@
+"""What a model says of images, and how good that is.
+
+This is the only room in which a model sees a test image.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from tlfw.backbones.model import Model
+from tlfw.data import EvalBatches, Pixels, Served, View
+from tlfw.data.division import Part
+from tlfw.records.metric import Predictions, measured
+from tlfw.records.record import replacing
+from tlfw.signals import Interrupted, asked, deferred
+
+BATCH = 64
+"""Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""
+
+DELIVERED = "32-true"
+"""Precision in which a model is judged, whatever it was trained in: that in which it is predicted with and exported."""
+
+CALIBRATION_BINS = 15
+
+PREDICTIONS = "predictions.npz"
+
+TrainerFactory = Callable[..., L.Trainer]
+
+
+class _Pass(L.LightningModule):
+    def __init__(self, model: Model, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.function = model, function
+
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        signum = asked()
+        if signum is not None:
+            raise Interrupted(signum)
+        return self.function(batch[0]).float().cpu()
+
+
+def outputs(
+    trainer: TrainerFactory,
+    model: Model,
+    function: Callable[[Tensor], Tensor],
+    served: Served,
+    workers: int = 0,
+    precision: str | None = None,
+) -> Tensor:
+    """`function` of all inputs, in their order, in evaluation mode on one device: float32 on the CPU, `[N, ...]`.
+
+    Args:
+        function: of a batch of inputs; may use `model`, which is on the device then.
+        precision: as Lightning names it; None: in which the trainer trains.
+
+    Raises:
+        Interrupted: a signal asked for it. Raised before the next batch, never while a loader is being made.
+    """
+    given = {} if precision is None else {"precision": precision}
+    alone = trainer(
+        **given,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        devices=1,
+        num_nodes=1,
+        strategy="auto",
+    )
+    with deferred():
+        batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
+    assert batches is not None
+    found = torch.cat([b for b in batches if isinstance(b, Tensor)])
+    assert len(found) == len(served.labels_N), "every image has an output"
+    return found
+
+
+def predicted(logits_BK: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
+    """What logits `[B, K]` say of images with int64 labels `[B]`, on their device.
+
+    Returns:
+        The likeliest class, int64 `[B]`, and the log-probability of the label, float32 `[B]`, nats.
+    """
+    log_prob_BK = logits_BK.float().log_softmax(1)
+    return logits_BK.argmax(1), log_prob_BK.gather(1, labels_B[:, None])[:, 0]
+
+
+def predictions_of(logits_NK: Tensor, labels_N: Tensor) -> Predictions:
+    """The same of all images, both on the CPU, for the metrics."""
+    prediction_N, log_prob_N = predicted(logits_NK, labels_N)
+    return Predictions(
+        label=labels_N.numpy(),
+        prediction=prediction_N.numpy(),
+        log_prob=log_prob_N.numpy(),
+        classes=logits_NK.shape[1],
+    )
+
+
+def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
+    """How good logits `[N, K]` are for int64 labels `[N]`.
+
+    Returns:
+        The metrics of `records.metric`, by key, and `ece`: expected calibration error of the largest probability over
+        15 bins (Guo et al., 2017), [0, 1].
+    """
+    return {
+        **measured(predictions_of(logits_NK, labels_N)),
+        "ece": multiclass_calibration_error(
+            logits_NK.softmax(1), labels_N, num_classes=logits_NK.shape[1], n_bins=CALIBRATION_BINS
+        ).item(),
+    }
+
+
+def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
+    """The metrics of `records.metric`, by key, on validation images by the head of their data set."""
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
+    return measured(predictions_of(logits_NK, served.labels_N))
+
+
+def examine(
+    trainer: TrainerFactory, model: Model, head: str, part: Part, view: View, workers: int = 0
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Open the test images, once, and say how good the model is on them.
+
+    Returns:
+        `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test images' list),
+        `label`, `prediction` (int64 `[N]`), `log_prob` of the label (float32 `[N]`, nats), `confidence` (the
+        prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), where it is known
+        `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
+    """
+    served = Pixels(part, view)
+    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
+    said = predictions_of(logits_NK, served.labels_N)
+    predictions = {
+        "index": np.asarray(part.indices, dtype=np.int64),
+        "label": said.label,
+        "prediction": said.prediction,
+        "log_prob": said.log_prob,
+        "confidence": logits_NK.log_softmax(1).max(1).values.exp().numpy(),
+        "name": np.asarray([part.images.called(int(i)) for i in part.indices]),
+        "classes": np.asarray(part.images.classes),
+    }
+    if part.groups_M is not None:
+        predictions["group"] = np.asarray(part.groups_M)
+    return measures(logits_NK, served.labels_N), predictions
+
+
+def rename_predictions(folder: Path, names: Sequence[str]) -> int:
+    """Let the predictions in a run's folder name their images as these are called now.
+
+    What is in the images is part of the run's key, and their paths are not: folders may be moved. Where the predictions
+    cannot be read or written they stay, for whoever reads them to complain.
+
+    Args:
+        names: of the images that were examined, in the same order.
+
+    Returns:
+        How many were called otherwise.
+    """
+    now = np.asarray(names)
+    try:
+        with np.load(folder / PREDICTIONS) as file:
+            before = file["name"]
+            if before.shape != now.shape or not (count := int((before != now).sum())):
+                return 0
+            predictions = {name: file[name] for name in file.files}
+        save_predictions(folder, predictions | {"name": now})
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return 0
+    return count
+
+
+def save_predictions(folder: Path, predictions: dict[str, Any]) -> None:
+    """Put `predictions.npz` into a run's folder."""
+    with replacing(folder / PREDICTIONS) as draft:
+        np.savez_compressed(draft, **predictions)

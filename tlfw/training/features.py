@@ -1,0 +1,102 @@
+"""What frozen blocks say of images that never change is computed once and stored.
+
+Legal only where the blocks are frozen, run in evaluation mode (so that BatchNorm, dropout
+and stochastic depth are functions of one image), and the images are neither augmented nor mixed.
+Worth it only where a feature takes no more bytes than its image, or few. Both follow from keyed
+settings alone, never from what happens to be in the store: so the way a stage is computed
+belongs to its key.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlfw.backbones.backbone import Backbone
+from tlfw.backbones.model import Model
+from tlfw.data import View
+from tlfw.data.mixture import Pixels
+from tlfw.identity.names import remembered
+from tlfw.methods.freeze import FreezePolicy, frozen_first
+from tlfw.store import Store, read_json
+from tlfw.training.evaluate import TrainerFactory, outputs
+
+KIND = "features"
+
+SMALL_BYTES = 16 * 1024
+"""A feature that takes no more is stored however small its image is: any pooled one."""
+
+
+def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, views: Iterable[View]) -> int:
+    """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
+    names = backbone.block_names()
+    frozen = frozen_first(names, policy.trained_blocks(names))
+    if policy.batch_norm == "train" or any(view.augmentation for view in views):
+        return 0
+    return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
+
+
+@remembered
+def _feature_bytes(backbone: Backbone, image_size: int, blocks: int) -> int:
+    z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, blocks)
+    return 4 * z.numel()
+
+
+class Features:
+    """Stored inputs of a block, served like images.
+
+    Args:
+        z_N: float32, the image axis first.
+        labels_N: int64 `[N]`.
+        seconds: that it took to make them.
+    """
+
+    def __init__(self, z_N: np.ndarray, labels_N: Tensor, seconds: float) -> None:
+        self.z_N, self.labels_N, self.seconds = z_N, labels_N, seconds
+
+    def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
+        return torch.from_numpy(self.z_N[np.asarray(positions)])
+
+    def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
+        return x, y_B
+
+
+def stored(
+    store: Store,
+    trainer: TrainerFactory,
+    model: Model,
+    pixels: Pixels,
+    blocks: int,
+    key: str,
+    title: str,
+    workers: int = 0,
+    about: Mapping[str, Any] | None = None,
+    precision: str | None = None,
+) -> Features:
+    """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
+
+    Args:
+        key: of all that decides them.
+        title: for people who wait for them.
+        about: what decides them, for people who look through the store.
+        precision: in which they are made, as Lightning names it; None: in which the trainer trains.
+    """
+
+    def make(folder: Path) -> None:
+        began = time.monotonic()
+        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers, precision)
+        np.save(folder / "features.npy", z_N.numpy())
+        (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
+
+    folder, there = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
+    seconds = read_json(folder / "features.json")["seconds"]
+    if not there and seconds >= 1:  # nobody wonders at a shorter silence
+        print(f"  {title}: {len(pixels.labels_N)} images in {seconds:.1f} s", flush=True)
+    return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)

@@ -1,0 +1,168 @@
+"""What numbers depend on besides their settings: the device, its precision, threads and processes, and versions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import torch
+import torchvision
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from tlfw.errors import ConfigError
+from tlfw.identity.fields import KEYED, Decides, by_effect, unkeyed
+from tlfw.identity.names import canonical
+from tlfw.training.evaluate import TrainerFactory
+from tlfw.training.hardware import decoders, processor, products
+
+REVISION = 3
+"""Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
+
+TRAINER: Mapping[str, Decides] = {
+    "accelerator": by_effect("the type of the device"),
+    "strategy": by_effect("the number of processes, and the strategy's name if it divides the model as well"),
+    "devices": by_effect("the number of processes"),
+    "num_nodes": by_effect("the number of processes"),
+    "precision": by_effect("the precision that Lightning makes of it"),
+    "max_steps": by_effect("a stage's steps"),
+    "log_every_n_steps": unkeyed("how often something is logged changes no weight"),
+    "profiler": unkeyed("it only watches"),
+}
+"""What settings of `lightning.Trainer` decide. All others are keyed by value."""
+
+OF_TRAINING = ("gradient_clip_val", "gradient_clip_algorithm", "limit_val_batches")
+"""Settings of `lightning.Trainer` that change no number where nothing is trained."""
+
+
+PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
+"""Those of `lightning.Trainer` that leave a model's weights in float32."""
+
+REFUSED_TRAINER = {
+    "accumulate_grad_batches": "batch_size is the effective batch",
+    "max_time": "a budget is in epochs, steps or images, so that a run does not depend on the clock",
+    "max_epochs": "a budget says how long a stage trains",
+    "fast_dev_run": "trainer=smoke tries everything in three steps",
+    "overfit_batches": "train_per_class says how many images there are",
+    "limit_train_batches": "a budget says how long a stage trains",
+    "limit_predict_batches": "all images are evaluated",
+    "val_check_interval": "validations says how often",
+    "check_val_every_n_epoch": "validations says how often",
+    "reload_dataloaders_every_n_epochs": "tlfw orders the images",
+    "use_distributed_sampler": "tlfw orders the images",
+    "enable_checkpointing": "tlfw writes checkpoints",
+    "enable_progress_bar": "tlfw shows how far a stage is",
+    "enable_model_summary": "a backbone's blocks are known",
+    "num_sanity_val_steps": "a stage validates at its end",
+    "limit_test_batches": "all images are evaluated",
+    "logger": "tracking says where metrics go",
+    "callbacks": "they could change what a record says",
+    "default_root_dir": "outputs says where results go",
+    "barebones": "it turns off what a record is made of",
+}
+"""Settings of `lightning.Trainer` that something else decides here, and what."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Numerics:
+    """How numbers are computed.
+
+    Attributes:
+        tag: what their last bit depends on besides the settings.
+        keyed: the trainer's settings that numbers may depend on, and what makes it if that is not Lightning's own.
+        most_steps: that the trainer allows a stage.
+    """
+
+    tag: Mapping[str, Any]
+    keyed: Mapping[str, Any]
+    most_steps: int
+
+    @property
+    def of_features(self) -> Mapping[str, Any]:
+        """All of it that what frozen blocks say may depend on."""
+        kept = {name: value for name, value in self.keyed.items() if name not in OF_TRAINING}
+        return {**self.tag, "trainer": kept}
+
+
+def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = False) -> Numerics:
+    """Look at a trainer without training.
+
+    Args:
+        threads: of torch on the CPU; None: as many as it has now.
+        exact: whether numbers of another processor, or of any other version of torch or Lightning, are others.
+
+    Raises:
+        ConfigError: something else decides one of its settings, or Lightning refuses it.
+    """
+    settings: dict[str, Any] = dict(getattr(trainer, "keywords", {}))
+    for name, instead in REFUSED_TRAINER.items():
+        if name in settings:
+            raise ConfigError(f"trainer.{name}", f"tlfw decides that itself: {instead}.", "Leave it out.")
+    if (precision := str(settings.get("precision", "32-true"))) not in PRECISIONS:
+        raise ConfigError(
+            "trainer.precision",
+            f"{precision} is none in which frozen weights keep their bits.",
+            f"Use {', '.join(PRECISIONS)}.",
+        )
+    if settings.get("deterministic") not in (None, True, False, "warn"):
+        raise ConfigError("trainer.deterministic", f"it is {settings['deterministic']!r}.", "Use true, false or warn.")
+    if settings.get("max_steps") == 0:
+        raise ConfigError(
+            "trainer.max_steps", "it is 0, so nothing would be learnt.", "Use 1 or more, or -1 for no limit."
+        )
+    try:
+        made: L.Trainer = trainer(
+            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+        )
+    except Exception as problem:  # Lightning raises many kinds here, all of them about what it was given
+        raise ConfigError(
+            "trainer",
+            f"Lightning refuses it: {problem}.",
+            "Look up the arguments of lightning.Trainer; trainer=cpu works anywhere.",
+        ) from problem
+    device = made.strategy.root_device.type
+    tag = {
+        "revision": REVISION,
+        "device": device,
+        "precision": str(made.precision),
+        "products": products(device),
+        "threads": (threads or torch.get_num_threads()) if device == "cpu" else None,
+        "world_size": made.world_size,
+        "strategy": _strategy(made.strategy),
+        "memory_format": "channels_last",
+        "compile": None,  # a model is not compiled
+        "micro_batch": None,  # a process takes its part of a batch at once
+        "torch": _minor(torch.__version__),
+        "torchvision": _minor(torchvision.__version__),
+        "decoders": decoders(),
+    }
+    if exact:
+        tag["exact"] = {
+            "processor": processor(device),
+            "lightning": L.__version__,
+            "torch": str(torch.__version__),
+            "torchvision": str(torchvision.__version__),
+            "cudnn": torch.backends.cudnn.version() if device == "cuda" else None,
+        }
+    keyed = {name: value for name, value in settings.items() if TRAINER.get(name, KEYED).by_value}
+    limit = settings.get("max_steps", -1)
+    return Numerics(tag, {**keyed, **_maker(trainer)}, limit if limit > 0 else 2**62)
+
+
+def _maker(trainer: TrainerFactory) -> dict[str, Any]:
+    """What makes the trainer, where it is a person's own."""
+    if isinstance(trainer, functools.partial):
+        return {} if trainer.func is L.Trainer and not trainer.args else {"made_by": [trainer.func, *trainer.args]}
+    return {} if trainer is L.Trainer else {"made_by": [trainer]}
+
+
+def _strategy(strategy: Any) -> Any:
+    """None for those that give the same numbers for as many processes; of others the name."""
+    kind = type(strategy)
+    return None if kind in (SingleDeviceStrategy, DDPStrategy) else canonical(kind)
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

@@ -1,0 +1,339 @@
+"""Train one stage, and prove what did and did not change in it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import datetime
+import hashlib
+import json
+import re
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.multiprocessing import ProcessRaisedException
+
+import tlfw
+from tlfw.backbones.model import Model
+from tlfw.data import Mixture
+from tlfw.errors import Diverged, TrainingFailed
+from tlfw.identity.code import own_revision
+from tlfw.methods.freeze import Freezing
+from tlfw.records.metric import Metric
+from tlfw.records.record import replace_text
+from tlfw.signals import Interrupted, deferred
+from tlfw.training.checkpoint import LAST, Best, Checkpoints, latest_best, unfinished
+from tlfw.training.cost import stage_flops
+from tlfw.training.evaluate import TrainerFactory
+from tlfw.training.hardware import processor
+from tlfw.training.learner import Learner, OptimizerFactory, ScheduleFactory
+from tlfw.training.progress import StageProgress
+
+Select = Literal["last", "best_val"]
+
+CURVE, HARDWARE = "curve.json", "hardware.json"
+CHECKPOINT_EVERY = datetime.timedelta(minutes=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How a stage trains, beside what it trains and on what.
+
+    Attributes:
+        title: for people.
+        loss_weight: data set -> weight of its cross-entropy.
+        class_weight: data set -> weights of its classes within it, where they differ.
+        start: the block whose inputs the mixture serves.
+        seed: dropout and the like are functions of (seed, step, process).
+        select: `last` weights, or those of the round that is best by `metric` on `monitor`.
+        monitor: the data set whose validation selects.
+        metric: selects, and is shown while the stage trains.
+    """
+
+    title: str
+    loss_weight: Mapping[str, float]
+    start: int
+    optimizer: OptimizerFactory
+    schedule: ScheduleFactory
+    select: Select
+    monitor: str
+    metric: Metric
+    seed: int
+    class_weight: Mapping[str, Tensor] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a stage was: seconds of training and validation, the processors it was computed on, images seen, operations
+    (`direct_flops` are those that it would take if no features were stored), its curve, and the certificate.
+    """
+
+    seconds: float
+    hardware: list[str]
+    images_seen: int
+    train_flops: int
+    direct_flops: int
+    curve: list[dict[str, float]]
+    certificate: dict[str, Any]
+
+
+def train(
+    freezing: Freezing,
+    mixture: Mixture,
+    lesson: Lesson,
+    *,
+    trainer: TrainerFactory,
+    logger: Any,
+    scratch: Path,
+    probe_BCHW: Tensor,
+    callbacks: list[L.Callback] | None = None,
+    checkpoint_every: datetime.timedelta = CHECKPOINT_EVERY,
+) -> Outcome:
+    """Train a model in place, from where `scratch` says that an earlier try was killed.
+
+    Args:
+        logger: a Lightning logger, or False.
+        scratch: a folder of this stage's own, for checkpoints.
+        probe_BCHW: a few images to compare frozen blocks in training and in evaluation on.
+
+    Raises:
+        Diverged: the loss became NaN or infinite.
+        TrainingFailed: a frozen tensor moved, or nothing did that should.
+        Interrupted: a signal asked for it; the checkpoint was written.
+    """
+    model = freezing.model
+    before = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
+    learner = Learner(
+        freezing,
+        start=lesson.start,
+        loss_weight=lesson.loss_weight,
+        class_weight=lesson.class_weight,
+        optimizer=lesson.optimizer,
+        schedule=lesson.schedule,
+        steps=mixture.steps,
+        seed=lesson.seed,
+        val_names=mixture.val_names,
+    )
+    names = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
+    made_by = {
+        "tlfw": tlfw.__version__,
+        "code": own_revision(),
+        "torch": str(torch.__version__),
+        "lightning": L.__version__,
+        "tensors": names,
+    }
+    best = [Best(scratch, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
+    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best)
+    clock, computed_on = Clock(), Hardware(scratch / HARDWARE)
+    fitter = trainer(
+        logger=logger,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[
+            StageProgress(lesson.title, mixture.steps, mixture.batch_size, lesson.metric),
+            clock,
+            computed_on,
+            Curve(scratch / CURVE),
+            *best,
+            checkpoints,
+            *(callbacks or []),
+        ],
+        max_steps=mixture.steps,
+        max_epochs=-1,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+    )
+    launcher = fitter.strategy.launcher
+    with deferred((lambda _: launcher.kill(signal.SIGINT)) if launcher else None):
+        try:
+            fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson.title, best), weights_only=True)
+        except SIGTERMException as problem:  # between the moments at which `Checkpoints` looks
+            raise Interrupted(signal.SIGTERM) from problem
+        except ProcessRaisedException as problem:  # of what another process raised only the text comes here
+            if said := re.search(rf"^{Diverged.__module__}.{Diverged.__name__}: (.+)$", str(problem), re.MULTILINE):
+                raise Diverged(said[1]) from problem
+            raise
+    if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
+        raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
+    learner.cpu()
+    if best:
+        learner.load_state_dict(torch.load(latest_best(scratch), map_location="cpu", weights_only=True))
+    images_seen = mixture.steps * mixture.batch_size
+    train_flops, direct_flops = stage_flops(
+        freezing,
+        start=lesson.start,
+        head=lesson.monitor,
+        images_seen=images_seen,
+        images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
+    )
+    return Outcome(
+        seconds=clock.seconds,
+        hardware=_said(scratch / HARDWARE),
+        images_seen=images_seen,
+        train_flops=train_flops,
+        direct_flops=direct_flops,
+        curve=_said(scratch / CURVE),
+        certificate=certify(freezing, before, probe_BCHW),
+    )
+
+
+def _said(file: Path) -> list[Any]:
+    """What another process may have written; nothing where there was nothing to write."""
+    return list(json.loads(file.read_text())) if file.exists() else []
+
+
+class Clock(L.Callback):
+    """Seconds that a stage trained and validated, also before it was killed and resumed.
+
+    What was done after the last checkpoint and is done again counts once.
+    """
+
+    def __init__(self) -> None:
+        self._earlier, self._began = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self._earlier + time.monotonic() - self._began
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._earlier = state["seconds"]
+
+
+class Hardware(L.Callback):
+    """The processors that a stage was computed on: several where it was killed and went on on another machine.
+
+    Args:
+        file: where they are kept, for the process that trains may not be the one that asks: a list of names, each once.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.names = file, list[str]()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        here = processor(trainer.strategy.root_device.type)
+        self.names = list(dict.fromkeys([*self.names, here]))
+        if trainer.is_global_zero:
+            replace_text(self.file, json.dumps(self.names))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.names = list(state["names"])
+
+
+class Curve(L.Callback):
+    """What each validation of a stage said, and the mean training loss of the steps since the one before.
+
+    Args:
+        file: where the curve is kept, for the process that trains may not be the one that asks: a list of points,
+            each `step`, `train/loss`, and `NAME/val/KEY` of every data set with a head and every metric.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.points = file, list[dict[str, float]]()
+        self.loss, self.steps = 0.0, 0
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        self.loss, self.steps = self.loss + float(outputs["loss"]), self.steps + 1
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        validated = {name: float(value) for name, value in trainer.callback_metrics.items() if "/val/" in name}
+        mean = {"train/loss": self.loss / self.steps} if self.steps else {}
+        self.points.append({"step": trainer.global_step, **mean, **validated})
+        self.loss, self.steps = 0.0, 0
+        if trainer.is_global_zero:
+            replace_text(self.file, json.dumps(self.points))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": self.points, "loss": self.loss, "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.points, self.loss, self.steps = list(state["points"]), state["loss"], state["steps"]
+
+
+def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -> dict[str, Any]:
+    """What did and did not change, as it goes into the record.
+
+    Args:
+        before: SHA-256 of every tensor of the model before the stage.
+
+    Returns:
+        `claimed`: whether the policy promises that frozen is frozen. `holds`: whether it is so.
+        `frozen_tensors`, `changed` (of those), `trainable_tensors`, `unmoved` (names of those), and
+        `train_eval_gap`, the largest difference of the frozen blocks' features between
+        training and evaluation; None where none is frozen.
+
+    Raises:
+        TrainingFailed: the promise was broken, or a trainable block or head did not change anywhere.
+    """
+    partition, model = freezing.partition, freezing.model
+    after = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
+    changed = [name for name in partition.frozen if after[name] != before[name]]
+    unmoved = [name for name in partition.trainable if after[name] == before[name]]
+    moved = set(partition.trainable) - set(unmoved)
+    places = {f"heads.{name}." for name in freezing.heads}
+    still = sorted(place.rstrip(".") for place in places if not any(name.startswith(place) for name in moved))
+    for block in partition.blocks:
+        own = [n for n in partition.backbone if model.trunk.block_of[n.removeprefix("trunk.model.")] == block]
+        if own and not moved & set(own):
+            still.append(block)
+    gap = train_eval_gap(freezing, probe_BCHW)
+    claimed = freezing.policy.batch_norm == "eval" or gap is None  # None: no block is frozen
+    holds = not changed and not gap
+    if claimed and not holds:
+        raise TrainingFailed(
+            f"freezing is not what it claims: frozen tensors changed: {changed[:5]}, features of frozen blocks differ "
+            f"by {gap} between training and evaluation"
+        )
+    if still:
+        raise TrainingFailed(
+            f"nothing changed in {', '.join(still)}, which should train: try a higher learning rate or more steps"
+        )
+    return {
+        "claimed": claimed,
+        "holds": holds,
+        "frozen_tensors": len(partition.frozen),
+        "changed": len(changed),
+        "trainable_tensors": len(partition.trainable),
+        "unmoved": unmoved,
+        "train_eval_gap": gap,
+    }
+
+
+def train_eval_gap(freezing: Freezing, probe_BCHW: Tensor) -> float | None:
+    """The largest absolute difference of the frozen blocks' output between training and evaluation mode."""
+    frozen = [i for i, block in enumerate(freezing.model.trunk.blocks) if block.name not in freezing.partition.blocks]
+    if not frozen:
+        return None
+    if freezing.policy.batch_norm == "train":  # the probe itself would move statistics
+        freezing = Freezing(freezing.policy, copy.deepcopy(freezing.model), freezing.heads)
+    trunk = freezing.model.trunk
+    with torch.no_grad():
+        freezing.set_modes(False)
+        flow = [probe_BCHW]
+        for i in range(len(trunk.blocks)):
+            flow.append(trunk(flow[i].clone(), i, i + 1))  # some blocks begin in place
+        freezing.set_modes(True)
+        return max((trunk(flow[i].clone(), i, i + 1) - flow[i + 1]).abs().max().item() for i in frozen)
+
+
+def _sum(tensor: Tensor) -> str:
+    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return hashlib.sha256(flat.numpy().data).hexdigest()
+
+
+def weights_of(model: Model) -> dict[str, Tensor]:
+    """A copy of all tensors of a model, on the CPU, by name."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
