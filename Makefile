@@ -25,8 +25,8 @@ wheel: .venv/ready
 	$(PY) -m hatchling build --target wheel
 
 bench: .venv/ready
-	$(PY) -m tests.benchmarks.plan
-	$(PY) -m tests.benchmarks.report
+	$(PY) -m benchmarks.plan_a_sweep
+	$(PY) -m benchmarks.report_a_sweep
 
 lint: .venv/ready
 	$(PY) -m ruff check .

@@ -15,8 +15,8 @@ import torch
 import tlfw
 import tlfw.identity.names
 import tlfw.methods.freeze
-from tests import test_freeze
 from tests.conftest import paint
+from tests.methods import test_freeze
 from tests.report import invented
 from tests.report.sketched import instead
 from tlfw import CONF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -28,14 +29,14 @@ from tlfw.training.train import weights_of
 NAME = "shufflenet_v2_x0_5"
 NOTE = {
     "tlfw": json.dumps(
-        {"class": "tlfw.backbones.zoo.TorchvisionBackbone", "name": NAME, "stem": "imagenet", "transform_input": False}
+        {"class": "tlfw.zoo.TorchvisionBackbone", "name": NAME, "stem": "imagenet", "transform_input": False}
     )
 }
 """As the first version wrote it into the header of weights."""
 
 BLUEPRINT = """{
  "run_id": "RUN_ID",
- "backbone": {"class": "tlfw.backbones.zoo.TorchvisionBackbone", "name": "shufflenet_v2_x0_5", "stem": "imagenet"},
+ "backbone": {"class": "tlfw.zoo.TorchvisionBackbone", "name": "shufflenet_v2_x0_5", "stem": "imagenet"},
  "transform_input": false,
  "classes": {"source": ["x", "y"], "target": ["ant", "bee", "cow", "dog", "elk"]},
  "view": {"size": 32, "resize": 40, "interpolation": "bicubic", "mean": [0.3, 0.4, 0.5], "std": [0.2, 0.2, 0.2]},
@@ -61,7 +62,7 @@ def old(tmp_path: Path) -> Path:
 
 def test_every_name_of_before_has_one_of_today() -> None:
     assert set(former.NAMES.values()) <= set(OWN)
-    assert former.today("tlfw.backbones.zoo.TorchvisionBackbone") == TorchvisionBackbone(name=NAME).recipe()["class"]
+    assert former.today("tlfw.zoo.TorchvisionBackbone") == TorchvisionBackbone(name=NAME).recipe()["class"]
     assert former.today("mine.Net") == "mine.Net"
 
 
@@ -96,3 +97,22 @@ def test_its_weights_fit_and_bring_how_they_saw_images(old: Path) -> None:
     )
     (old / "model.json").unlink()
     assert TorchvisionBackbone(name=NAME, weights=str(old)).input_spec is None
+
+
+def test_settings_name_what_is_made_where_it_lies_today() -> None:
+    """So that runs of before and of today are not said to differ in it."""
+    before = {
+        "freeze_policy": {"_target_": "tlfw.freeze.LastBlocks", "n": 1},
+        "stages": [{"_target_": "tlfw.mix.Stage"}, {"_target_": "own.freeze.Mine"}],
+        "note": "tlfw.zoo.TorchvisionBackbone",
+    }
+    assert former.targets_today(before) == {
+        "freeze_policy": {"_target_": "tlfw.methods.freeze.LastBlocks", "n": 1},
+        "stages": [{"_target_": "tlfw.methods.mix.Stage"}, {"_target_": "own.freeze.Mine"}],
+        "note": "tlfw.zoo.TorchvisionBackbone",
+    }
+
+
+@pytest.mark.parametrize("place", former.MOVED.values())
+def test_what_moved_is_there(place: str) -> None:
+    assert importlib.import_module(place.removesuffix(".Tracking").rstrip("."))

@@ -298,7 +298,7 @@ def test_every_field_of_a_policy_is_part_of_its_name() -> None:
 def test_tlfws_own_things_are_called_as_they_declare() -> None:
     assert canonical(torch.optim.SGD) == "torch.optim.sgd.SGD"
     assert canonical(FreezePolicy) == "tlfw.FreezePolicy"
-    assert canonical(cosine) == "tlfw.methods.schedule.cosine"
+    assert canonical(cosine) == "tlfw.schedule.cosine"
     assert public_name(LastBlocks) == "tlfw.LastBlocks"
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from tlfw.report import figures, page
+from tlfw.report import figures
+from tlfw.report.documents import page
 from tlfw.report.figures import Picture
 from tlfw.report.findings import Findings
 

@@ -11,6 +11,17 @@ NAMES = {"tlfw.zoo.TorchvisionBackbone": "tlfw.Torchvision"}
 """What a class was called in `model.json` and in the headers of weights, while names were places in the code -> its
 public name."""
 
+MOVED = {
+    "tlfw.experiment.": "tlfw.runs.experiment.",
+    "tlfw.freeze.": "tlfw.methods.freeze.",
+    "tlfw.mix.": "tlfw.methods.mix.",
+    "tlfw.repetition.": "tlfw.runs.repetition.",
+    "tlfw.schedule.": "tlfw.methods.schedule.",
+    "tlfw.tracking.Tracking": "tlfw.tracking.wandb_run.Tracking",
+    "tlfw.zoo.": "tlfw.backbones.zoo.",
+}
+"""What a `_target_` began with in the settings of a record, before the code was divided into packages -> today."""
+
 UNNAMED = (
     *("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep"),
     *("repeat", "folds", "compare", "margin"),
@@ -23,6 +34,23 @@ UNNAMED = (
 def today(name: str) -> str:
     """The public name of a class, of whichever version."""
     return NAMES.get(name, name)
+
+
+def targets_today(settings: Any) -> Any:
+    """The settings of a record, with each `_target_` of tlfw where it lies today."""
+    if isinstance(settings, Mapping):
+        return {
+            name: _moved(value) if name == "_target_" and isinstance(value, str) else targets_today(value)
+            for name, value in settings.items()
+        }
+    return [targets_today(each) for each in settings] if isinstance(settings, list) else settings
+
+
+def _moved(target: str) -> str:
+    for before, after in MOVED.items():
+        if target.startswith(before):
+            return after + target.removeprefix(before)
+    return target
 
 
 def inputs_of(folder: Path) -> Mapping[str, Any] | None:

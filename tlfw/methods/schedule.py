@@ -24,20 +24,20 @@ from tlfw.errors import ConfigError
 from tlfw.identity.names import named
 
 
-@named("tlfw.methods.schedule.cosine")
+@named("tlfw.schedule.cosine")
 def cosine(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """Down to zero along half a cosine (Loshchilov and Hutter, 2017)."""
     rise = _rise(steps, warmup)
     return _after_warmup(optimizer, rise, CosineAnnealingLR(optimizer, T_max=max(steps - rise, 1)))
 
 
-@named("tlfw.methods.schedule.constant")
+@named("tlfw.schedule.constant")
 def constant(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """At its peak to the end."""
     return _after_warmup(optimizer, _rise(steps, warmup), ConstantLR(optimizer, factor=1.0))
 
 
-@named("tlfw.methods.schedule.step")
+@named("tlfw.schedule.step")
 def step(optimizer: Optimizer, steps: int, *, warmup: float, milestones: Sequence[float], gamma: float) -> LRScheduler:
     """Times `gamma` at each of `milestones`, shares of the stage in (0, 1)."""
     if not all(0 < m < 1 for m in milestones):
@@ -49,7 +49,7 @@ def step(optimizer: Optimizer, steps: int, *, warmup: float, milestones: Sequenc
     return _after_warmup(optimizer, rise, MultiStepLR(optimizer, marks, gamma=gamma))
 
 
-@named("tlfw.methods.schedule.one_cycle")
+@named("tlfw.schedule.one_cycle")
 def one_cycle(optimizer: Optimizer, steps: int, *, warmup: float) -> LRScheduler:
     """Up in the first `warmup` of the steps and down to almost zero, momentum the other way (Smith, 2018)."""
     if not 0 < warmup < 1:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from tlfw.identity.former import targets_today
+
 SCHEMA = 2
 FILE = "record.json"
 
@@ -114,7 +116,7 @@ class Record:
             facts = json.loads(path.read_text())
             if facts["schema"] != SCHEMA:
                 raise ValueError(f"schema {facts['schema']}, where this tlfw reads {SCHEMA}")
-            return cls(**facts)
+            return cls(**{**facts, "settings": targets_today(facts["settings"])})
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(f"{path} is not a record that this tlfw can read: {problem}") from problem
 

@@ -12,7 +12,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 from torchvision.transforms import InterpolationMode
 
-from tlfw.data import resampling
+from tlfw.data.pictures import resampling
 from tlfw.data.pictures.resampling import FILTERS, REACH, Interpolation, middle, places
 
 SIZES = [

@@ -13,7 +13,7 @@ import pytest
 
 from tests.report import invented, sketched
 from tests.report.documents.test_tables import ODD
-from tlfw.report import page as room
+from tlfw.report.documents import page as room
 from tlfw.report.documents.page import _lead, html
 from tlfw.report.findings import Findings, find_out
 from tlfw.report.number_format import chance, percent, points

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.report import invented
-from tlfw.report import tables
 from tlfw.report.comparisons import standing
+from tlfw.report.documents import tables
 from tlfw.report.documents.markup import latex, md
 from tlfw.report.documents.tables import csv_text, json_text, md_text, tex_text
 from tlfw.report.findings import Findings, find_out

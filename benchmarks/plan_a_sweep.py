@@ -1,6 +1,6 @@
 """The time and memory of planning 100 and 1,000 runs of the quickstart, without training any.
 
-python -m tests.benchmarks.plan
+python -m benchmarks.plan_a_sweep
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.benchmarks.measure import measured
+from benchmarks.measure import measured
 
 DRY = ("-m", "tlfw", "-m", "+experiment=quickstart_grid", "hydra.sweeper.dry_run=true", "tracking=disabled")
 

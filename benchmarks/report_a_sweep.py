@@ -1,6 +1,6 @@
 """The time and memory of a report on 1,000 runs with 10,000 test images each, all of them chosen and compared.
 
-    python -m tests.benchmarks.report [--runs 1000] [--images 10000]
+    python -m benchmarks.report_a_sweep [--runs 1000] [--images 10000]
 
 200 cells (ten paradigms, twenty backbones) with five seeds each: 19,900 comparisons.
 """
@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.measure import measured
+from benchmarks.measure import measured
 from tests.report import invented
 
 SEEDS = 5

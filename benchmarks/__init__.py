@@ -1,0 +1,1 @@
+"""Measurements and studies: each says how to run it, what to expect, and how long it takes."""
