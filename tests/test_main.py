@@ -249,7 +249,9 @@ def test_a_run_begins_with_what_another_learnt(cli, tmp_path: Path) -> None:
     (first,) = (tmp_path / "outputs" / "runs").iterdir()
     code, out, err = cli(*given, f"backbone.weights={first.name[-12:]}")
     assert code == 0, err
-    assert f"  weights: {first.name}: 336 tensors fitted, 2 left (heads.target.0.bias, heads.target.0.weight)\n" in out
+    left = "2 left (heads.target.0.bias, heads.target.0.weight)"
+    prepared = "learnt at 32 px, bilinear, ImageNet's mean and std"
+    assert f"  weights: {first.name}: 336 tensors fitted, {left}; {prepared}\n" in out
     code, out, err = cli(*given, f"backbone.weights={first}")
     assert code == 0, err
     assert "steps in" not in out  # it is the same run
