@@ -520,6 +520,6 @@ KEYS = {
 def test_keys_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On any machine, with any versions of what computes."""
     anywhere = Numerics({"device": "cpu", "precision": "32-true", "world_size": 1}, {"deterministic": True}, 2**62)
-    monkeypatch.setattr("tlfw.runs.plan.numerics_known", lambda *_: anywhere)
+    monkeypatch.setattr("tlfw.runs.check.numerics_known", lambda *_: anywhere)
     memo = Memo()
     assert {name: experiment(tmp_path, **how).plan(memo).key[:8] for name, how in STAY.items()} == KEYS

@@ -70,7 +70,7 @@ def test_a_run_is_the_same_computed_either_way(
 ) -> None:
     settings = {"data_mix": MIXES[mix], "freeze_policy": policy, "target": Tiny(count=20, image_size=SIZE)}
     cached, _ = fold.run(experiment(tmp_path / "cached", **settings), JOB)
-    monkeypatch.setattr("tlfw.runs.plan.stored_blocks", lambda *_: 0)
+    monkeypatch.setattr("tlfw.runs.keys.stored_blocks", lambda *_: 0)
     direct, _ = fold.run(experiment(tmp_path / "direct", **settings), JOB)
     assert cached.stages[-1]["stored_blocks"] > direct.stages[-1]["stored_blocks"] == 0
     assert cached.run_id != direct.run_id

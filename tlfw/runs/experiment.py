@@ -22,9 +22,12 @@ from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import BatchSize, BudgetText, DataMix, Seed, Set, Stage
 from tlfw.records.comparison import share
 from tlfw.records.metric import Metric, metric_of
+from tlfw.runs.check import Request, check, numerics_known
 from tlfw.runs.experiment_data import Memo, look
+from tlfw.runs.keys import name_all
+from tlfw.runs.look import look_at_data
 from tlfw.runs.match_budget import Match, Measure
-from tlfw.runs.plan import Plan, make_plan, numerics_known
+from tlfw.runs.plan import Plan
 from tlfw.runs.repetition import Repeat
 from tlfw.runs.trial import Trial
 from tlfw.store import Store
@@ -190,6 +193,28 @@ class Experiment:
         pretraining = [alone("source", self.pretrain)] if self.pretrain.budget.amount else []
         return Match(measure=self.match_budget, reference=[*pretraining, alone("target", self.adapt)])
 
+    @property
+    def request(self) -> Request:
+        """What of it decides numbers."""
+        return Request(
+            backbone=self.backbone,
+            data_sets={"source": self.source, "target": self.target},
+            data_mix=self.data_mix,
+            freeze_policy=self.freeze_policy,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            trainer=self.trainer,
+            select=self.select,
+            metric=self.metric,
+            validations=self.validations,
+            match=self.match,
+            copies=self.copies,
+            seed=self.seed,
+            threads=self.threads,
+            exact=self.exact,
+            manifests=self.shelf.root / "manifests",
+        )
+
     def plan(self, memo: Memo | None = None) -> Plan:
         """Everything that will be made, checked and named.
 
@@ -210,25 +235,9 @@ class Experiment:
                 raise
             shut = problem
         _try_optimizer(self.optimizer, self.schedule)
-        plan = make_plan(
-            backbone=self.backbone,
-            data_sets={"source": self.source, "target": self.target},
-            data_mix=self.data_mix,
-            freeze_policy=self.freeze_policy,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            trainer=self.trainer,
-            select=self.select,
-            metric=self.metric,
-            validations=self.validations,
-            match=self.match,
-            copies=self.copies,
-            seed=self.seed,
-            threads=self.threads,
-            exact=self.exact,
-            manifests=self.shelf.root / "manifests",
-            memo=memo or Memo(),
-        )
+        memo = memo or Memo()
+        checked = check(self.request, memo)
+        plan = name_all(checked, look_at_data(checked, memo))
         # A store that can only be read will do where nothing has to be put into it.
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut

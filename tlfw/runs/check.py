@@ -1,0 +1,136 @@
+"""The first pass of planning: what was asked, before any image is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlfw.backbones.backbone import Backbone
+from tlfw.data import DataSet
+from tlfw.data.copies import Copies
+from tlfw.errors import ConfigError, at
+from tlfw.identity.names import AT_THE_TOP, Nameless, canonical
+from tlfw.methods.freeze import FreezePolicy
+from tlfw.methods.mix import DataMix, Stage
+from tlfw.records.metric import Metric
+from tlfw.runs.experiment_data import Memo, size_for
+from tlfw.runs.match_budget import Match
+from tlfw.training.evaluate import TrainerFactory
+from tlfw.training.numerics import Numerics, numerics_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What of an experiment decides its numbers, and where facts about images are kept (`manifests`)."""
+
+    backbone: Backbone
+    data_sets: Mapping[str, DataSet]
+    data_mix: DataMix
+    freeze_policy: FreezePolicy
+    optimizer: Any
+    schedule: Any
+    trainer: TrainerFactory
+    select: str
+    metric: Metric
+    validations: int
+    match: Match | None
+    copies: Copies
+    seed: int
+    threads: int | None
+    exact: bool
+    manifests: Path
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Checked:
+    """What was asked, and what follows from it alone.
+
+    Attributes:
+        stages: name -> stage, in order.
+        needed: the data sets that the stages train on.
+        blocks: of the backbone, stem first.
+        policies, trained: stage -> what may change, and the names of the blocks that train.
+    """
+
+    asked: Request
+    stages: Mapping[str, Stage]
+    needed: Mapping[str, DataSet]
+    blocks: tuple[str, ...]
+    policies: Mapping[str, FreezePolicy]
+    trained: Mapping[str, tuple[str, ...]]
+    numerics: Numerics
+
+    @property
+    def world_size(self) -> int:
+        """How many processes train together."""
+        return int(self.numerics.tag["world_size"])
+
+
+def check(asked: Request, memo: Memo) -> Checked:
+    """See that what was asked can be named, that the backbone takes it, and that the trainer can be made.
+
+    Raises:
+        ConfigError: something cannot work; its field is the full one.
+    """
+    with at("data_mix"):
+        stages = asked.data_mix.trained(published=asked.backbone.weights is not None)
+    names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
+    needed = {name: asked.data_sets[name] for name in names}
+    parts = ("optimizer", "schedule", "trainer", "freeze_policy", "data_mix")
+    _check_named({name: getattr(asked, name) for name in parts} | {"backbone": asked.backbone.plain, **asked.data_sets})
+    blocks = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo)
+    numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo)
+    if asked.select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
+        raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
+    policies = {name: stage.policy or asked.freeze_policy for name, stage in stages.items()}
+    return Checked(
+        asked=asked,
+        stages=stages,
+        needed=needed,
+        blocks=blocks,
+        policies=policies,
+        trained={name: policy.trained_blocks(blocks) for name, policy in policies.items()},
+        numerics=numerics,
+    )
+
+
+def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo) -> Numerics:
+    """How numbers are computed, found out once for all jobs of a sweep that are computed alike."""
+    return memo.get(lambda: numerics_of(trainer, threads, exact), "numerics", trainer, threads, exact)
+
+
+def _check_named(parts: Mapping[str, Any]) -> None:
+    """See that what decides a result can name it."""
+    for field, value in parts.items():
+        try:
+            canonical(value)
+        except Nameless as problem:
+            raise ConfigError(field, problem.problem, problem.remedy) from problem
+        except TypeError as problem:
+            raise ConfigError(field, f"it cannot be part of a result's name: {problem}.", AT_THE_TOP) from problem
+
+
+def _check_backbone(
+    backbone: Backbone, policy: FreezePolicy, data_sets: Mapping[str, DataSet], memo: Memo
+) -> tuple[str, ...]:
+    """The names of its blocks, if it takes such images, its weights fit, and the policy asks for what it has."""
+    image_size = size_for(backbone, data_sets)
+    backbone.check_size(image_size)
+    with at("backbone"):
+        memo.get(lambda: backbone.fit(image_size), "fit", backbone, image_size)
+    blocks = backbone.block_names()
+    with at("freeze_policy"):
+        trained = policy.trained_blocks(blocks)
+        if unknown := [name for name in trained if name not in blocks]:
+            raise ConfigError(
+                "trained_blocks", f"it names {unknown[0]}, which the backbone does not have.", f"Name some of {blocks}."
+            )
+        if bool(trained) != (policy.lr_backbone is not None):
+            raise ConfigError(
+                "lr_backbone",
+                f"it is {policy.lr_backbone} where {len(trained)} blocks train.",
+                "Use null where none trains, and a rate above 0 otherwise.",
+            )
+    return blocks
