@@ -22,6 +22,7 @@ ARCHITECTURE = (ROOT.parent / "ARCHITECTURE.md").read_text()
 
 ORDER = (
     "tlfw",
+    "internals",
     "escape",
     "strictness",
     "signals",
@@ -160,6 +161,22 @@ def test_a_report_needs_no_torch() -> None:
 def test_only_tracking_imports_wandb() -> None:
     using = [module for module in FILES if any(name.split(".")[0] == "wandb" for name in imports(module))]
     assert using == ["tlfw.tracking.wandb_run"]
+
+
+PUBLIC = {"_replace", "_asdict", "_exit", "_metadata", "_trial_id"}
+"""Attributes that begin with an underscore and are public: a named tuple's, `os._exit`, and others in documentation."""
+
+
+def test_private_interfaces_of_others_stand_in_one_place() -> None:
+    for module, file in FILES.items():
+        if package(module) == "internals":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr) and node.attr not in PUBLIC:
+                owner = ast.unparse(node.value)
+                assert owner in ("self", "cls", "other", "super()"), f"{module}: {ast.unparse(node)}"
+            if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("tlfw"):
+                assert not [each.name for each in node.names if re.match("_[a-zA-Z]", each.name)], module
 
 
 def names(module: str) -> set[str]:

@@ -10,7 +10,6 @@ what was learnt.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import operator
 import re
@@ -21,6 +20,8 @@ import torch
 import torchvision.models
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from tlfw.internals.torchvision import load_as_any_module, patches, renormalised
 
 Step = str | Callable[[Any, Tensor], Tensor]
 """A submodule's path, or a function of the whole torchvision model and what came before."""
@@ -96,12 +97,8 @@ def _relu_then_mean_pool(model: Any, x_BCHW: Tensor) -> Tensor:
     return _adaptive_mean_pool(model, nn.functional.relu(x_BCHW, inplace=True))
 
 
-def _transform_input(model: Any, x_BCHW: Tensor) -> Tensor:
-    return model._transform_input(x_BCHW)
-
-
 def _patches_with_class_token(vit: Any, x_BCHW: Tensor) -> Tensor:
-    x_BTD = vit._process_input(x_BCHW)
+    x_BTD = patches(vit, x_BCHW)
     x_BTD = torch.cat([vit.class_token.expand(len(x_BTD), -1, -1), x_BTD], dim=1)
     return vit.encoder.dropout(x_BTD + vit.encoder.pos_embedding)
 
@@ -173,7 +170,7 @@ def _inception(model: Any) -> tuple[Block, ...]:
         if name not in ("aux1", "aux2", "AuxLogits", "avgpool", "dropout", "fc")
     ]
     first = next(i for i, name in enumerate(names) if re.match(r"inception3a|Mixed_5b", name))
-    found = [Block("stem", (_transform_input, *names[:first]))]
+    found = [Block("stem", (renormalised, *names[:first]))]
     for name in names[first:]:
         if name.startswith("maxpool"):
             found[-1] = dataclasses.replace(found[-1], steps=(*found[-1].steps, name))
@@ -319,8 +316,7 @@ def build(name: str, classes: int, image_size: int) -> nn.Module:
     """
     model = torchvision.models.get_model(name, weights=None, **options(name, classes, image_size))
     if isinstance(model, torchvision.models.MNASNet):
-        # Its own way of loading refuses tensors that do not come with a version, as those of a safetensors file.
-        model._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, model)
+        load_as_any_module(model)
     return model
 
 

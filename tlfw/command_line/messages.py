@@ -22,7 +22,7 @@ from hydra.errors import (
     MissingConfigException,
     OverrideParseException,
 )
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import (
     GrammarParseError,
     InterpolationResolutionError,
@@ -33,6 +33,7 @@ from pydantic import ValidationError
 
 from tlfw.command_line.arguments import PLACES, as_typed, options, quoted
 from tlfw.errors import ConfigError, LauncherFailed, TrainingFailed, nearest
+from tlfw.internals.omegaconf import child, written
 from tlfw.store import disk_full
 
 UNWRITABLE = (
@@ -101,15 +102,11 @@ def _where_given(field: str, config: DictConfig | None) -> str:
     node: Any = config
     parts = field.split(".")
     for i, part in enumerate(parts):
-        if not OmegaConf.is_config(node):
-            return field
-        content = node._content  # the nodes as they were written
-        key = int(part) if isinstance(content, list) and part.isdigit() else part
         try:
-            node = content[key]
-        except (KeyError, IndexError, TypeError):
+            node = child(node, part)
+        except LookupError:
             return field
-        if origin := re.fullmatch(r"\$\{([\w.@]+)\}", str(node._value())):
+        if origin := re.fullmatch(r"\$\{([\w.@]+)\}", written(node)):
             return _where_given(".".join([origin.group(1), *parts[i + 1 :]]), config)
     return field
 

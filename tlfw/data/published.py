@@ -22,6 +22,7 @@ from tlfw.data.sets import CONTENT, LIES, DataSet
 from tlfw.errors import ConfigError, nearest
 from tlfw.identity.fields import unkeyed
 from tlfw.identity.names import named
+from tlfw.internals.torchvision import files_of_pcam
 from tlfw.strictness import STRICT
 
 Splits = Mapping[SplitName, Mapping[str, Any]]
@@ -173,8 +174,7 @@ class _InOneFile(_Opened):
     """PCAM's images: too many to be opened for their names, which are the file's and the place in it."""
 
     def __init__(self, found: Any) -> None:
-        files = found._FILES[found._split]
-        self._pixels, labels = (found._base_folder / files[kind][0] for kind in ("images", "targets"))
+        self._pixels, labels = files_of_pcam(found)
         with found.h5py.File(labels) as opened:
             labels_N = np.asarray(opened["y"]).reshape(-1).astype(np.int64)
         super().__init__(found, labels_N, ("normal", "tumour"))

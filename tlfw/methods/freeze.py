@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tlfw.backbones.model import Model
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import by_effect, decides
 from tlfw.identity.names import named
+from tlfw.internals.torch import BatchNorm
 from tlfw.strictness import STRICT
 
 
@@ -166,7 +166,7 @@ class Freezing:
         if not training:
             return
         for module in self._frozen_modules():
-            module.training = self.policy.batch_norm == "train" and isinstance(module, _BatchNorm)
+            module.training = self.policy.batch_norm == "train" and isinstance(module, BatchNorm)
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
         trunk = self.model.trunk

@@ -13,8 +13,8 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
+from tlfw.internals.lightning import begin_validation_anew, starts_processes
 from tlfw.records.metric import Metric
 from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked, heeded_by_rank
@@ -38,7 +38,7 @@ class Checkpoints(Checkpoint):
         self.file, self.every, self.made_by, self.best = file, every.total_seconds(), made_by, best
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        if starts_processes(trainer):
             heeded_by_rank()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -47,10 +47,7 @@ class Checkpoints(Checkpoint):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[MADE_BY] = self.made_by
         if trainer.validating:
-            # As Lightning marks it itself: the validation was begun, and is to be run from its first batch.
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            progress["total"] = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-            progress["current"] = {"ready": 0, "started": 0, "processed": 0, "completed": 0}
+            begin_validation_anew(checkpoint)
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         # A round's last step is saved with its validation: going on from there, Lightning would leave that out.
