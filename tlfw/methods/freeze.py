@@ -42,6 +42,11 @@ class FreezePolicy:
     lr_backbone: float | None = Field(default=None, gt=0)
     batch_norm: Annotated[Literal["eval", "train"], by_effect("the mode of frozen blocks, if there are any")] = "eval"
 
+    @property
+    def statistics_move(self) -> bool:
+        """Whether BatchNorm's running statistics change in frozen blocks, which then give other features each step."""
+        return self.batch_norm == "train"
+
     def effect(self, names: tuple[str, ...]) -> dict[str, Any]:
         """All of the policy that decides numbers for a backbone's blocks of these `names`.
 
@@ -166,7 +171,7 @@ class Freezing:
         if not training:
             return
         for module in self._frozen_modules():
-            module.training = self.policy.batch_norm == "train" and isinstance(module, BatchNorm)
+            module.training = self.policy.statistics_move and isinstance(module, BatchNorm)
 
     def _frozen_modules(self) -> Iterator[nn.Module]:
         trunk = self.model.trunk

@@ -127,7 +127,6 @@ def best(estimate: Estimate, metric: Metric, level: float | None, claims: np.nda
     intersection-union test; Berger, 1982; Hung and Fithian, Rank verification for exponential families, 2019).
 
     Args:
-        shortage: what test images lack for any claim; empty: nothing.
         level: of each test; None: nothing is claimed.
         claims: of which pairs something may be said, bool `[C, C]`.
     """

@@ -103,6 +103,6 @@ class Plan:
         labels = []
         if last.random_start and last.frozen:
             labels.append("random_features")
-        if last.policy.batch_norm == "train" and last.frozen:
+        if last.policy.statistics_move and last.frozen:
             labels.append("drifting_batch_norm")
         return labels

@@ -38,7 +38,7 @@ def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, vie
     """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
     names = backbone.block_names()
     frozen = frozen_first(names, policy.trained_blocks(names))
-    if policy.batch_norm == "train" or any(view.augmentation for view in views):
+    if policy.statistics_move or any(view.augmentation for view in views):
         return 0
     return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
 

@@ -290,7 +290,7 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
         if own and not moved & set(own):
             still.append(block)
     gap = train_eval_gap(freezing, probe_BCHW)
-    claimed = freezing.policy.batch_norm == "eval" or gap is None  # None: no block is frozen
+    claimed = not freezing.policy.statistics_move or gap is None  # None: no block is frozen
     holds = not changed and not gap
     if claimed and not holds:
         raise TrainingFailed(
@@ -317,7 +317,7 @@ def train_eval_gap(freezing: Freezing, probe_BCHW: Tensor) -> float | None:
     frozen = [i for i, block in enumerate(freezing.model.trunk.blocks) if block.name not in freezing.partition.blocks]
     if not frozen:
         return None
-    if freezing.policy.batch_norm == "train":  # the probe itself would move statistics
+    if freezing.policy.statistics_move:  # the probe itself would move statistics
         freezing = Freezing(freezing.policy, copy.deepcopy(freezing.model), freezing.heads)
     trunk = freezing.model.trunk
     with torch.no_grad():
