@@ -26,7 +26,7 @@ ORDER = (
     "escape",
     "strictness",
     "signals",
-    "machine",
+    "limits",
     "errors",
     "identity",
     "records",
@@ -143,7 +143,7 @@ LOCKS = ("tlfw.records.plan_file",)
 """Records that several processes write."""
 
 
-@pytest.mark.parametrize("name", ["escape", "signals", "machine", "errors", "identity", "records"])
+@pytest.mark.parametrize("name", ["escape", "signals", "limits", "errors", "identity", "records"])
 def test_the_lowest_packages_need_the_standard_library_only(name: str) -> None:
     """So they cost nothing, and the report, which has no torch, can read them."""
     for module in FILES:
@@ -216,13 +216,13 @@ def test_test_images_are_reached_by_few_modules_only() -> None:
 def test_test_numbers_are_read_by_tables_only() -> None:
     """What selects, prunes or plans cannot open a test field; tables show it and decide nothing."""
     readers = {module for module in FILES if any("target/test" in name for name in names(module))}
-    assert readers == {"tlfw.runs.run", "tlfw.sweeps.results_table", "tlfw.report.documents.column"}
-    assert "tlfw.report.documents.column" not in imports("tlfw.report.cells") | imports("tlfw.report.verdict")
+    assert readers == {"tlfw.runs.run", "tlfw.sweeps.results_table", "tlfw.report.documents.column_type"}
+    assert "tlfw.report.documents.column_type" not in imports("tlfw.report.cells") | imports("tlfw.report.verdict")
     using = [module for module in FILES if any("tlfw.report" in name for name in imports(module))]
     assert [name for name in using if not name.startswith("tlfw.report")] == ["tlfw.sweeps.final_report"]
     table = "tlfw.sweeps.results_table"
     shown = {module for module in FILES if table in imports(module)}
-    assert shown == {"tlfw.sweeps.waves", "tlfw.__main__"}
+    assert shown == {"tlfw.sweeps.launch", "tlfw.__main__"}
 
 
 def test_the_plugin_costs_nothing_at_hydras_start() -> None:

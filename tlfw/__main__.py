@@ -33,8 +33,8 @@ from tlfw.records.record import Record, replace_text
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
 from tlfw.signals import Interrupted, heeded, heeded_by_helper
-from tlfw.sweeps import results_table as table
-from tlfw.sweeps.sweep import Refused, SomeFailed, check_stays, known_fields
+from tlfw.sweeps import results_table
+from tlfw.sweeps.check import Refused, SomeFailed, check_stays, known_fields
 
 if TYPE_CHECKING:
     from tlfw.runs.experiment import Experiment
@@ -122,7 +122,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     if record.status == "diverged":
         _forget(folder)
         raise Diverged(f"{record.error} (of an earlier try, which force=true repeats)")
-    table.show([((), record, untouched)], [metric_of(config.metric)])
+    results_table.show([((), record, untouched)], [metric_of(config.metric)])
     for place in (Path(config.outputs).expanduser() / "runs").glob(f"*-{record.run_id[:12]}"):
         print(f"record: {place}", flush=True)
     if untouched:

@@ -20,7 +20,7 @@ from tlfw.data.pictures.picture import Span
 from tlfw.data.pictures.preprocessing import oddities
 from tlfw.errors import ConfigError
 from tlfw.escape import csv_text, printable
-from tlfw.machine import most_images
+from tlfw.limits import most_images
 from tlfw.records.record import replace_text
 from tlfw.runs.trained_model import RESIZED_OTHERWISE, VIEWED, LoadedModel, load
 from tlfw.training.progress import counting

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tests.records.test_record import RECORD
 from tests.tiny import experiment
-from tlfw.backbones.fit import Fit, fit
+from tlfw.backbones.tensor_match import Fit, fit
 from tlfw.backbones.weights import CHECKPOINT, WeightsFile, is_place, locate
 from tlfw.errors import ConfigError
 

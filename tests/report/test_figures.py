@@ -18,9 +18,9 @@ from tlfw.report.costs import pareto
 from tlfw.report.figures import pictures
 from tlfw.report.figures.confusions import differing, pair
 from tlfw.report.figures.curves import learning
+from tlfw.report.figures.figure import Subject
 from tlfw.report.figures.labels import images
 from tlfw.report.figures.paradigms import grounds_of
-from tlfw.report.figures.picture import Subject
 from tlfw.report.figures.style import paper, style
 from tlfw.report.findings import Findings, find_out, rival
 

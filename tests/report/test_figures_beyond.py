@@ -14,10 +14,10 @@ from matplotlib.lines import Line2D
 from tests.report import invented
 from tests.report.drawn import drawn, faults, lines, picture
 from tests.report.test_verdict import cell
-from tlfw.report.documents.column import places
+from tlfw.report.documents.column_type import places
 from tlfw.report.documents.page_tables import leaderboard
 from tlfw.report.figures import pictures
-from tlfw.report.figures.picture import beyond
+from tlfw.report.figures.figure import beyond
 from tlfw.report.figures.style import faint, style
 from tlfw.report.findings import Findings, find_out
 

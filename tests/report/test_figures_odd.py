@@ -16,7 +16,7 @@ from tests.report.drawn import BEST, drawn, faults, picture, texts
 from tlfw.report.figures import pictures, svg
 from tlfw.report.figures.accuracy import MOST, rows
 from tlfw.report.figures.confusions import chosen, differing, pair
-from tlfw.report.figures.picture import Subject
+from tlfw.report.figures.figure import Subject
 from tlfw.report.findings import Findings, find_out
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.records.test_record import RECORD
 from tlfw.records.metric import METRICS
 from tlfw.records.record import Record
-from tlfw.sweeps import results_table as table
+from tlfw.sweeps import results_table
 
 
 def cells(out: str, edge: str) -> list[list[str]]:
@@ -25,7 +25,7 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
         cost={"seconds": 99.0, "seconds_spent": 12.3},
         labels=["random_features"],
     )
-    table.show(
+    results_table.show(
         [
             (("a=1", "b=[x, y=2]", "seed=0"), done, False),
             (("a=2", "b=[x, y=2]", "seed=7"), dataclasses.replace(done, seed=7), True),
@@ -47,7 +47,7 @@ def test_a_row_a_run(capsys: pytest.CaptureFixture[str]) -> None:
 def test_runs_are_shown_by_the_metrics_that_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     metrics = {"target/test/loss": 0.4321, "target/test/macro_f1": 0.5, "source/val/loss": 2.0, "target/test/acc": 0.9}
     done = dataclasses.replace(RECORD, metrics=metrics, cost={"seconds_spent": 1.0})
-    table.show([((), done, False)], [METRICS["log_loss"], METRICS["macro_f1"]])
+    results_table.show([((), done, False)], [METRICS["log_loss"], METRICS["macro_f1"]])
     out = capsys.readouterr().out
     heads = [" ".join(filter(None, lines)) for lines in zip(*cells(out, "┃"), strict=True)]  # of several lines each
     assert heads[4:8] == [
@@ -71,7 +71,7 @@ def test_a_field_has_a_column_where_runs_differ_in_it_and_not_only_in_what_they_
     def shown(*backbones: Record) -> str:
         told = [(), ("backbone.weights=null", "select=last")]
         rows = [(overrides, record, False) for overrides, record in zip(told, backbones, strict=True)]
-        table.show(rows, [METRICS["accuracy"]])
+        results_table.show(rows, [METRICS["accuracy"]])
         return capsys.readouterr().out
 
     assert "backbone.weights" not in shown(done(weights=None), done(weights=None))
@@ -87,7 +87,7 @@ def test_names_are_no_markup(capsys: pytest.CaptureFixture[str], name: str) -> N
     done = dataclasses.replace(RECORD, backbone=name, cost={"seconds_spent": 1.0}, settings={"target.augmentation": 1})
     other = dataclasses.replace(done, settings={"target.augmentation": name})
     runs = [((f"target.augmentation={value}",), each, False) for value, each in ((1, done), (name, other))]
-    table.show([*runs, ((f"a={name}",), f"it is {name}", False)], [METRICS["accuracy"]])
+    results_table.show([*runs, ((f"a={name}",), f"it is {name}", False)], [METRICS["accuracy"]])
     out = capsys.readouterr().out
     assert [row[2] for row in cells(out, "│")] == [name, name]
     assert cells(out, "│")[1][4] == name
@@ -96,7 +96,7 @@ def test_names_are_no_markup(capsys: pytest.CaptureFixture[str], name: str) -> N
 
 def test_a_terminal_is_told_nothing_by_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     done = dataclasses.replace(RECORD, backbone="\x1b[31mred", cost={"seconds_spent": 1.0})
-    table.show([((), done, False), (("a=1",), "of \x1b[2J", False)], [METRICS["accuracy"]])
+    results_table.show([((), done, False), (("a=1",), "of \x1b[2J", False)], [METRICS["accuracy"]])
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\\x1b[31mred" in out

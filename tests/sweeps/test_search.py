@@ -15,8 +15,8 @@ from hydra.errors import HydraException
 
 from tests.conftest import paint
 from tests.sweeps.test_jobs import composed
+from tests.sweeps.test_launch import Returned
 from tests.sweeps.test_task_graph import JOB, job, stage
-from tests.sweeps.test_waves import Returned
 from tests.test_main import SMOKE
 from tests.tiny import FULL, MIXES, experiment
 from tlfw.backbones.zoo import TorchvisionBackbone
@@ -27,8 +27,8 @@ from tlfw.records.metric import METRICS, Metric
 from tlfw.runs import run as fold
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.trial import Trial, open_journal
+from tlfw.sweeps.check import deciding
 from tlfw.sweeps.search import JOURNAL, MONITOR, Search, search, study_name, trials_there
-from tlfw.sweeps.sweep import deciding
 
 SPACE = {"data_mix": "joint,pretrain_joint", "lr": "tag(log,interval(0.001,0.1))"}
 

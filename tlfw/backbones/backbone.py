@@ -15,8 +15,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from tlfw.backbones.families import Block, Family, on_meta
-from tlfw.backbones.fit import Fit, fit
 from tlfw.backbones.input_spec import InputSpec
+from tlfw.backbones.tensor_match import Fit, fit
 from tlfw.backbones.weights import CHECKPOINT, NOTE, WeightsFile, locate
 from tlfw.errors import ConfigError
 from tlfw.identity import former

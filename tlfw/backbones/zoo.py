@@ -13,8 +13,8 @@ from tlfw.backbones import families
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.download import fetch
 from tlfw.backbones.families import BACKBONES, Family
-from tlfw.backbones.fit import Fit
 from tlfw.backbones.input_spec import InputSpec
+from tlfw.backbones.tensor_match import Fit
 from tlfw.backbones.weights import WeightsFile, is_place
 from tlfw.errors import ConfigError, nearest
 from tlfw.identity.names import named

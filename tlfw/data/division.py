@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from tlfw.data.copies import Copies, bound, contradictory, numbered
+from tlfw.data.hold_out import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks
 from tlfw.data.images import Images
 from tlfw.data.pictures.picture import Span
 from tlfw.data.rows import SplitName, Stock
-from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks
 from tlfw.errors import ConfigError
 from tlfw.escape import is_printable
 from tlfw.identity.names import digest

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfw.errors import ConfigError, nearest
-from tlfw.records import plan_file as ledger
+from tlfw.records import plan_file
 from tlfw.records.comparison import share
 from tlfw.records.metric import Metric, metric_of
 from tlfw.records.record import FILE, Record
@@ -74,7 +74,7 @@ def gather(places: Sequence[Path], wanted: Wanted = AS_ASKED) -> Gathered:
     plans: list[SweepPlan] = []
     found: dict[Path, None] = {}
     for place in places:
-        if (place / ledger.FILE).is_file():
+        if (place / plan_file.FILE).is_file():
             plans.append(SweepPlan.read(place))
         elif place.name == FILE or (place / FILE).is_file():
             found[place if place.is_file() else place / FILE] = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tlfw.records import plan_file as ledger
+from tlfw.records import plan_file
 
 FEWEST_REPETITIONS = 3
 """From which on ways can be told apart."""
@@ -60,7 +60,7 @@ class SweepPlan:
         Raises:
             ConfigError: it is damaged.
         """
-        plan = ledger.read(folder) or {}
+        plan = plan_file.read(folder) or {}
         last = plan["asked"][-1]
         many = [each["repetitions"] for each in plan["asked"] if each["repetitions"] >= FEWEST_REPETITIONS]
         entries = tuple(

@@ -17,7 +17,7 @@ from tlfw.data import DataSet
 from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
-from tlfw.machine import cores, most_threads, most_workers
+from tlfw.limits import cores, most_threads, most_workers
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import BatchSize, BudgetText, DataMix, Seed, Set, Stage
 from tlfw.records.comparison import share

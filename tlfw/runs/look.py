@@ -9,7 +9,7 @@ from pathlib import Path
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.input_spec import InputSpec
 from tlfw.errors import ConfigError, at
-from tlfw.machine import most_images
+from tlfw.limits import most_images
 from tlfw.methods.freeze import frozen_first
 from tlfw.runs.check import Checked
 from tlfw.runs.experiment_data import Memo, SeenData, look

@@ -7,7 +7,7 @@ from pathlib import Path
 from tlfw.errors import ConfigError
 from tlfw.identity.names import digest
 from tlfw.report import FIGURES, PAGE, report
-from tlfw.report.documents.column import places
+from tlfw.report.documents.column_type import places
 from tlfw.report.documents.columns import fields
 from tlfw.report.documents.tables import said
 from tlfw.report.documents.terminal import show

@@ -23,8 +23,8 @@ from tlfw.identity.names import digest
 from tlfw.records.metric import Metric
 from tlfw.runs.trial import import_optuna, open_journal
 from tlfw.strictness import STRICT
+from tlfw.sweeps.launch import Launch, conduct
 from tlfw.sweeps.task_graph import Agenda, Candidate, Key, Task, make_agenda
-from tlfw.sweeps.waves import Launch, conduct
 
 MONITOR = "target/val"
 """What the trials are compared on, by the config's metric."""

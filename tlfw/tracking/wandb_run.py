@@ -1,9 +1,9 @@
 """Weights & Biases: one W&B run for each run, and one for each stage that runs may share.
 
 What is sent is decided by those who call this: `runs.run` for a run's summary, `runs.fold` for a stage,
-`sweeps.final_report` for a sweep. This is the only module that imports wandb. Whatever W&B or its server does, a run continues: without a key or
-a server it is offline, once the connection to it breaks this process does not try again, and no call waits
-longer than `PATIENCE`.
+`sweeps.final_report` for a sweep. This is the only module that imports wandb. Whatever W&B or its server does, a run
+continues: without a key or a server it is offline, once the connection to it breaks this process does not try again,
+and no call waits longer than `PATIENCE`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tests.report import invented
 from tests.report.documents.test_page import Page
 from tlfw.records.metric import METRICS
 from tlfw.report.documents import columns
-from tlfw.report.documents.column import Appearance, Column, places
+from tlfw.report.documents.column_type import Appearance, Column, places
 from tlfw.report.documents.columns import columns_of, fields, notes_of, values
 from tlfw.report.documents.page import html
 from tlfw.report.documents.page_tables import details, leaderboard

@@ -51,19 +51,18 @@ class TlfwSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from hydra.utils import instantiate
 
-        from tlfw.records import plan_file as ledger
+        from tlfw.records import plan_file
         from tlfw.records.record import FINISHED, replace_text
         from tlfw.records.secret import masked
         from tlfw.runs.experiment_data import Memo
         from tlfw.store import Store
-        from tlfw.sweeps import jobs, sweep, waves
-        from tlfw.sweeps import results_table as table
+        from tlfw.sweeps import check, jobs, launch, results_table
         from tlfw.sweeps.final_report import conclude
         from tlfw.sweeps.task_graph import make_agenda
 
         assert self.config is not None
         assert self.hydra_context is not None
-        sweep.check_stays(self.config.hydra)
+        check.check_stays(self.config.hydra)
         asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
         found = jobs.repeated(asked, self._compose)
         overrides = jobs.with_threads(found.overrides, self.config)
@@ -72,17 +71,17 @@ class TlfwSweeper(Sweeper):
         runs = Path(self.config.outputs).expanduser() / "runs"
         memo, note = Memo(), None
         if self.search is not None:
-            settings = sweep.search_settings(
+            settings = check.search_settings(
                 OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found
             )
             if (best := self._search(settings, overrides[0], folder, store, memo)) is None:
                 return None
             overrides, note = [best.overrides], str(best)
-        checked = sweep.checked(overrides, self._compose, self.config, memo)
-        outdated = sweep.compared(checked.candidates, ledger.read(folder), folder.name, reported=self.report)
+        checked = check.checked(overrides, self._compose, self.config, memo)
+        outdated = check.compared(checked.candidates, plan_file.read(folder), folder.name, reported=self.report)
         agenda = make_agenda(checked.candidates, lambda key: store.has(*key))
         print(f"store: {store.root}", flush=True)
-        speeds = waves.announce(agenda, runs, found.said)
+        speeds = launch.announce(agenda, runs, found.said)
         if checked.moved:
             more = f" (and {len(checked.moved) - 1} runs more)" if len(checked.moved) > 1 else ""
             print(f"note: {checked.moved[0]}{more}", flush=True)
@@ -94,29 +93,29 @@ class TlfwSweeper(Sweeper):
             )
         if self.dry_run:
             return None
-        times = found.times or ledger.repetitions(candidate.settings for candidate in checked.candidates)
+        times = found.times or plan_file.repetitions(candidate.settings for candidate in checked.candidates)
         facts = agenda.facts(folder.name, speeds) | {"records": os.path.relpath(runs, folder)}
-        grown = ledger.add(folder, facts, ledger.Ask(repetitions=times, note=note, **checked.judged), outdated)
+        grown = plan_file.add(folder, facts, plan_file.Ask(repetitions=times, note=note, **checked.judged), outdated)
         replace_text(folder / "multirun.yaml", masked(OmegaConf.to_yaml(self.config)))
-        shared = waves.shared_keys(agenda, lambda key: store.has(*key))
-        outcomes = waves.conduct(
+        shared = launch.shared_keys(agenda, lambda key: store.has(*key))
+        outcomes = launch.conduct(
             agenda,
             launch=self._launch,
             said=_said,
-            leave=lambda job, status, why: sweep.leave(self._compose(job), folder.name, status, why),
+            leave=lambda job, status, why: check.leave(self._compose(job), folder.name, status, why),
         )
-        rows = waves.rows(agenda, checked.done, outcomes)
-        table.show(rows, waves.metrics_of(agenda, self.config.metric))
-        waves.leave_summary(folder, rows)
-        print(waves.summary(rows), flush=True)
-        if made := waves.shared_summary(agenda, shared, store):
+        rows = launch.rows(agenda, checked.done, outcomes)
+        results_table.show(rows, launch.metrics_of(agenda, self.config.metric))
+        launch.leave_summary(folder, rows)
+        print(launch.summary(rows), flush=True)
+        if made := launch.shared_summary(agenda, shared, store):
             print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if self.report:
             new = bool(outcomes) or grown or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
-        if any(table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
-            raise sweep.SomeFailed
+        if any(results_table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
+            raise check.SomeFailed
         return [outcome for _, outcome, _ in rows]
 
     def _search(self, settings: Any, fixed: list[str], folder: Path, store: Any, memo: Any) -> Any:
@@ -125,24 +124,24 @@ class TlfwSweeper(Sweeper):
         Args:
             fixed: overrides of all trials.
         """
-        from tlfw.records import plan_file as ledger
+        from tlfw.records import plan_file
         from tlfw.records.metric import metric_of
-        from tlfw.sweeps import sweep
+        from tlfw.sweeps import check
         from tlfw.sweeps.search import search, study_name, trials_there
 
-        config, earlier = self.config, ledger.read(folder)
+        config, earlier = self.config, plan_file.read(folder)
         assert config is not None
         options = [fixed, *([*fixed, *each] for each in settings.options())]
         metric = metric_of(self._compose(fixed).metric)
-        name = study_name(settings, folder.name, metric, sweep.deciding(options, self._compose, memo))
+        name = study_name(settings, folder.name, metric, check.deciding(options, self._compose, memo))
         if self.dry_run:
             there, _ = trials_there(folder, name)
             print(f"store: {store.root}\nsearch: {settings}; {there} are there. The best of them would be tested.")
             return None
 
         def checked(drawn: Any) -> Any:
-            found = sweep.checked(drawn, self._compose, config, memo).candidates
-            sweep.compared(found, earlier, folder.name, reported=self.report)
+            found = check.checked(drawn, self._compose, config, memo).candidates
+            check.compared(found, earlier, folder.name, reported=self.report)
             return found
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 from tlfw.records.metric import Metric
 from tlfw.report.cells import SOURCE_KEPT
 from tlfw.report.comparisons import standing
-from tlfw.report.documents.column import Appearance, Column, Place, TableName, Text, of_metric
+from tlfw.report.documents.column_type import Appearance, Column, Place, TableName, Text, of_metric
 from tlfw.report.documents.markup import latex
 from tlfw.report.number_format import NONE, chance, decimals, duration, percent, short
 from tlfw.report.sentences import bare, span

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 
 import tlfw
 import tlfw.report.documents.page_tables as page_tables
-from tlfw.report.documents.column import places
+from tlfw.report.documents.column_type import places
 from tlfw.report.documents.tables import RANDOM_FEATURES, said
 from tlfw.report.figures import Picture, svg
 from tlfw.report.findings import Findings

@@ -8,10 +8,10 @@ from typing import Any
 from tlfw.report.cells import SOURCE_KEPT, Cell
 from tlfw.report.comparisons import Comparison, budgets, compared, comparisons, standing
 from tlfw.report.costs import MEASURES
-from tlfw.report.documents.column import Column, Place, TableName
+from tlfw.report.documents.column_type import Column, Place, TableName
 from tlfw.report.documents.columns import columns_of
 from tlfw.report.documents.html_table import Entry, Head, Table, number
-from tlfw.report.figures.picture import beyond
+from tlfw.report.figures.figure import beyond
 from tlfw.report.findings import Findings, front, rival
 from tlfw.report.mistakes import called
 from tlfw.report.number_format import NONE, chance, duration, percent, points, sentence, short

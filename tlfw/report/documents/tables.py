@@ -16,7 +16,7 @@ from tlfw import escape
 from tlfw.report.cells import SOURCE_KEPT
 from tlfw.report.comparisons import Comparison, budgets, comparisons
 from tlfw.report.costs import MEASURES
-from tlfw.report.documents.column import Place, TableName, places
+from tlfw.report.documents.column_type import Place, TableName, places
 from tlfw.report.documents.columns import columns_of, notes_of
 from tlfw.report.documents.markup import LATEX, MARKDOWN, Markup, latex, md
 from tlfw.report.findings import Findings, front

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tlfw.report.documents.column import Column, places
+from tlfw.report.documents.column_type import Column, places
 from tlfw.report.documents.columns import columns_of
 from tlfw.report.documents.tables import RANDOM_FEATURES, said
 from tlfw.report.findings import Findings

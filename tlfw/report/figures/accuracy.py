@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, spread, starred
+from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, named, spread, starred
 from tlfw.report.figures.style import PAGE, ink, legend, lined, muted, paper
 from tlfw.report.number_format import sentence
 from tlfw.report.sentences import bare

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tlfw.report.figures.accuracy import judged
-from tlfw.report.figures.picture import Picture, Subject, named, starred
+from tlfw.report.figures.figure import Picture, Subject, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, ink, lined, muted, on, shades
 from tlfw.report.verdict import Task, gain
 

@@ -12,7 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from tlfw.report.figures.picture import Picture, Subject, named, starred
+from tlfw.report.figures.figure import Picture, Subject, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, faint, legend, lined, muted, on, paper, plain, said, shades
 from tlfw.report.mistakes import BINS
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from tlfw.report.costs import short
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, named, starred
+from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, ink, legend, paper, plain
 from tlfw.report.findings import front
 from tlfw.report.number_format import sentence

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, named, starred
+from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, beyond, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
 from tlfw.report.runs import Run
 

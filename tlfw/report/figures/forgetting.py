@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import SOURCE_KEPT
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, starred
+from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, beyond, starred
 from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
 

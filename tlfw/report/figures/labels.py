@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tlfw.report.cells import Cell
-from tlfw.report.figures.picture import Picture, Subject, arrow, arrows_said, beyond, extent, spread, starred
+from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, beyond, extent, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, fixed, legend, plain
 from tlfw.report.number_format import sentence
 from tlfw.report.sentences import amount, bare

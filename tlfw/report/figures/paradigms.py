@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tlfw.report.figures.picture import Picture, Subject, beyond, extent, spread, starred
+from tlfw.report.figures.figure import Picture, Subject, beyond, extent, spread, starred
 from tlfw.report.figures.style import CONTROL, PAGE, SMALL, faint, ink, muted, on, plain, shades
 from tlfw.report.number_format import sentence
 from tlfw.report.sentences import bare

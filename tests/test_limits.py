@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from tests.tiny import experiment
-from tlfw import machine
+from tlfw import limits as machine
 from tlfw.errors import ConfigError
 from tlfw.strictness import at_most
 

@@ -19,7 +19,7 @@ from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.records.record import Record
 from tlfw.report.gather import gather
-from tlfw.sweeps.sweep import check_comparable, compared, outdated
+from tlfw.sweeps.check import check_comparable, compared, outdated
 from tlfw.sweeps.task_graph import Candidate
 
 
@@ -105,7 +105,7 @@ def seen(cli, *given: str) -> dict[str, tuple[int, int]]:
     """Cell -> images that its whole run sees, and that its last stage does, as a sweep is planned."""
     planned = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tlfw.sweeps.waves.announce", lambda agenda, *_: planned.append(agenda))
+        patch.setattr("tlfw.sweeps.launch.announce", lambda agenda, *_: planned.append(agenda))
         code, _, err = cli("-m", *given, "trainer=cpu", "hydra.sweeper.dry_run=true", "tracking=disabled")
     assert code == 0, err
     found = {}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tlfw.backbones.fit import fit
+from tlfw.backbones.tensor_match import fit
 from tlfw.backbones.weights import WeightsFile
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.errors import ConfigError

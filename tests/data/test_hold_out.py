@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tlfw.data.split import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks, share
+from tlfw.data.hold_out import deal, deal_groups, first_per_class, hold_out, hold_out_groups, ranks, share
 from tlfw.errors import ConfigError
 
 LABELS = np.repeat([0, 1, 2], [30, 20, 10])
@@ -155,7 +155,7 @@ def test_no_class_is_held_out_wholly(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, groups = np.repeat([0, 1], 12), np.repeat(np.arange(6), 4)
     order = ranks(NAMES[:24], 0)
     dealt = {3: [0, 1, 2, 0, 0, 0], 2: [0, 1, 0, 1, 0, 0]}
-    monkeypatch.setattr("tlfw.data.split.deal_groups", lambda y, g, r, folds: np.array(dealt[folds])[groups])
+    monkeypatch.setattr("tlfw.data.hold_out.deal_groups", lambda y, g, r, folds: np.array(dealt[folds])[groups])
     held = hold_out_groups(labels, groups, order, 0.3, CLASSES, "the test")
     assert np.bincount(labels[held]).tolist() in ([8, 8], [4, 4])
     dealt[2] = [0, 1, 0, 0, 0, 0]

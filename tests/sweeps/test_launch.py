@@ -23,8 +23,8 @@ from tlfw.records.metric import METRICS
 from tlfw.records.plan_file import read
 from tlfw.records.record import Record
 from tlfw.store import Store
+from tlfw.sweeps.launch import announce, conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
 from tlfw.sweeps.task_graph import Key, Step, make_agenda
-from tlfw.sweeps.waves import announce, conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
 
 
 class Returned:
