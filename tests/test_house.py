@@ -131,6 +131,11 @@ def test_public_names_are_there(name: str) -> None:
         assert getattr(found, each) is not None
 
 
+def test_the_map_is_in_the_order_of_imports() -> None:
+    rows = re.findall(r"^\| `tlfw/([\w/]+)/` \|", ARCHITECTURE, re.MULTILINE)
+    assert [row.replace("/", ".") for row in rows] == [name for name in ORDER if f"tlfw.{name}" in PACKAGES]
+
+
 def test_the_map_names_what_is_there() -> None:
     for path in re.findall(r"`(tlfw/[\w/]+(?:\.py|/))`", ARCHITECTURE):
         assert (ROOT.parent / path).exists(), path

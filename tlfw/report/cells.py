@@ -1,4 +1,7 @@
-"""Runs become cells, and the settings of each are chosen on validation data. No test number is read here."""
+"""Runs become cells, and the settings of each are chosen on validation data. No test number is read here.
+
+Which runs are equal but for repetition says `Run.setting`, a hash that `tlfw.runs.keys` made.
+"""
 
 from __future__ import annotations
 

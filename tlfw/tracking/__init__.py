@@ -1,7 +1,7 @@
 """Weights & Biases: the one place that imports wandb.
 
 `wandb_run` opens, fills and ends a W&B run; `connection` finds out, in bounded time, whether a server can be used. It
-imports `tlfw.records` only. Begin with `wandb_run`.
+imports base modules only. Begin with `wandb_run`.
 """
 
 from tlfw.tracking.wandb_run import Tracking

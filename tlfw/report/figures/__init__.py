@@ -1,4 +1,8 @@
-"""The pictures of a report, from its findings."""
+"""The figures of a report, from its findings: a function for each, in the order of `PICTURES`.
+
+It imports the findings and what they are made of, and Matplotlib. Begin with `figure`; add a figure as a function that
+returns a `Picture`, and to `PICTURES`.
+"""
 
 from __future__ import annotations
 
