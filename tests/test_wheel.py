@@ -22,7 +22,7 @@ def test_the_wheel_runs_elsewhere(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "installed")
     installed = {str(p.relative_to(tmp_path / "installed")) for p in (tmp_path / "installed").rglob("*") if p.is_file()}
     assert {"tlfw/conf/config.yaml", "hydra_plugins/tlfw_sweeper.py", "tlfw/__main__.py"} <= installed
-    assert {f"tlfw/report/page.{kind}" for kind in ("html", "css", "js")} <= installed
+    assert {f"tlfw/report/documents/page.{kind}" for kind in ("html", "css", "js")} <= installed
     assert not [name for name in installed if name.startswith(("tests", "conf/", "benchmarks"))]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

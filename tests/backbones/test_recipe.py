@@ -149,7 +149,7 @@ def left(module: str, tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     safetensors.torch.save_file(weights_of(model), folder / CHECKPOINT)
-    leave(folder, model, run_id=RECORD.run_id, classes=CLASSES, view=STILL)
+    leave(folder, model, run_id=RECORD.run_id, classes=CLASSES, preprocessing=STILL)
     RECORD.write(folder)
     (tmp_path / "somebodys" / "imported").unlink()
     for name in [name for name in sys.modules if name.startswith("somebodys")]:

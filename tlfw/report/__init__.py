@@ -1,8 +1,8 @@
 """What the runs of one or several sweeps say. It reads records and predictions only, and needs no torch.
 
-`gather` collects runs, `cells` makes cells of them (`runs.keys` says which runs repeat each other), `verdict` judges, and
-`sentences` puts that into words; `findings` is all of it. It imports `tlfw.records` and its own sub-packages. Begin with
-`findings`.
+`gather` collects runs, `cells` makes cells of them (`runs.keys` says which runs repeat each other), `verdict` judges,
+and `sentences` puts that into words; `findings` is all of it. It imports `tlfw.records` and its own sub-packages.
+Begin with `findings`.
 """
 
 from __future__ import annotations
