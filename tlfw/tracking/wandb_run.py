@@ -39,6 +39,9 @@ HEARD: Mapping[str, Mode] = {
 PATIENCE = 8.0
 """Seconds that beginning or ending a W&B run may take, or naming an artifact."""
 
+WRITING_SECONDS = 60.0
+"""That a busy disk has to take an offline run: nothing of it is sent, and all of it is wanted."""
+
 UPLOAD_SECONDS = 600.0
 """How long the upload of an artifact may take, while the server answers."""
 
@@ -133,7 +136,7 @@ class Tracking:
             console="off",
             disable_git=True,
             init_timeout=PATIENCE,
-            finish_timeout=PATIENCE,
+            finish_timeout=WRITING_SECONDS if mode == "offline" else PATIENCE,
             finish_timeout_raises=True,
         )
         with masked_arguments():
