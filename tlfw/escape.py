@@ -16,7 +16,7 @@ _FORMULA = re.compile("[=+\\-@\t\r\n＝＋－＠]")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` without what a terminal would act on: as `\\x1b`. Bytes of a file's name that are no UTF-8 are as `\\xe9`.
+    r"""`text` without what a terminal would act on: as `\x1b`. Bytes of a file's name that are no UTF-8 are as `\xe9`.
 
     Args:
         keep: characters that stay as they are.

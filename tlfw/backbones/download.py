@@ -19,7 +19,7 @@ PATIENCE = 30.0
 
 
 def fetch(published: Any) -> Path:
-    """torchvision's own file, where torch keeps what it downloads; downloaded if it is not there.
+    """Torchvision's own file, where torch keeps what it downloads; downloaded if it is not there.
 
     A download appears under its name when it is whole and its hash is right, and never before.
 

@@ -10,7 +10,8 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 
 def starts_processes(trainer: L.Trainer) -> bool:
     """Whether it makes the processes of a strategy itself, by fork or spawn, and not a scheduler. No public base class
-    of these launchers exists."""
+    of these launchers exists.
+    """
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 

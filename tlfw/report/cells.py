@@ -83,7 +83,8 @@ class Cell:
     @property
     def kin(self) -> Hashable:
         """Cells that are equal in it lend each other the variance of repetitions; None: this one is alone. It is known
-        before any number is: what trains, and random features are a kind of their own each."""
+        before any number is: what trains, and random features are a kind of their own each.
+        """
         return None if self.random_features else self.trains
 
     def mean(self, name: str) -> float | None:
@@ -93,7 +94,8 @@ class Cell:
 
     def before_last_stage(self, name: str) -> float | None:
         """Of a record's metric as it was last measured before the last stage, the mean over the runs; None where one of
-        them had not measured it by then."""
+        them had not measured it by then.
+        """
         found = []
         for run in self.runs.values():
             earlier = [stage.get("metrics", {}).get(name) for stage in run.record.stages[:-1]]
@@ -176,7 +178,8 @@ def _learnt_from(run: Run) -> str:
 
 def _weights_by_seed(grouped: defaultdict[Place, defaultdict[str, list[Run]]]) -> list[str]:
     """Weights that differ with the seed, each for one, are repetitions of one cell and not cells of one repetition:
-    put them together, and say so."""
+    put them together, and say so.
+    """
     alike: defaultdict[tuple[Place, str], list[Place]] = defaultdict(list)
     for place, tried in grouped.items():
         if place.weights is not None:

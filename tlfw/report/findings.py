@@ -236,7 +236,8 @@ def _order(found: Estimate, cells: Sequence[Cell], metric: Metric) -> list[int]:
 
 def _drawn(cells: Sequence[Cell]) -> float | None:
     """The share of the pool that repetitions drew; None: they all learnt from the same images. Where no record says how
-    large the pool was, all of it."""
+    large the pool was, all of it.
+    """
     contents = [{run.record.content["target"]["train"] for run in cell.runs.values()} for cell in cells]
     if max(map(len, contents)) < 2 or _folds(cells) is not None:
         return None
@@ -256,7 +257,8 @@ def _shipped(
     members: Sequence[tuple[Cell, Mapping[Repetition, np.ndarray]]], metric: Metric, data: _TestData
 ) -> Shipped | None:
     """The trained model that validates best, and how good it is on test images; none of folds, of which each lacks a
-    part of the images."""
+    part of the images.
+    """
     if _folds([cell for cell, _ in members]) is not None:
         return None
     name, loss = metric.at("target/val"), "target/val/loss"

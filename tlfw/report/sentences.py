@@ -186,7 +186,8 @@ def _first(amounts: Sequence[int], enough: Callable[[int], bool]) -> int | None:
 
 def _typical_gap(task: Task, repetitions: int) -> float:
     """The difference to the first cell that so many repetitions would find in four of five times: the median over the
-    other cells."""
+    other cells.
+    """
     found = [
         task.estimate.gap(0, i, PLANNED_LEVEL, repetitions=repetitions)
         for i in range(1, len(task.cells))

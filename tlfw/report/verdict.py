@@ -30,7 +30,8 @@ Kind = Literal["best", "equal", "group", "undecided", "unanswered", "abstained",
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Floor:
     """What a metric is without any learning: of guessing uniformly among the classes, and of always naming the most
-    frequent class of the test."""
+    frequent class of the test.
+    """
 
     chance: float
     majority: float
@@ -186,7 +187,7 @@ def claims_of(estimate: Estimate, metric: Metric, enough: bool) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p values corrected for as many comparisons as there are, float64 `[M]` (Holm, 1979); NaN is none."""
+    """The p values corrected for as many comparisons as there are, float64 `[M]` (Holm, 1979); NaN is none."""
     out = np.full(p.shape, np.nan)
     there = np.flatnonzero(~np.isnan(p))
     order = there[np.argsort(p[there], kind="stable")]

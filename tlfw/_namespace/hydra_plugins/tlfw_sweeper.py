@@ -15,6 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 @dataclass
 class TlfwSweeperConfig:
+    """The defaults of `hydra.sweeper`."""
+
     _target_: str = "hydra_plugins.tlfw_sweeper.TlfwSweeper"
     params: dict[str, Any] = field(default_factory=dict)
     also: list[list[str]] = field(default_factory=list)

@@ -160,7 +160,8 @@ class Column:
 
 def of_metric(text: str, metric: Metric) -> str:
     """A format string with the metric's `title`, its `short_title` in LaTeX, the `unit` of a value and that of a
-    `difference`, the latter also with a capital, `Difference`."""
+    `difference`, the latter also with a capital, `Difference`.
+    """
     difference = metric.units.unit_of_difference
     return text.format(
         title=metric.title,

@@ -75,7 +75,8 @@ OPTIONS = ("data_mix", "freeze_policy", "backbone")
 
 def _swept(runs: Sequence[Run]) -> list[str]:
     """Fields that decide numbers and differ between runs, besides those that have columns of their own. What follows
-    from the names of the options is left out, for these have columns."""
+    from the names of the options is left out, for these have columns.
+    """
     names = sorted({name for run in runs for name in run.named})
     own = ("backbone.name", "backbone.weights", "backbone._target_", "target.train_per_class")
 
@@ -92,7 +93,8 @@ def _swept(runs: Sequence[Run]) -> list[str]:
 
 def classes_csv(findings: Findings) -> str:
     """A row a class of a cell, over all repetitions together: how many test images it has, the share of them that is
-    named right (recall), and the largest confusion."""
+    named right (recall), and the largest confusion.
+    """
     rows = []
     for t, task in enumerate(findings.tasks):
         for i, cell in enumerate(task.cells):

@@ -36,7 +36,8 @@ PRICES = ("images", "flops", "direct_flops", "seconds", "shared_images", "shared
 
 def csv_text(findings: Findings) -> str:
     """A row a cell, all tasks below each other, numbers in full; `settings` and `compared` as JSON, what does not apply
-    empty."""
+    empty.
+    """
     missing = {column.name: column.missing for column in columns.COLUMNS}
     lines: list[Sequence[Any]] = [list(missing)]
     for at in _flat(findings):

@@ -24,6 +24,7 @@ FULL = 20
 
 
 def accuracy(subject: Subject) -> Picture:
+    """Each cell's test value with its interval and repetitions, best first."""
     task = subject.task
     shown = rows(subject)
     repeated = max(mean.repetitions for mean in task.means) > 1

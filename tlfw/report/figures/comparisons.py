@@ -23,6 +23,7 @@ WRITTEN = 12
 
 
 def comparisons(subject: Subject) -> Picture | None:
+    """Differences of all pairs of cells, as a matrix; None with one cell, or where no difference is judged."""
     task = subject.task
     if len(task.cells) < 2 or not judged(task):
         return None
@@ -58,7 +59,8 @@ def _apart(task: Task, count: int) -> np.ndarray:
 
 def _most(subject: Subject, count: int) -> tuple[float, bool]:
     """The difference, as it is shown, from which on the colour is the darkest, and whether there are larger ones: pairs
-    without random features rule it."""
+    without random features rule it.
+    """
     cells = subject.task.cells[:count]
     points = np.abs(subject.metric.units.scale * subject.task.estimate.difference[:count, :count])
     apart = np.triu(_apart(subject.task, count), 1)

@@ -39,6 +39,7 @@ def _both(subject: Subject) -> str:
 
 
 def confusion(subject: Subject) -> Picture | None:
+    """Which classes are taken for which; None with one class."""
     classes = subject.findings.classes
     if len(classes) < 2:
         return None
@@ -133,6 +134,7 @@ def _write(axes: Axes, share_KL: np.ndarray) -> None:
 
 
 def classes(subject: Subject) -> Picture | None:
+    """Recall by class, in the two cells that are looked at where it differs most; None where no class was tested."""
     found, shown = differing(subject)
     if not len(found):
         return None
@@ -177,7 +179,8 @@ def _by_class(subject: Subject) -> np.ndarray:
 
 def differing(subject: Subject) -> tuple[list[int], list[int]]:
     """The classes that were tested, and those that are shown: those with the largest difference between the two cells,
-    from the first's best to the second's; of one cell alone the lowest, highest first."""
+    from the first's best to the second's; of one cell alone the lowest, highest first.
+    """
     by_class = _by_class(subject)
     found = np.flatnonzero(~np.isnan(by_class).any(0)).tolist()
     value = by_class[0] - by_class[1] if len(by_class) > 1 else by_class[0]
@@ -219,6 +222,7 @@ def _draw_classes(subject: Subject, shown: Sequence[int]) -> Figure:
 
 
 def calibration(subject: Subject) -> Picture:
+    """Confidence against accuracy, a reliability diagram a cell."""
     looked, cells = subject.findings.mistakes[subject.position], [subject.task.cells[i] for i in pair(subject)]
     errors = " and ".join(f"{plain(subject.task.cells[i].name, 200)} {said(looked[i].ece)}" for i in pair(subject))
     return Picture(

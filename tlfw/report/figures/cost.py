@@ -26,6 +26,7 @@ CROWD = 30
 
 
 def cost(subject: Subject) -> Picture | None:
+    """The test value against what each cell took; None with one cell."""
     task, prices = subject.task, subject.findings.costs[subject.position]
     if len(task.cells) < 2:
         return None

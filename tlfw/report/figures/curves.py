@@ -49,6 +49,7 @@ class Learning:
 
 
 def curves(subject: Subject) -> Picture | None:
+    """Validation over the steps of each stage; None where no curve was kept."""
     task = subject.task
     shown = _shown(task.cells)
     found = [each for i in range(shown) if (each := learning(task.cells[i], i)).curves]

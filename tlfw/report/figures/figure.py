@@ -165,7 +165,8 @@ def arrow(
     **how: Any,
 ) -> None:
     """A cell beyond an axis: its marker at the edge (`left`: x is a share of the width; `below`: y of the height), and
-    an arrow out of it, `step` arrows further in, as far as there is room. Does not stretch the axes."""
+    an arrow out of it, `step` arrows further in, as far as there is room. Does not stretch the axes.
+    """
     place = blended_transform_factory(
         axes.transAxes if left else axes.transData, axes.transAxes if below else axes.transData
     )

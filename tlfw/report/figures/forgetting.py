@@ -13,6 +13,7 @@ from tlfw.report.figures.style import COLUMN, ink, legend, paper, plain, said
 
 
 def forgetting(subject: Subject) -> Picture | None:
+    """Source accuracy before and after the last stage; None where nothing was learnt of the source."""
     cells = [cell for cell in subject.task.cells if cell.mean(SOURCE_KEPT) is not None]
     if not cells:
         return None

@@ -22,6 +22,7 @@ FEW = 4
 
 
 def labels(subject: Subject) -> Picture | None:
+    """The test value over the number of labelled images; None with one number."""
     findings = subject.findings
     if len(findings.tasks) < 2:
         return None

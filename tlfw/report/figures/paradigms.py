@@ -32,6 +32,7 @@ class Place:
 
 
 def paradigms(subject: Subject) -> Picture | None:
+    """The test value by data mix and freeze policy; None with one cell."""
     findings = subject.findings
     tasks = findings.tasks if len(findings.tasks) <= FEW else findings.tasks[-1:]
     if len(tasks[-1].cells) < 2:
@@ -70,7 +71,8 @@ Ground = tuple[str, str | None]
 
 def grounds_of(task: Task) -> list[Ground]:
     """The backbones and sources of a task's cells, those with the most accurate cell first. What has no source is with
-    all of its backbone, and apart only where there is no other."""
+    all of its backbone, and apart only where there is no other.
+    """
     sourced = {cell.backbone for cell in task.cells if cell.source is not None}
     return list(
         dict.fromkeys(

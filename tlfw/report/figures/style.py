@@ -88,14 +88,17 @@ def style(*, dark: bool) -> AbstractContextManager[None]:
 
 
 def ink() -> str:
+    """The colour of text."""
     return str(matplotlib.rcParams["text.color"])
 
 
 def paper() -> str:
+    """The colour behind everything."""
     return str(matplotlib.rcParams["figure.facecolor"])
 
 
 def faint() -> str:
+    """The colour of grid lines."""
     return str(matplotlib.rcParams["grid.color"])
 
 
@@ -114,7 +117,8 @@ def on(colour: Any) -> str:
 
 def shades() -> Colormap:
     """For amounts: the more, the further from the paper. ColorBrewer's YlGnBu, which the colour-blind and printers can
-    do with (Brewer, 2003)."""
+    do with (Brewer, 2003).
+    """
     name = "YlGnBu_r" if on(paper()) == "#ffffff" else "YlGnBu"
     return ListedColormap(matplotlib.colormaps[name](np.linspace(0.06, 0.96, 256)))
 

@@ -117,7 +117,7 @@ def _over_chi_squared(
 
 @functools.lru_cache(maxsize=4096)
 def _nodes(freedoms: tuple[int, ...]) -> tuple[list[np.ndarray], np.ndarray]:
-    """nu / chi2 at the nodes of the rule, for each freedom `[nodes]`, and the nodes' weights `[nodes]`."""
+    """Values of nu / chi2 at the nodes of the rule, for each freedom `[nodes]`, and the nodes' weights `[nodes]`."""
     several = sum(freedom < NORMAL for freedom in freedoms)
     step = STEPS[min(max(several, 1), len(STEPS)) - 1]
     t = np.arange(-REACH, REACH + step / 2, step)

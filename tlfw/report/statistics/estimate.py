@@ -310,7 +310,8 @@ def _of_mean(
     cell: Scores, values_R: np.ndarray, lacking: float, design: _Design
 ) -> tuple[list[tuple[float, float]], float, float]:
     """Of the variance of one cell's mean: what repetitions contribute, each part with its degrees of freedom; the least
-    that these come to; and what images contribute."""
+    that these come to; and what images contribute.
+    """
     count = len(values_R)
     image, rest = 0.0, 0.0
     if design.folds is None or count == 1:

@@ -38,7 +38,8 @@ def by_cluster(values_N: np.ndarray, clusters_N: np.ndarray) -> np.ndarray:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Of all pairs `[C, C]`: the repetitions that they share, whether all their scores are equal, and of the variance
-    of their difference the parts of images and of the rest; NaN where they are not known."""
+    of their difference the parts of images and of the rest; NaN where they are not known.
+    """
 
     shared: np.ndarray
     identical: np.ndarray
@@ -82,7 +83,8 @@ def pairs_of(cells: Sequence[Scores], used: Sequence[Repetition], *, images: boo
 
 def squares(a_ASN: np.ndarray, b_BSN: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two-way analyses of variance of all differences a - b at once, from sums of products: whether they are all 0, and
-    what images and the rest contribute to the variance of their mean, `[A, B]`."""
+    what images and the rest contribute to the variance of their mean, `[A, B]`.
+    """
     _, seeds, images = a_ASN.shape
 
     def between(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -92,7 +92,8 @@ def _class(y_CR: np.ndarray) -> _Class | None:
 
 def _contrast(first: _Class, second: _Class) -> tuple[float, float]:
     """What repetitions add to differences of two classes as wholes, and the degrees of freedom of all together; NaN
-    where the two have fewer than two repetitions in common."""
+    where the two have fewer than two repetitions in common.
+    """
     both = (first.count_R > 0) & (second.count_R > 0)
     count = int(both.sum())
     if count < 2:
@@ -145,7 +146,8 @@ def _residual_squares(y_CR: np.ndarray) -> np.ndarray:
 
 def _least_squares(y_CR: np.ndarray, square_C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means of cells over the repetitions that are connected with theirs, `[C]`, and the variances of their differences
-    `[C, C]`, where one value of a cell varies by `square_C`."""
+    `[C, C]`, where one value of a cell varies by `square_C`.
+    """
     there_CR = ~np.isnan(y_CR)
     n_C = there_CR.sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
