@@ -24,6 +24,9 @@ from tlfw.errors import ConfigError
 
 Floats = NDArray[np.float64]
 
+SOURCE_VAL, TARGET_VAL, TARGET_TEST = "source/val", "target/val", "target/test"
+"""What a metric in a record is of: a data set and its part."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:

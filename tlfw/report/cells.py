@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from tlfw.identity.names import digest
-from tlfw.records.metric import METRICS, Metric
+from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL, Metric
 from tlfw.report.runs import Run
 from tlfw.report.statistics.score_tables import Repetition
 
-SOURCE_KEPT = METRICS["accuracy"].at("source/val")
+SOURCE_KEPT = METRICS["accuracy"].at(SOURCE_VAL)
 """Of a record: how well the source is known."""
 
 COMPARED = ("data mix", "freeze policy", "backbone and its weights", "source", "labelled images")
@@ -285,7 +285,7 @@ def _place(run: Run, compare: Sequence[str]) -> Place:
 
 
 def _validation(runs: Mapping[Repetition, Run], metric: Metric) -> float:
-    return float(np.mean([run.record.metrics[metric.at("target/val")] for run in runs.values()]))
+    return float(np.mean([run.record.metrics[metric.at(TARGET_VAL)] for run in runs.values()]))
 
 
 def _differing(tried: Mapping[str, Run]) -> dict[str, dict[str, Any]]:

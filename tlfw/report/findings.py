@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlfw.errors import ConfigError
-from tlfw.records.metric import Metric, Predictions
+from tlfw.records.metric import METRICS, TARGET_VAL, Metric, Predictions
 from tlfw.report.cells import Cell, cells_of
 from tlfw.report.costs import Cost, costs, pareto, unequal
 from tlfw.report.gather import AS_ASKED, Gathered, Wanted, gather
@@ -261,7 +261,7 @@ def _shipped(
     """
     if _folds([cell for cell, _ in members]) is not None:
         return None
-    name, loss = metric.at("target/val"), "target/val/loss"
+    name, loss = metric.at(TARGET_VAL), METRICS["log_loss"].at(TARGET_VAL)
     trained = [(i, r, run) for i, (cell, _) in enumerate(members) for r, run in cell.runs.items()]
     sign = -1 if metric.higher_is_better else 1
 

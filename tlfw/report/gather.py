@@ -12,7 +12,7 @@ from typing import Any
 from tlfw.errors import ConfigError, nearest
 from tlfw.records import plan_file
 from tlfw.records.comparison import share
-from tlfw.records.metric import Metric, metric_of
+from tlfw.records.metric import TARGET_VAL, Metric, metric_of
 from tlfw.records.record import FILE, Record
 from tlfw.report.runs import Run, unusable
 from tlfw.report.sweep_plan import SweepPlan
@@ -181,7 +181,7 @@ def _judged_by(
         return fallback if value is None else value
 
     metric = metric_of(one("metric", wanted.metric, "accuracy"))
-    if lacking := [run for run in runs if metric.at("target/val") not in run.record.metrics]:
+    if lacking := [run for run in runs if metric.at(TARGET_VAL) not in run.record.metrics]:
         raise ConfigError(
             "metric",
             f"{len(lacking)} runs have no {metric.title} of their validation images, for example "

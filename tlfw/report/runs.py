@@ -14,7 +14,7 @@ import numpy as np
 
 from tlfw.errors import ConfigError
 from tlfw.identity import former
-from tlfw.records.metric import METRICS
+from tlfw.records.metric import METRICS, TARGET_VAL
 from tlfw.records.record import Record
 from tlfw.records.settings import flat
 
@@ -125,7 +125,7 @@ def unusable(record: Record) -> str:
         "images": lambda: all(type(record.images["target"][part]) is int for part in ("train", "val", "test")),
         "content": lambda: all(type(record.content["target"][part]) is str for part in ("train", "val", "test")),
         "metrics": lambda: (
-            0 <= record.metrics[METRICS["accuracy"].at("target/val")] <= 1  # type: ignore[operator]
+            0 <= record.metrics[METRICS["accuracy"].at(TARGET_VAL)] <= 1  # type: ignore[operator]
             and all(value is None or is_number(value) for value in record.metrics.values())
         ),
         "stages": lambda: (

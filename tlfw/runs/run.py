@@ -16,7 +16,7 @@ import torch
 from tlfw.backbones.weights import CHECKPOINT
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import unnamed
-from tlfw.records.metric import METRICS, recorded
+from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
 from tlfw.records.record import FINISHED, Record, Status, now, replacing
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
@@ -198,7 +198,7 @@ class _Run:
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""
         began = time.monotonic()
-        self.metrics = {metric.at("source/val"): None for metric in METRICS.values()} | self.fold.validated()
+        self.metrics = {metric.at(SOURCE_VAL): None for metric in METRICS.values()} | self.fold.validated()
         test = self.plan.divisions["target"].test
         assert test is not None
         print(f"  test: {len(test)} images", flush=True)
@@ -210,7 +210,7 @@ class _Run:
             self.plan.still_view("target"),
             self.experiment.workers,
         )
-        self.metrics |= finite({recorded("target/test", key): value for key, value in measured.items()})
+        self.metrics |= finite({recorded(TARGET_TEST, key): value for key, value in measured.items()})
         self.folder.mkdir(parents=True, exist_ok=True)
         save_predictions(self.folder, predictions)
         self.evaluation_seconds = time.monotonic() - began

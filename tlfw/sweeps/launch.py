@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tlfw.errors import Diverged
 from tlfw.escape import csv_text
-from tlfw.records.metric import METRICS, Metric, metric_of
+from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL, Metric, metric_of
 from tlfw.records.record import Record, Status, replace_text
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
@@ -183,7 +183,7 @@ FACTS = {"stages": "stage.json", "features": "features.json"}
 
 def leave_summary(folder: Path, found: Sequence[Row]) -> None:
     """Put `summary.csv` into the sweep's folder: a line a run, with what validation said, and where its record is."""
-    validated = [metric.at(place) for place in ("target/val", "source/val") for metric in METRICS.values()]
+    validated = [metric.at(place) for place in (TARGET_VAL, SOURCE_VAL) for metric in METRICS.values()]
     lines: list[list[Any]] = [["overrides", "status", "run_id", "seed", *validated, "seconds", "error"]]
     for overrides, outcome, there in found:
         if isinstance(outcome, str):

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tlfw.escape import printable
-from tlfw.records.metric import Metric
+from tlfw.records.metric import SOURCE_VAL, TARGET_TEST, Metric
 from tlfw.records.record import Record, Status
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
@@ -75,8 +75,8 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
             record.backbone,
             str(record.seed),
             *(given.get(field, "") for field in varied),
-            *(_text(metric, record.metrics.get(metric.at("target/test"))) for metric in metrics),
-            *(_text(metric, record.metrics.get(metric.at("source/val"))) for metric in metrics),
+            *(_text(metric, record.metrics.get(metric.at(TARGET_TEST))) for metric in metrics),
+            *(_text(metric, record.metrics.get(metric.at(SOURCE_VAL))) for metric in metrics),
             "0" if untouched else f"{record.cost['seconds_spent']:.0f}",
             reused,
         )

@@ -20,13 +20,13 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.errors import ConfigError
 from tlfw.identity.names import digest
-from tlfw.records.metric import Metric
+from tlfw.records.metric import TARGET_VAL, Metric
 from tlfw.runs.trial import import_optuna, open_journal
 from tlfw.strictness import STRICT
 from tlfw.sweeps.launch import Launch, conduct
 from tlfw.sweeps.task_graph import Agenda, Candidate, Key, Task, make_agenda
 
-MONITOR = "target/val"
+MONITOR = TARGET_VAL
 """What the trials are compared on, by the config's metric."""
 
 

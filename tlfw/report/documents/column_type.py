@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from tlfw.records.metric import METRICS, Metric
+from tlfw.records.metric import METRICS, TARGET_TEST, Metric
 from tlfw.report.cells import Cell
 from tlfw.report.comparisons import Comparison, comparison
 from tlfw.report.costs import Cost
@@ -73,7 +73,7 @@ class Place:
 
     def tested(self, metric: str) -> float | None:
         """Another metric's mean on the test."""
-        return self.cell.mean(METRICS[metric].at("target/test"))
+        return self.cell.mean(METRICS[metric].at(TARGET_TEST))
 
 
 def places(findings: Findings) -> list[list[Place]]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL
 from tlfw.report.cells import Cell
 from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, beyond, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
@@ -22,8 +23,8 @@ ROWS = 6
 """Rows of panels; of cells that need more the best are shown."""
 
 COLUMNS = {
-    "target/val/acc": "target val. accuracy, %",
-    "source/val/acc": "source val. accuracy, %",
+    METRICS["accuracy"].at(TARGET_VAL): "target val. accuracy, %",
+    METRICS["accuracy"].at(SOURCE_VAL): "source val. accuracy, %",
     "train/loss": "training loss",
 }
 
@@ -62,9 +63,9 @@ def curves(subject: Subject) -> Picture | None:
     ]
     seen = [each.ends[-1] for each in found]
     finals = {
-        each.position: float(each.curves["target/val/acc"][-1].mean[-1])
+        each.position: float(each.curves[METRICS["accuracy"].at(TARGET_VAL)][-1].mean[-1])
         for each in found
-        if "target/val/acc" in each.curves
+        if METRICS["accuracy"].at(TARGET_VAL) in each.curves
     }
     return Picture(
         name="curves",
