@@ -87,6 +87,17 @@ def _from_repetitions(at: Place) -> float | None:
     return shares.get("repetitions", shares["seeds"] + shares["draws"] if "seeds" in shares else None)
 
 
+def _tested(metric: str, unit: str, head: str, form: Callable[[Any], str]) -> Column:
+    """A metric on the test, whichever the cells are judged by."""
+    return Column(
+        metric,
+        f"mean on the test, {unit}",
+        lambda at: at.tested(metric),
+        tables={"details": Appearance(head)},
+        text=_in(form),
+    )
+
+
 def _settings(value: Mapping[str, Any], _: Place) -> str:
     return ", ".join(f"{name} = {chosen}" for name, chosen in value.items()) or NONE
 
@@ -242,34 +253,10 @@ COLUMNS: tuple[Column, ...] = (
         tables={"details": Appearance("Validation {title}")},
         text=_with_unit,
     ),
-    Column(
-        "accuracy",
-        "mean on the test, [0, 1]",
-        lambda at: at.tested("accuracy"),
-        tables={"details": Appearance("Accuracy")},
-        text=_in(percent),
-    ),
-    Column(
-        "balanced_accuracy",
-        "mean on the test, [0, 1]",
-        lambda at: at.tested("balanced_accuracy"),
-        tables={"details": Appearance("Balanced accuracy")},
-        text=_in(percent),
-    ),
-    Column(
-        "macro_f1",
-        "mean on the test, [0, 1]",
-        lambda at: at.tested("macro_f1"),
-        tables={"details": Appearance("Macro F1")},
-        text=_in(decimals),
-    ),
-    Column(
-        "log_loss",
-        "mean on the test, nats",
-        lambda at: at.tested("log_loss"),
-        tables={"details": Appearance("Log-loss, nats")},
-        text=_in(decimals),
-    ),
+    _tested("accuracy", "[0, 1]", "Accuracy", percent),
+    _tested("balanced_accuracy", "[0, 1]", "Balanced accuracy", percent),
+    _tested("macro_f1", "[0, 1]", "Macro F1", decimals),
+    _tested("log_loss", "nats", "Log-loss, nats", decimals),
     Column(
         "ece",
         "expected calibration error on the test, over all repetitions together, [0, 1]",

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL
-from tlfw.report.cells import Cell
+from tlfw.records.metric import METRICS, TARGET_VAL
+from tlfw.report.cells import SOURCE_KEPT, Cell
 from tlfw.report.figures.figure import Picture, Subject, arrow, arrows_said, beyond, named, starred
 from tlfw.report.figures.style import PAGE, SMALL, amounts, legend, muted, percent, plain, said
 from tlfw.report.runs import Run
@@ -22,9 +22,11 @@ MOST = 12
 ROWS = 6
 """Rows of panels; of cells that need more the best are shown."""
 
+TARGET_ACCURACY = METRICS["accuracy"].at(TARGET_VAL)
+
 COLUMNS = {
-    METRICS["accuracy"].at(TARGET_VAL): "target val. accuracy, %",
-    METRICS["accuracy"].at(SOURCE_VAL): "source val. accuracy, %",
+    TARGET_ACCURACY: "target val. accuracy, %",
+    SOURCE_KEPT: "source val. accuracy, %",
     "train/loss": "training loss",
 }
 
@@ -63,9 +65,9 @@ def curves(subject: Subject) -> Picture | None:
     ]
     seen = [each.ends[-1] for each in found]
     finals = {
-        each.position: float(each.curves[METRICS["accuracy"].at(TARGET_VAL)][-1].mean[-1])
+        each.position: float(each.curves[TARGET_ACCURACY][-1].mean[-1])
         for each in found
-        if METRICS["accuracy"].at(TARGET_VAL) in each.curves
+        if TARGET_ACCURACY in each.curves
     }
     return Picture(
         name="curves",
