@@ -43,6 +43,7 @@ ORDER = (
     "tracking",
     "runs",
     "command_line",
+    "cluster",
     "sweeps",
     "predict",
     "export",

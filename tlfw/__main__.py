@@ -35,6 +35,7 @@ from tlfw.records.settings import flat
 from tlfw.signals import Interrupted, heeded, heeded_by_helper
 from tlfw.sweeps import results_table
 from tlfw.sweeps.check import Refused, SomeFailed, check_stays, known_fields
+from tlfw.sweeps.task import made
 
 if TYPE_CHECKING:
     from tlfw.runs.experiment import Experiment
@@ -52,7 +53,8 @@ def job(config: DictConfig) -> Any:
 
         try:
             with numbered(settings.job.num) if helping else contextlib.nullcontext():
-                return run(config, folder, sweep=Path(settings.sweep.dir).name)
+                sweep = Path(settings.sweep.dir)
+                return made(sweep, config.get("planned"), lambda: run(config, folder, sweep=sweep.name))
         except Interrupted as problem:
             if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
                 return problem
@@ -95,9 +97,10 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
     experiment: Experiment = hydra.utils.instantiate(config)
     if sweep is None:
         _check_single(experiment, config)
+    whole: Any = OmegaConf.to_container(config, resolve=True)
     job = Job(
         choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
-        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
+        config=whole | {"planned": None},  # which says nothing of the run
         folder=folder,
         sweep=sweep,
     )

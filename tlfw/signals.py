@@ -13,7 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 
-DEFAULTS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+DEFAULTS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGUSR2: signal.SIG_DFL,  # a scheduler's warning that time is nearly up
+}
 
 AGAIN_SECONDS = 0.5
 """From then on a signal is a second one; before, it is the first again: some senders signal a process and its group."""
@@ -67,7 +71,7 @@ def _handle(signum: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def heeded() -> Iterator[None]:
-    """SIGINT and SIGTERM raise `Interrupted` inside; a second one ends the process on the spot, with its children.
+    """SIGINT, SIGTERM and SIGUSR2 raise `Interrupted` inside; a second one ends the process at once, with its children.
 
     Where someone else handles a signal (a cluster's launcher), or outside the main thread, all stays as it is.
     Within another one, it raises again what was only noted there.
@@ -156,6 +160,7 @@ def heeded_by_loader(worker: int) -> None:
     PyTorch lets every SIGTERM end it, also one that a cluster sends to all processes of a job, and with it the step
     that waits for its images, and that step's checkpoint. Where the sender is not known, on macOS, that stays so.
     """
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_heed_parent, daemon=True).start()

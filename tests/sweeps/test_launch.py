@@ -23,7 +23,17 @@ from tlfw.records.metric import METRICS
 from tlfw.records.plan_file import read
 from tlfw.records.record import Record
 from tlfw.store import Store
-from tlfw.sweeps.launch import announce, conduct, leave_summary, metrics_of, rows, shared_keys, shared_summary, summary
+from tlfw.sweeps.launch import (
+    Waves,
+    announce,
+    conduct,
+    leave_summary,
+    metrics_of,
+    rows,
+    shared_keys,
+    shared_summary,
+    summary,
+)
 from tlfw.sweeps.task_graph import Key, Step, make_agenda
 
 
@@ -38,6 +48,17 @@ class Returned:
         return self.value
 
 
+def asked(words: list[str]) -> list[str]:
+    """A job's overrides without the key that it has to come to, which every job is told."""
+    assert words[-1].startswith("planned='")
+    return words[:-1]
+
+
+def runs_of(left: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Of what word was left of, the runs."""
+    return [(task.candidate, *why) for task, *why in left if task.step is None]
+
+
 def test_a_failed_step_blocks_what_needs_it_and_nothing_else() -> None:
     grid = [
         job("a", stage("pretrain", "p"), stage("adapt", "a")),
@@ -49,19 +70,19 @@ def test_a_failed_step_blocks_what_needs_it_and_nothing_else() -> None:
     launched: list[tuple[int, list[list[str]]]] = []
 
     def launch(batch, first):
-        launched.append((first, [list(each) for each in batch]))
+        launched.append((first, [asked(each) for each in batch]))
         bad = ("until=pretrain", "run=d")
         return [Returned(ValueError("no luck") if set(bad) & set(each) else (RECORD, False)) for each in batch]
 
     left: list[tuple[object, ...]] = []
-    outcomes = conduct(agenda, launch, said=str, leave=lambda overrides, *why: left.append((tuple(overrides), *why)))
+    outcomes = conduct(agenda, Waves(launch), said=str, leave=lambda task, *why: left.append((task, *why)))
     assert launched == [(0, [["run=a", "until=pretrain"], ["run=c"], ["run=d"]])]
     assert outcomes == {
         **dict.fromkeys((0, 1), "blocked: pretrain failed: no luck"),
         2: (RECORD, False),
         3: "no luck",
     }
-    assert left == [((f"run={run}",), "blocked", "pretrain failed: no luck") for run in "ab"]
+    assert runs_of(left) == [(run, "blocked", "pretrain failed: no luck") for run in (0, 1)]
     assert summary(rows(agenda, {}, outcomes)) == "1 done (1 trained now, 0 were there), 1 failed, 2 blocked"
 
 
@@ -82,13 +103,14 @@ def test_what_needs_a_stage_that_diverged_has_diverged_too() -> None:
     }
 
     def launch(batch, first):
-        return [Returned(results[each[-1]]) for each in batch]
+        return [Returned(results[asked(each)[-1]]) for each in batch]
 
     left: list[tuple[object, ...]] = []
-    outcomes = conduct(agenda, launch, said=str, leave=lambda overrides, *why: left.append((tuple(overrides), *why)))
+    outcomes = conduct(agenda, Waves(launch), said=str, leave=lambda task, *why: left.append((task, *why)))
     why = "pretrain: the loss became nan"
     assert outcomes == {**dict.fromkeys((0, 1), f"diverged: {why}"), 2: "diverged: inf", 3: "no luck"}
-    assert left == [((f"run={run}",), "diverged", why) for run in "ab"]
+    assert runs_of(left) == [(run, "diverged", why) for run in (0, 1)]
+    assert [task.step.until for task, *_ in left if task.step] == ["adapt/features"]
     before = dataclasses.replace(RECORD, status="diverged", error="the loss became inf")
     found = rows(agenda, {"e": before}, outcomes)
     assert found[-1] == (("run=e",), "diverged: the loss became inf", True)
@@ -98,7 +120,7 @@ def test_what_needs_a_stage_that_diverged_has_diverged_too() -> None:
 def test_equal_runs_and_finished_ones_have_a_row_each() -> None:
     grid = [job("a", stage("adapt", "a")), job("a", stage("adapt", "a")), job("b", stage("adapt", "b"), done=True)]
     agenda = make_agenda(grid, lambda key: False)
-    found = rows(agenda, {"b": RECORD}, conduct(agenda, lambda *_: [Returned((RECORD, False))], str, print))
+    found = rows(agenda, {"b": RECORD}, conduct(agenda, Waves(lambda *_: [Returned((RECORD, False))]), str, print))
     assert [(outcome, there) for _, outcome, there in found] == [(RECORD, False), (RECORD, True), (RECORD, True)]
 
 

@@ -23,7 +23,19 @@ MOVED = {
 """What a `_target_` began with in the settings of a record, before the code was divided into packages -> today."""
 
 UNNAMED = (
-    *("name", "outputs", "store.", "force", "until", "trial", "workers", "tracking.", "backbone.runs", "sweep"),
+    *(
+        "name",
+        "outputs",
+        "store.",
+        "force",
+        "until",
+        "trial",
+        "planned",
+        "workers",
+        "tracking.",
+        "backbone.runs",
+        "sweep",
+    ),
     *("repeat", "folds", "compare", "margin"),
     *("seed", "source.split_seed", "target.split_seed", "fold", "source.fold", "target.fold"),
     *("target.train_per_class", "threads", "checkpoint_seconds", "match_budget", "metric"),

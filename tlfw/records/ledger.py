@@ -1,5 +1,6 @@
-"""What is known of the tasks of a sweep while they are made: one small file a task, which drivers, jobs and `tlfw.status`
-read, and nothing else that they know of each other.
+"""What is known of the tasks of a sweep while they are made: one small file a task.
+
+Drivers, jobs and `tlfw.status` read these files, and nothing else that they know of each other.
 
 `SWEEP/tasks/KEY.json` is a task's entry. The driver writes it until a job begins, and the job from then on.
 `SWEEP/tasks/KEY.N.job` is its N-th submission to a scheduler. It is made with O_EXCL before the scheduler is asked, so
@@ -136,11 +137,11 @@ class Ledger:
 
     def entry(self, key: str) -> Entry | None:
         """A task's entry; None: it has none that can be read."""
-        return _read(self.path(key))
+        return read_entry(self.path(key))
 
     def entries(self) -> list[Entry]:
         """All that can be read, in the order of their names."""
-        found = [entry for path in self.folder.glob("*.json") if (entry := _read(path))]
+        found = [entry for path in self.folder.glob("*.json") if (entry := read_entry(path))]
         return sorted(found, key=lambda entry: (entry.name, entry.key))
 
     def write(self, entry: Entry) -> None:
@@ -165,7 +166,7 @@ class Ledger:
             facts = json.loads(self._job(key, number).read_text())
         except (OSError, ValueError):  # made, and not written yet
             facts = {}
-        blank = {"executor": "", "job": None, "host": "", "pid": 0, "at": "", "kept": {}}
+        blank: dict[str, Any] = {"executor": "", "job": None, "host": "", "pid": 0, "at": "", "kept": {}}
         return Submission(number=number, **{**blank, **facts})
 
     def claim_submission(self, key: str, number: int, executor: str) -> bool:
@@ -188,6 +189,13 @@ class Ledger:
             json.dump(facts, file)
         return True
 
+    def submission_seconds(self, key: str, number: int) -> float:
+        """How long ago a submission was claimed or its job written down."""
+        try:
+            return max(0.0, time.time() - self._job(key, number).stat().st_mtime)
+        except OSError:
+            return float("inf")
+
     def submitted(self, key: str, number: int, job: str) -> None:
         """Write down the id that the scheduler gave a submission."""
         path = self._job(key, number)
@@ -197,7 +205,8 @@ class Ledger:
         return self.folder / f"{key}.{number}.job"
 
 
-def _read(path: Path) -> Entry | None:
+def read_entry(path: Path) -> Entry | None:
+    """The entry in a file; None: it cannot be read."""
     try:
         facts = json.loads(path.read_text())
         known = {field.name for field in dataclasses.fields(Entry)}
@@ -256,7 +265,7 @@ def tell(*, keep: tuple[str, int] | None = None, soon: bool = False, **facts: An
         return
     _told = time.monotonic()
     path = Path(where)
-    entry = _read(path)
+    entry = read_entry(path)
     if entry is None:
         return
     kept = dict(entry.kept)

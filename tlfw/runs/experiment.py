@@ -117,6 +117,7 @@ class Experiment:
         until: a stage after which to stop, `pretrain`, or what is stored for a stage, `adapt/features`; null: the
             whole run. So a sweep has done once what several runs share.
         trial: of which search this run is a part; null: of none.
+        planned: the key under which a sweep planned what this job makes; null: no sweep did.
     """
 
     name: Annotated[str, unkeyed("for people")] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -166,6 +167,7 @@ class Experiment:
     exact: Annotated[bool, by_effect("the numerics", named=False)]
     until: Annotated[str | None, unkeyed("how far a run goes; what it makes on the way is the same")]
     trial: Annotated[Trial | None, unkeyed("for which search a run is made; a trial that ends early leaves no result")]
+    planned: Annotated[str | None, unkeyed("what a job is compared with that a sweep sent")] = None
     outputs: Annotated[str, PLACE] = Field(min_length=1)
     store: StoreSettings
     force: Annotated[bool, unkeyed("whether something is made again")]

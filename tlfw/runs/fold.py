@@ -21,6 +21,7 @@ from tlfw.data.mixture import kept_pixels
 from tlfw.errors import Diverged
 from tlfw.identity.names import seed_from
 from tlfw.methods.freeze import Freezing
+from tlfw.records.ledger import tell
 from tlfw.records.metric import recorded
 from tlfw.records.record import FILE as RECORD
 from tlfw.records.record import Record, Status, replacing
@@ -102,6 +103,7 @@ class Fold:
         # Also where it has just been trained: what was stored is what goes on.
         self.model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
         facts = read_json(folder / "stage.json")
+        tell(keep=(planned.name, -1), stage=planned.name, step=planned.steps, steps=planned.steps)
         if reused:
             print(f"  {planned.name}: reused {planned.key[:12]}", flush=True)
         self.certificate = facts.pop("certificate")

@@ -25,6 +25,7 @@ from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.fold import Fold, finite, said_of, status_of
 from tlfw.runs.plan import Plan
+from tlfw.runs.planned import check_planned
 from tlfw.runs.trained_model import FILE as BLUEPRINT
 from tlfw.runs.trained_model import leave
 from tlfw.signals import deferred, heeded
@@ -66,6 +67,7 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     _use_threads(experiment)
     memo = Memo()
     plan = experiment.plan(memo)
+    check_planned(experiment, plan)
     former = find_record(experiment.runs, plan.key)
     if former is not None and former.status in FINISHED and not experiment.force:
         if line := follow(experiment, plan, memo):
@@ -88,7 +90,9 @@ def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
         Interrupted: SIGINT or SIGTERM asked for it.
     """
     _use_threads(experiment)
-    begun = _Run(experiment, experiment.plan(), job, 0)
+    plan = experiment.plan()
+    check_planned(experiment, plan)
+    begun = _Run(experiment, plan, job, 0)
     with heeded():
         begun.go_until(experiment.until or "")
     return begun.fold.validation

@@ -157,6 +157,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                         tested_on=plan.data.tested_on,
                         idle=frozenset(fields.idle(experiment, settings)),
                         setting=plan.setting,
+                        numerics=plan.numerics,
                     )
                 )
                 if experiment.compare:

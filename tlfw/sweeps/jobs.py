@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
+from tlfw.cluster.launcher import HERE, threads
 from tlfw.command_line.arguments import spelt
 from tlfw.errors import ConfigError
 from tlfw.runs.repetition import Repeat
@@ -115,17 +115,24 @@ def _product(lists: Iterable[list[str]]) -> list[list[str]]:
     return [list(combination) for combination in itertools.product(*lists)]
 
 
-def with_threads(found: Sequence[list[str]], config: DictConfig) -> list[list[str]]:
-    """The jobs, with the cores divided among as many as the launcher runs at a time on this machine.
+def with_threads(
+    found: Sequence[list[str]], config: DictConfig, launcher: str, settings: Mapping[str, Any]
+) -> list[list[str]]:
+    """The jobs, each told how many threads torch has in it, unless it runs in this very process.
 
     Torch's threads are part of a run's key, so that they have to be known before it is planned.
+
+    Args:
+        config: the multirun's own.
+        launcher: the option of `hydra/launcher`.
+        settings: the config's `hydra.launcher`.
     """
-    at_a_time = config.hydra.launcher.get("n_jobs", 1)  # joblib's
-    cores = os.cpu_count() or 1
-    at_a_time = max(1, cores + 1 + at_a_time) if at_a_time < 0 else at_a_time
-    if at_a_time == 1 or config.threads is not None:
+    if config.threads is not None or launcher == HERE:
         return list(found)
-    return [[*job, f"threads={max(1, cores // at_a_time)}"] for job in found]
+    import torch
+
+    own = threads(launcher, settings, torch.get_num_threads())
+    return [[*job, f"threads={own}"] for job in found]
 
 
 def repeated(asked: Jobs, compose: Compose) -> Repeated:

@@ -1,4 +1,4 @@
-"""Launch what a sweep has to do, wave by wave, through whichever launcher is configured."""
+"""Have made what a sweep has to do, through whichever launcher is configured, and say how it ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tlfw.errors import Diverged
+from tlfw.errors import Diverged, LauncherFailed
 from tlfw.escape import csv_text
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL, Metric, metric_of
 from tlfw.records.record import Record, Status, replace_text
@@ -17,12 +17,10 @@ from tlfw.records.secret import masked
 from tlfw.records.settings import flat
 from tlfw.signals import Interrupted
 from tlfw.store import Store, read_json
+from tlfw.sweeps.order import Order, Whole, order_of
 from tlfw.sweeps.results_table import APART, Row, how_ended
 from tlfw.sweeps.setting_changes import changes
 from tlfw.sweeps.task_graph import Agenda, Candidate, Key, Speeds, Task, blocked, speeds
-
-Whole = Callable[[Task], Sequence[str]]
-"""From a task that is a whole run to the overrides of its job."""
 
 
 class Returned(Protocol):
@@ -36,19 +34,70 @@ Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Returned]]
 """From the overrides of a wave's jobs and the number of the first of them."""
 
 
+class JobLost(LauncherFailed):
+    """A job ended without saying how; the text is what its launcher says.
+
+    Args:
+        status: how its run is recorded.
+    """
+
+    def __init__(self, why: str, status: Status = "failed") -> None:
+        super().__init__(why)
+        self.status = status
+
+
+class Crew(Protocol):
+    """Who makes tasks."""
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Have tasks made, as soon as there is room."""
+
+    def ended(self) -> Sequence[tuple[Order, Returned]]:
+        """Tasks that have ended since, at least one; it is waited for."""
+
+
+class Waves:
+    """A launcher of Hydra, which gives nothing back before all jobs of a wave have ended.
+
+    Args:
+        launch: the launcher.
+        otherwise: what became of a task of a wave whose results the launcher lost.
+    """
+
+    def __init__(self, launch: Launch, otherwise: Callable[[Order, str], Returned] | None = None) -> None:
+        self.launch, self.otherwise = launch, otherwise
+        self.orders: list[Order] = []
+        self.launched = 0
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        self.orders += orders
+
+    def ended(self) -> Sequence[tuple[Order, Returned]]:
+        orders, self.orders = self.orders, []
+        try:
+            results = self.launch([order.words for order in orders], self.launched)
+        except LauncherFailed as problem:
+            if self.otherwise is None:
+                raise
+            print(str(problem), flush=True)
+            results = [self.otherwise(order, str(problem)) for order in orders]
+        self.launched += len(orders)
+        return list(zip(orders, results, strict=True))
+
+
 def conduct(
     agenda: Agenda,
-    launch: Launch,
+    crew: Crew,
     said: Callable[[BaseException], str],
-    leave: Callable[[Sequence[str], Status, str], None],
+    leave: Callable[[Task, Status, str], None],
     whole: Whole | None = None,
 ) -> dict[int, Any]:
-    """Launch the waves of an agenda, each when the one before has ended. What failed stops what needs it, and no more.
-    What needs a stage that diverged has diverged too.
+    """Have the tasks of an agenda made, each as soon as what it needs is there. What failed stops what needs it, and no
+    more. What needs a stage that diverged has diverged too.
 
     Args:
         said: an exception, for people.
-        leave: leaves a record of a run, given by its overrides, that cannot be made, with its status, and why.
+        leave: leaves word of a task that cannot be made, with its status, and why.
         whole: what a job is told that makes a whole run; None: the candidate's overrides.
 
     Returns:
@@ -57,26 +106,33 @@ def conduct(
     """
     outcomes: dict[int, Any] = {}
     failed: dict[Key, tuple[Status, str]] = {}
-    launched = 0
-    for wave in agenda.waves:
-        ready: list[Task] = []
-        for task in wave:
-            if not blocked(task, failed):
-                ready.append(task)
-                continue
-            status, why = next(failed[key] for key in sorted(task.needs) if key in failed)
-            if task.step:
-                failed |= dict.fromkeys(task.step.keys, (status, why))
+    made: set[Key] = set()
+    waiting = [task for wave in agenda.waves for task in wave]
+    at_work = 0
+    while waiting or at_work:
+        still: list[Task] = []
+        ready: list[Order] = []
+        for task in waiting:  # in an order in which each comes after what it needs
+            if blocked(task, failed):
+                status, why = next(failed[key] for key in sorted(task.needs) if key in failed)
+                if task.step:
+                    failed |= dict.fromkeys(task.step.keys, (status, why))
+                else:
+                    outcomes[task.candidate] = f"{status}: {why}"
+                leave(task, status, why)
+            elif task.needs <= made:
+                ready.append(order_of(agenda, task, whole))
             else:
-                outcomes[task.candidate] = f"{status}: {why}"
-                leave(agenda.candidates[task.candidate].overrides, status, why)
-        if not ready:
+                still.append(task)
+        waiting = still
+        if ready:
+            crew.submit(ready)
+            at_work += len(ready)
+        if not at_work:  # what was waiting is blocked
             continue
-        own = whole or (lambda task: agenda.candidates[task.candidate].overrides)
-        batch = [_until(agenda, task) if task.step else list(own(task)) for task in ready]
-        results = launch(batch, launched)
-        launched += len(ready)
-        for task, result in zip(ready, results, strict=True):
+        for order, result in crew.ended():
+            at_work -= 1
+            task = order.task
             try:
                 value = result.return_value
             except Exception as problem:  # what Hydra does where a job failed
@@ -85,21 +141,21 @@ def conduct(
                     failed |= dict.fromkeys(task.step.keys, ("blocked", why))
                 else:
                     outcomes[task.candidate] = said(problem)
+                if isinstance(problem, JobLost):
+                    if problem.status in APART and not task.step:
+                        outcomes[task.candidate] = f"{problem.status}: {said(problem)}"
+                    leave(task, problem.status, said(problem))
             else:
                 if isinstance(value, Interrupted):  # in a process of its own
                     raise value
                 if not isinstance(value, Diverged):
+                    made |= set(task.step.keys) if task.step else set()
                     outcomes |= {} if task.step else {task.candidate: value}
                 elif task.step:
                     failed |= dict.fromkeys(task.step.keys, ("diverged", str(value)))
                 else:
                     outcomes[task.candidate] = f"diverged: {value}"
     return outcomes
-
-
-def _until(agenda: Agenda, task: Task) -> list[str]:
-    assert task.step is not None
-    return [*agenda.candidates[task.candidate].overrides, f"until={task.step.until}"]
 
 
 def rows(agenda: Agenda, done: Mapping[str, Record], outcomes: Mapping[int, Any]) -> list[Row]:

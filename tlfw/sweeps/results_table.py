@@ -18,7 +18,7 @@ Row = tuple[Sequence[str], Record | str, bool]
 """Of a job: its overrides, its record or how else it ended, and whether nothing was done."""
 
 
-APART: tuple[Status, ...] = ("diverged", "blocked")
+APART: tuple[Status, ...] = ("diverged", "blocked", "interrupted")
 """How a run may have ended that its outcome's text says before a colon; any other text is of one that failed."""
 
 

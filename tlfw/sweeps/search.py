@@ -23,7 +23,7 @@ from tlfw.identity.names import digest
 from tlfw.records.metric import TARGET_VAL, Metric
 from tlfw.runs.trial import import_optuna, open_journal
 from tlfw.strictness import STRICT
-from tlfw.sweeps.launch import Launch, conduct
+from tlfw.sweeps.launch import Crew, conduct
 from tlfw.sweeps.task_graph import Agenda, Candidate, Key, Task, make_agenda
 
 MONITOR = TARGET_VAL
@@ -160,7 +160,7 @@ def search(
     *,
     checked: Callable[[Sequence[list[str]]], Sequence[Candidate]],
     stored: Callable[[Key], bool],
-    launch: Launch,
+    crew: Callable[[Agenda], Crew],
     said: Callable[[BaseException], str],
 ) -> Best:
     """Draw, launch in waves, and learn from what validation says, until there are enough trials.
@@ -204,7 +204,7 @@ def search(
         jobs = [[*fixed, *settings.draw(trial)] for trial in asked]
         agenda = make_agenda([dataclasses.replace(c, done=False) for c in checked(jobs)], stored)
         outcomes = conduct(
-            agenda, launch, said, lambda *_: None, whole=partial(_as_trial, agenda, asked, journal, name)
+            agenda, crew(agenda), said, lambda *_: None, whole=partial(_as_trial, agenda, asked, journal, name)
         )
         for number, trial in enumerate(asked):
             outcome = outcomes[agenda.same_as.get(number, number)]

@@ -50,6 +50,7 @@ class Candidate:
         tested_on: a name for the content of the images that it will be tested on.
         idle: those of these fields that are no reason for another result.
         setting: what it repeats, as it is asked for here: see `tlfw.runs.plan.Plan`.
+        numerics: what its keys hold of the machine that computes it.
     """
 
     overrides: tuple[str, ...]
@@ -61,6 +62,7 @@ class Candidate:
     tested_on: str | None = None
     idle: frozenset[str] = frozenset()
     setting: str | None = None
+    numerics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +136,23 @@ class Agenda:
                         return None
                     found[step.keys] = step.images * pace
         return sum(found.values()) + beside
+
+    def cost(self, task: Task, speeds: Speeds | None) -> float:
+        """Of a task by itself: seconds where earlier runs say how fast its kind is, else images."""
+        candidate = self.candidates[task.candidate]
+        mine = (
+            [task.step]
+            if task.step
+            else [s for s in self.missing.get(task.candidate, ()) if task.needs.isdisjoint(s.keys)]
+        )
+        if speeds is None or self.seconds(speeds) is None:
+            return float(sum(step.images for step in mine))
+        paces = (
+            step.images * speeds.stages[_stage_kind(candidate.settings, step.until, last=step is candidate.steps[-1])]
+            for step in mine
+            if step.trains
+        )
+        return sum(paces) + speeds.runs.get(_kind(candidate.settings), 0.0)
 
     def text(self, speeds: Speeds, made_of: str = "") -> str:
         """For people: what there is to do, and what sharing saves.

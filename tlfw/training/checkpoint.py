@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from tlfw.internals.lightning import begin_validation_anew, starts_processes
+from tlfw.records.ledger import tell
 from tlfw.records.metric import Metric
 from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked, heeded_by_rank
@@ -30,11 +31,18 @@ class Checkpoints(Checkpoint):
         file: where the state is kept; it is replaced whole.
         made_by: what has to be equal where it is read again.
         best: what keeps the best weights so far, if anything does.
+        title: of the stage, in the ledger.
     """
 
     def __init__(
-        self, file: Path, every: datetime.timedelta, made_by: Mapping[str, Any], best: Sequence[Best] = ()
+        self,
+        file: Path,
+        every: datetime.timedelta,
+        made_by: Mapping[str, Any],
+        best: Sequence[Best] = (),
+        title: str = "stage",
     ) -> None:
+        self.title = title
         self.file, self.every, self.made_by, self.best = file, every.total_seconds(), made_by, best
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -78,6 +86,8 @@ class Checkpoints(Checkpoint):
         with replacing(self.file) if trainer.is_global_zero else contextlib.nullcontext(self.file) as draft:
             trainer.save_checkpoint(draft)
         self._saved = time.monotonic()
+        if trainer.is_global_zero:
+            tell(keep=(self.title, trainer.global_step))
         for each in self.best:
             each.was_saved(trainer)
 

@@ -25,6 +25,7 @@ from tlfw.data import View
 from tlfw.data.mixture import Pixels
 from tlfw.identity.names import remembered
 from tlfw.methods.freeze import FreezePolicy, frozen_first
+from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
 from tlfw.training.evaluate import TrainerFactory, outputs
 
@@ -97,6 +98,7 @@ def stored(
 
     folder, there = store.get_or_make(KIND, key, make, about={**(about or {}), "blocks": blocks})
     seconds = read_json(folder / "features.json")["seconds"]
+    tell(keep=(title, -1))
     if not there and seconds >= 1:  # nobody wonders at a shorter silence
         print(f"  {title}: {len(pixels.labels_N)} images in {seconds:.1f} s", flush=True)
     return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)

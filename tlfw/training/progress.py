@@ -13,6 +13,7 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tlfw.records.ledger import tell
 from tlfw.records.metric import Metric
 
 PLAIN_SECONDS = 15.0
@@ -105,11 +106,19 @@ class StageProgress(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         if not trainer.is_global_zero:
             return
+        left = self._left(trainer)
+        tell(
+            stage=self.title,
+            step=trainer.global_step,
+            steps=self.steps,
+            images_per_second=self._rate(trainer),
+            seconds_left=left,
+            soon=True,
+        )
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=trainer.global_step, told=self._told(trainer))
         elif time.monotonic() - self._said > PLAIN_SECONDS:
             self._said = time.monotonic()
-            left = (self._said - self._began) / max(self._done(trainer), 1) * (self.steps - trainer.global_step)
             print(
                 f"  {self.title}: step {trainer.global_step}/{self.steps}, {self._told(trainer)}, {left:.0f} s left",
                 flush=True,
@@ -132,8 +141,17 @@ class StageProgress(L.Callback):
     def _done(self, trainer: L.Trainer) -> int:
         return trainer.global_step - self._first_step
 
+    def _rate(self, trainer: L.Trainer) -> float:
+        """Images per second."""
+        return self._done(trainer) * self.batch_size / max(time.monotonic() - self._began, 1e-9)
+
+    def _left(self, trainer: L.Trainer) -> float:
+        """Seconds that the stage still takes."""
+        passed = time.monotonic() - self._began
+        return passed / max(self._done(trainer), 1) * (self.steps - trainer.global_step)
+
     def _told(self, trainer: L.Trainer) -> str:
-        rate = self._done(trainer) * self.batch_size / max(time.monotonic() - self._began, 1e-9)
+        rate = self._rate(trainer)
         measure = self.metric.at("/val")
         said = [
             f"{name.removesuffix(measure)} val {self.metric.told(float(value))}"

@@ -130,7 +130,7 @@ def train(
         "tensors": names,
     }
     best = [Best(scratch, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
-    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best)
+    checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best, lesson.title)
     clock, computed_on = Clock(), Hardware(scratch / HARDWARE)
     fitter = trainer(
         logger=logger,

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,30 +54,33 @@ class TlfwSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from hydra.utils import instantiate
 
+        from tlfw.cluster.launcher import check as check_launcher
         from tlfw.records import plan_file
         from tlfw.records.record import FINISHED, replace_text
         from tlfw.records.secret import masked
         from tlfw.runs.experiment_data import Memo
         from tlfw.store import Store
         from tlfw.sweeps import check, jobs, launch, results_table
+        from tlfw.sweeps.crew import crew_of
         from tlfw.sweeps.final_report import conclude
+        from tlfw.sweeps.order import enter
         from tlfw.sweeps.task_graph import make_agenda
 
         assert self.config is not None
         assert self.hydra_context is not None
         check.check_stays(self.config.hydra)
+        settings: Any = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
+        check_launcher(self._launcher_name, settings)
         asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
         found = jobs.repeated(asked, self._compose)
-        overrides = jobs.with_threads(found.overrides, self.config)
+        overrides = jobs.with_threads(found.overrides, self.config, self._launcher_name, settings)
         store = Store(Path(self.config.store.dir).expanduser())
         folder = Path(self.config.hydra.sweep.dir)
         runs = Path(self.config.outputs).expanduser() / "runs"
         memo, note = Memo(), None
         if self.search is not None:
-            settings = check.search_settings(
-                OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found
-            )
-            if (best := self._search(settings, overrides[0], folder, store, memo)) is None:
+            space = check.search_settings(OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found)
+            if (best := self._search(space, overrides[0], folder, runs, store, memo)) is None:
                 return None
             overrides, note = [best.overrides], str(best)
         checked = check.checked(overrides, self._compose, self.config, memo)
@@ -100,11 +104,10 @@ class TlfwSweeper(Sweeper):
         grown = plan_file.add(folder, facts, plan_file.Ask(repetitions=times, note=note, **checked.judged), outdated)
         replace_text(folder / "multirun.yaml", masked(OmegaConf.to_yaml(self.config)))
         shared = launch.shared_keys(agenda, lambda key: store.has(*key))
+        sweep = self._sweep(folder, runs)
+        enter(agenda, sweep.ledger)
         outcomes = launch.conduct(
-            agenda,
-            launch=self._launch,
-            said=_said,
-            leave=lambda job, status, why: check.leave(self._compose(job), folder.name, status, why),
+            agenda, crew_of(sweep, agenda, speeds), said=_said, leave=partial(self._leave, agenda, sweep)
         )
         rows = launch.rows(agenda, checked.done, outcomes)
         results_table.show(rows, launch.metrics_of(agenda, self.config.metric))
@@ -120,7 +123,7 @@ class TlfwSweeper(Sweeper):
             raise check.SomeFailed
         return [outcome for _, outcome, _ in rows]
 
-    def _search(self, settings: Any, fixed: list[str], folder: Path, store: Any, memo: Any) -> Any:
+    def _search(self, settings: Any, fixed: list[str], folder: Path, runs: Path, store: Any, memo: Any) -> Any:
         """The trial that validated best among those that a search draws; None: it was only to be said what it would do.
 
         Args:
@@ -129,6 +132,7 @@ class TlfwSweeper(Sweeper):
         from tlfw.records import plan_file
         from tlfw.records.metric import metric_of
         from tlfw.sweeps import check
+        from tlfw.sweeps.crew import crew_of
         from tlfw.sweeps.search import search, study_name, trials_there
 
         config, earlier = self.config, plan_file.read(folder)
@@ -155,30 +159,31 @@ class TlfwSweeper(Sweeper):
             metric,
             checked=checked,
             stored=lambda key: store.has(*key),
-            launch=self._launch,
+            crew=partial(crew_of, self._sweep(folder, runs)),
             said=_said,
         )
         print(f"{best}. Now it is tested.", flush=True)
         return best
 
-    def _launch(self, batch: Sequence[Sequence[str]], first: int) -> Any:
-        import textwrap
+    def _sweep(self, folder: Path, runs: Path) -> Any:
+        from tlfw.sweeps.crew import Sweep
 
-        from tlfw.errors import LauncherFailed
-        from tlfw.signals import delegated
+        return Sweep(self.launcher, self._launcher_name, self._compose, folder, runs)
 
-        assert self.launcher is not None
+    @property
+    def _launcher_name(self) -> str:
         assert self.config is not None
-        with delegated():
-            try:
-                return self.launcher.launch(batch, initial_job_idx=first)
-            except Exception as problem:  # not of a job, whose exceptions it hands over: one was killed, say
-                name = self.config.hydra.runtime.choices["hydra/launcher"]
-                said = textwrap.shorten(f"{type(problem).__name__}: {problem}", 300, placeholder=" …")
-                raise LauncherFailed(
-                    f"hydra/launcher={name} ended without the results of its jobs ({said}). What they finish is kept; "
-                    "the same command resumes the sweep."
-                ) from problem
+        return str(self.config.hydra.runtime.choices["hydra/launcher"])
+
+    def _leave(self, agenda: Any, sweep: Any, task: Any, status: Any, why: str) -> None:
+        """Leave word of a task that cannot be made: in the ledger, and where it is a run in its record."""
+        from tlfw.sweeps import check
+        from tlfw.sweeps.order import order_of
+
+        if entry := sweep.ledger.entry(order_of(agenda, task).key):
+            sweep.ledger.write(entry.changed(state=status, error=why))
+        if task.step is None:
+            check.leave(self._compose(agenda.candidates[task.candidate].overrides), sweep.folder.name, status, why)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None

@@ -1,0 +1,104 @@
+"""What one job gets of a cluster, as a person asks for it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from tlfw.limits import cores
+from tlfw.strictness import STRICT
+
+TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+MEMORY = re.compile(r"\d+(?:\.\d+)?[KMGT]B?", re.IGNORECASE)
+UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Resources:
+    """What one job gets, and how many jobs there are at a time.
+
+    Args:
+        cpus: cores of a node that a job gets; torch uses as many threads.
+        gpus: GPUs of a node that a job gets.
+        nodes: on each of which one process of the job is started.
+        memory: of a node, as `16GB`; None: what the cluster gives by itself.
+        time: minutes, or text as Slurm takes it: `90`, `1:30:00`, `1-12:00:00`.
+        signal_seconds: before the time limit, when a job is told to save and to begin again.
+        at_a_time: jobs that are submitted at a time.
+        partition, account, qos, constraint: as Slurm calls them.
+        setup: lines of shell that are run before a job, such as `module load cuda`.
+        options: any other option of `sbatch`, by its long name without dashes.
+    """
+
+    cpus: int = Field(default=2, ge=1)
+    gpus: int = Field(default=0, ge=0)
+    nodes: int = Field(default=1, ge=1)
+    memory: str | None = None
+    time: int | str = 240
+    signal_seconds: int = Field(default=120, ge=1)
+    at_a_time: int | None = Field(default=None, ge=1)
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    setup: list[str] = Field(default_factory=list)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("time")
+    @classmethod
+    def _check_time(cls, value: int | str) -> int | str:
+        if minutes(value) < 1:
+            raise ValueError("a job needs at least a minute")
+        return value
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, value: str | None) -> str | None:
+        if value is not None and not MEMORY.fullmatch(value):
+            raise ValueError(f"{value!r} is no amount of memory; write 500MB or 16GB")
+        return value
+
+    @model_validator(mode="after")
+    def _check_signal(self) -> Resources:
+        if self.signal_seconds >= 60 * minutes(self.time):
+            raise ValueError(
+                f"signal_seconds={self.signal_seconds} is not before the time limit of {60 * minutes(self.time)} s; "
+                "use less, or give a job more time"
+            )
+        return self
+
+    @property
+    def minutes(self) -> int:
+        return minutes(self.time)
+
+    def at_most(self, here: bool) -> int:
+        """How many jobs there are at a time.
+
+        Args:
+            here: they run on this machine, which has only so many cores.
+        """
+        if self.at_a_time is not None:
+            return self.at_a_time
+        return max(1, cores() // self.cpus) if here else 10_000
+
+
+def minutes(time: int | str) -> int:
+    """Minutes of a time limit as Slurm takes it, rounded up: `90`, `30:00` (minutes and seconds), `1:30:00`, `1-12`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(time, int):
+        return time
+    found = TIME.fullmatch(time.strip())
+    if found is None:
+        raise ValueError(f"{time!r} is no time limit; write minutes, 1:30:00 or 1-12:00:00")
+    days, first, second, third = (int(part) if part else 0 for part in found.groups())
+    if found["days"] is not None or found["third"] is not None:
+        hours, mins, seconds = first, second, third
+    else:
+        hours, mins, seconds = 0, first, second
+    return -(-(((days * 24 + hours) * 60 + mins) * 60 + seconds) // 60)

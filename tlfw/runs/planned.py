@@ -1,0 +1,57 @@
+"""Whether a job computes what its sweep planned: keys hold what the last bit depends on, and machines differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tlfw.errors import ConfigError
+from tlfw.records.ledger import VARIABLE, read_entry
+from tlfw.runs.experiment import Experiment
+from tlfw.runs.plan import Plan
+
+
+def check_planned(experiment: Experiment, plan: Plan) -> None:
+    """See that what a job is about to make has the key that the sweep waits for.
+
+    Raises:
+        ConfigError: it has another one; says what differs on this machine.
+    """
+    if experiment.planned is None or experiment.planned in _keys(experiment, plan):
+        return
+    where = os.environ.get(VARIABLE)
+    entry = read_entry(Path(where)) if where else None
+    told = _differences(entry.numerics if entry else {}, plan.numerics)
+    differs = f"here {told}" if told else "images, code or weights are others here, or have changed since"
+    raise ConfigError(
+        "planned",
+        f"the sweep planned {experiment.planned[:12]}, and on this machine it would be another result: {differs}.",
+        "Let jobs have what the sweep says of them (threads, trainer.accelerator, trainer.devices), or run the command "
+        "again where they run.",
+    )
+
+
+def _keys(experiment: Experiment, plan: Plan) -> set[str]:
+    """Of what the job makes: the run, or what `until` names."""
+    if experiment.until is None:
+        return {plan.key}
+    name, _, features = experiment.until.partition("/")
+    stages = [stage for stage in plan.stages if stage.name == name]
+    if features:
+        return {key for stage in stages for key in stage.features.values()}
+    return {stage.key for stage in stages}
+
+
+def _differences(planned: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What the machine's part of a key differs in, for people; empty: in nothing."""
+    other = {name: value for name, value in here.items() if name in planned and planned[name] != _plain(value)}
+    return ", ".join(f"{name} is {value!r} where {planned[name]!r} was planned" for name, value in other.items())
+
+
+def _plain(value: Any) -> Any:
+    """As JSON gives it back."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value

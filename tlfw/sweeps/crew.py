@@ -1,0 +1,119 @@
+"""Who makes the tasks of a sweep: a launcher of Hydra, wave by wave, or the jobs of a scheduler, each when it can."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+
+from tlfw.cluster.executor import EXECUTORS
+from tlfw.cluster.job import Job
+from tlfw.cluster.launcher import resources
+from tlfw.errors import LauncherFailed
+from tlfw.records.ledger import Ledger
+from tlfw.records.record import FINISHED, Record
+from tlfw.runs.run import find_record
+from tlfw.signals import delegated
+from tlfw.sweeps.jobs import Compose
+from tlfw.sweeps.launch import Crew, JobLost, Returned, Waves
+from tlfw.sweeps.order import Order
+from tlfw.sweeps.queue import Queue, Result, weights
+from tlfw.sweeps.task_graph import Agenda, Speeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """What a crew has to know of a sweep.
+
+    Attributes:
+        launcher: Hydra's, set up.
+        name: the option of `hydra/launcher`.
+        compose: from a job's overrides to its whole config.
+        folder: the sweep's.
+        runs: the folder of all runs.
+    """
+
+    launcher: Any
+    name: str
+    compose: Compose
+    folder: Path
+    runs: Path
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.folder)
+
+    def record(self, run_id: str) -> Record | None:
+        """The record of a run that has ended as a result."""
+        found = find_record(self.runs, run_id)
+        return found if found is not None and found.status in FINISHED else None
+
+
+def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None) -> Crew:
+    """Who makes the tasks of an agenda.
+
+    Args:
+        speeds: what earlier runs say of time; None: images stand for it.
+
+    Raises:
+        ConfigError: there is no such scheduler here.
+    """
+    if sweep.name not in EXECUTORS:
+        return Waves(lambda batch, first: _launched(sweep, batch, first), lambda *lost: _otherwise(sweep, *lost))
+    asked = resources(sweep.launcher.settings)
+    executor = EXECUTORS[sweep.name](sweep.folder, asked)
+    longest = weights(agenda, lambda task: agenda.cost(task, speeds))
+    limit = f"{asked.minutes} min (hydra.launcher.time)"
+    return Queue(
+        executor,
+        sweep.ledger,
+        job=lambda order: _job(sweep, order, limit),
+        weight=lambda task: longest[task],
+        at_most=asked.at_most(executor.here),
+        record=sweep.record,
+    )
+
+
+def _job(sweep: Sweep, order: Order, limit: str) -> Callable[[], None]:
+    config = sweep.compose(order.words)
+    config.hydra.job.num = order.task.candidate
+    return Job(
+        context=sweep.launcher.hydra_context,
+        work=sweep.launcher.task_function,
+        config=config,
+        singletons=Singleton.get_state(),
+        sweep=sweep.folder.absolute(),
+        key=order.key,
+        limit=limit,
+    )
+
+
+def _launched(sweep: Sweep, batch: Sequence[Sequence[str]], first: int) -> Sequence[Returned]:
+    with delegated():
+        try:
+            return list(sweep.launcher.launch(batch, initial_job_idx=first))
+        except Exception as problem:  # not of a job, whose exceptions it hands over: one was killed, say
+            said = textwrap.shorten(f"{type(problem).__name__}: {problem}", 300, placeholder=" …")
+            raise LauncherFailed(
+                f"hydra/launcher={sweep.name} ended without the results of its jobs ({said}). What they finished is "
+                "kept, and what does not need the others goes on."
+            ) from problem
+
+
+def _otherwise(sweep: Sweep, order: Order, why: str) -> Returned:
+    """What became of a task whose results its launcher lost: what its entry says; else it is lost too."""
+    entry = sweep.ledger.entry(order.key)
+    if entry is not None and entry.state == "done":
+        if order.task.step or entry.until:
+            return Result(dict(entry.result or {}))
+        if (record := sweep.record(order.key)) is not None:
+            return Result((record, entry.reused))
+    if entry is not None and entry.ended and entry.error:
+        return Result(JobLost(entry.error))
+    if entry is not None:
+        sweep.ledger.write(entry.changed(state="failed", error=why))
+    return Result(JobLost(f"its job ended without a result (hydra/launcher={sweep.name})"))

@@ -1,0 +1,78 @@
+"""What is ordered to have a task made: the words of its job, the key that it has to come to, and its entry."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from tlfw.records.ledger import Entry, Ledger
+from tlfw.records.secret import masked
+from tlfw.sweeps.task_graph import Agenda, Task
+
+Whole = Callable[[Task], Sequence[str]]
+"""From a task that is a whole run to the overrides of its job."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """A task that can be made now.
+
+    Attributes:
+        overrides: of its job.
+        key: under which it was planned, and the ledger has it.
+        name: for people, and the job's in a scheduler's queue.
+    """
+
+    task: Task
+    overrides: tuple[str, ...]
+    key: str
+    name: str
+
+    @property
+    def words(self) -> list[str]:
+        """The overrides that its job is told, with the key that it has to come to."""
+        return [*self.overrides, f"planned='{self.key}'"]
+
+
+def order_of(agenda: Agenda, task: Task, whole: Whole | None = None) -> Order:
+    """What is ordered to have a task made.
+
+    Args:
+        whole: what a job is told that makes a whole run; None: the candidate's overrides.
+    """
+    candidate = agenda.candidates[task.candidate]
+    words = list(whole(task)) if whole and not task.step else list(candidate.overrides)
+    names = [str(candidate.names.get(group, "custom")) for group in ("data_mix", "freeze_policy", "backbone")]
+    seed = f"s{candidate.settings.get('seed')}"
+    if task.step:
+        words.append(f"until={task.step.until}")
+        key, name = task.step.keys[0][1], f"{task.step.until}-{names[2]}-{seed}"
+    elif until := next((word.removeprefix("until=") for word in words if word.startswith("until=")), None):
+        key = next(step.keys[0][1] for step in candidate.steps if step.until == until)
+        name = "-".join([*names, seed])
+    else:
+        key, name = candidate.run_id, "-".join([*names, seed])
+    return Order(task, tuple(words), key, f"{name}-{key[:12]}".replace("/", "."))
+
+
+def enter(agenda: Agenda, ledger: Ledger) -> None:
+    """Let each task of an agenda have its entry in the ledger, but for those that other drivers have submitted."""
+    tasks = [task for wave in agenda.waves for task in wave]
+    orders = {task: order_of(agenda, task) for task in tasks}
+    makers = {key: orders[task].key for task in tasks if task.step for key in task.step.keys}
+    for task, order in orders.items():
+        before = ledger.entry(order.key)
+        if before is not None and not before.ended and before.state != "waiting":
+            continue
+        candidate = agenda.candidates[task.candidate]
+        ledger.write(
+            Entry(
+                key=order.key,
+                name=order.name,
+                until=task.step.until if task.step else None,
+                overrides=masked(list(candidate.overrides)),
+                needs=sorted({makers[key] for key in task.needs}),
+                numerics=candidate.numerics,
+                kept=before.kept if before else {},
+            )
+        )

@@ -1,0 +1,229 @@
+"""Tasks that a scheduler makes: each is submitted as soon as what it needs is there, the longest way to the end first.
+
+The driver may die: what it knows is in the ledger, and whoever runs the same command goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tlfw.cluster import executor as cluster
+from tlfw.cluster.executor import Executor, Seen
+from tlfw.errors import Diverged, Pruned
+from tlfw.records.ledger import Entry, Ledger, State
+from tlfw.records.record import Record, Status
+from tlfw.signals import deferred
+from tlfw.sweeps.launch import JobLost
+from tlfw.sweeps.order import Order
+from tlfw.sweeps.task_graph import Agenda, Task
+
+GRACE_SECONDS = 15.0
+"""How long a job may be gone before its entry says how it ended: folders of a network are late."""
+
+UNKNOWN_SECONDS = 120.0
+"""How long a scheduler may know nothing of a job that it took."""
+
+SUBMITTING_SECONDS = 60.0
+"""How long another driver may take from claiming a submission to writing down its job."""
+
+TRIES = 3
+"""Submissions in a row of a task that was ended from outside, each time before anything was kept."""
+
+
+NOT_SEEN = Seen("unknown", "no scheduler knows its job")
+
+
+@dataclasses.dataclass
+class _AtWork:
+    """A task that was submitted, by this driver or by another.
+
+    Attributes:
+        gone: since when the scheduler says that its job has ended, on this process's clock; None: it has not.
+        in_vain: how often it was submitted in a row without keeping anything.
+    """
+
+    order: Order
+    number: int
+    job: str | None
+    gone: float | None = None
+    in_vain: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What became of a task, as Hydra's launchers say it."""
+
+    value: Any
+
+    @property
+    def return_value(self) -> Any:
+        if isinstance(self.value, Exception) and not isinstance(self.value, Diverged | Pruned):
+            raise self.value
+        return self.value
+
+
+class Queue:
+    """Makes tasks by the jobs of a scheduler.
+
+    Args:
+        job: what is submitted for a task.
+        weight: how long the way from a task to the end of all that needs it is; longer ones go first.
+        at_most: jobs that are submitted at a time.
+        record: the record of a run, by its id.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        ledger: Ledger,
+        job: Callable[[Order], Callable[[], None]],
+        weight: Callable[[Task], float],
+        at_most: int,
+        record: Callable[[str], Record | None],
+    ) -> None:
+        self.executor, self.ledger, self.job = executor, ledger, job
+        self.weight, self.at_most, self.record = weight, at_most, record
+        self.waiting: list[Order] = []
+        self.at_work: dict[str, _AtWork] = {}
+        self.asked = 0.0
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        self.waiting += orders
+        self.waiting.sort(key=lambda order: -self.weight(order.task))
+
+    def ended(self) -> Sequence[tuple[Order, Result]]:
+        while True:
+            while self.waiting and len(self.at_work) < self.at_most:
+                self._begin(self.waiting.pop(0))
+            found = self._look()
+            if found:
+                return found
+            cluster.wait(min(1.0, self.executor.patience))
+
+    @property
+    def jobs(self) -> list[str]:
+        """The ids of the jobs that go on if this process ends."""
+        return sorted(each.job for each in self.at_work.values() if each.job)
+
+    def _begin(self, order: Order, in_vain: int = 0) -> None:
+        """Submit a task, or wait for the job that another driver has submitted for it and that still lives."""
+        last = self.ledger.submission(order.key)
+        if last is not None:
+            job = last.job or self.executor.find(order.name)
+            if job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS:
+                self.at_work[order.key] = _AtWork(order, last.number, None)
+                return
+            alive = job is not None and self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
+            if last.executor == self.executor.kind and alive:
+                if last.job is None and job is not None:
+                    self.ledger.submitted(order.key, last.number, job)
+                self.at_work[order.key] = _AtWork(order, last.number, job)
+                print(f"{order.name}: job {job} is at it already", flush=True)
+                return
+        number = 0 if last is None else last.number + 1
+        with deferred():  # a signal does not come between a job and its id
+            if not self.ledger.claim_submission(order.key, number, self.executor.kind):
+                self.at_work[order.key] = _AtWork(order, number, None)
+                return
+            entry = self._entry(order)
+            self.ledger.write(entry.changed(state="submitted", error=None, reused=False, result=None, stage=None))
+            job = self.executor.submit(self.job(order), order.name)
+            self.ledger.submitted(order.key, number, job)
+        self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
+        print(f"{order.name}: submitted as job {job}", flush=True)
+
+    def _entry(self, order: Order) -> Entry:
+        return self.ledger.entry(order.key) or Entry(key=order.key, name=order.name, overrides=order.overrides)
+
+    def _look(self) -> list[tuple[Order, Result]]:
+        """The tasks that have ended. The ledger is read each time, and the scheduler is asked now and then."""
+        found: list[tuple[Order, Result]] = []
+        doubtful: list[_AtWork] = []
+        for each in list(self.at_work.values()):
+            entry = self._entry(each.order)
+            # As long as another driver has not said which job it submitted, the entry may be of an earlier one.
+            if (
+                each.job
+                and entry.ended
+                and entry.state != "interrupted"
+                and (result := self._result(each.order, entry))
+            ):
+                found.append((each.order, result))
+                del self.at_work[each.order.key]
+            else:
+                doubtful.append(each)
+        now = time.monotonic()
+        if found or now - self.asked < self.executor.patience:
+            return found
+        self.asked = now
+        for each in doubtful:
+            if each.job is None and (last := self.ledger.submission(each.order.key)):
+                each.job = last.job or self.executor.find(each.order.name)
+        seen = self.executor.seen([each.job for each in doubtful if each.job])
+        for each in doubtful:
+            if result := self._judge(
+                each, seen.get(each.job or "", Seen("unknown", "no scheduler knows its job")), now
+            ):
+                found.append((each.order, result))
+        return found
+
+    def _result(self, order: Order, entry: Entry) -> Result | None:
+        """What an entry says of a task that has ended; None: its record cannot be read yet."""
+        why = entry.error or entry.state
+        if entry.state == "done":
+            if order.task.step or entry.until:
+                return Result(dict(entry.result or {}))
+            record = self.record(order.key)
+            return None if record is None else Result((record, entry.reused))
+        if entry.state in ("diverged", "pruned"):
+            return Result(Diverged(why) if entry.state == "diverged" else Pruned(why))
+        return Result(JobLost(why, "interrupted" if entry.state == "interrupted" else "failed"))
+
+    def _judge(self, each: _AtWork, seen: Seen, now: float) -> Result | None:
+        """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
+        if seen.phase == "alive":
+            each.gone = None
+            return None
+        each.gone = now if each.gone is None else each.gone
+        patience = UNKNOWN_SECONDS if seen.phase == "unknown" else GRACE_SECONDS
+        entry = self._entry(each.order)
+        lately = self.ledger.silent_seconds(each.order.key) < patience
+        if now - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
+            return None
+        last = self.ledger.submission(each.order.key)
+        progress = last is not None and dict(entry.kept) != dict(last.kept)
+        in_vain = 0 if progress else each.in_vain + 1
+        again = (
+            each.job is None  # whoever was about to submit it has died
+            or seen.phase == "preempted"
+            or ((seen.phase == "timed out" or entry.state == "requeued") and progress)
+        )
+        del self.at_work[each.order.key]
+        if again and in_vain < TRIES:
+            print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
+            self._begin(each.order, in_vain)
+            return None
+        state: State = "interrupted" if seen.phase == "cancelled" or entry.state == "interrupted" else "failed"
+        limit = "; the time limit was reached before anything was kept: give a job more time"
+        why = f"its job {each.job} ended without a result ({seen.text}){limit * (seen.phase == 'timed out')}"
+        self.ledger.write(entry.changed(state=state, error=why))
+        status: Status = "interrupted" if state == "interrupted" else "failed"
+        return Result(JobLost(why, status))
+
+
+def weights(agenda: Agenda, cost: Callable[[Task], float]) -> Mapping[Task, float]:
+    """Of each task, the length of the longest way from its beginning to the end of all that needs it.
+
+    Args:
+        cost: of a task by itself.
+    """
+    tasks = [task for wave in agenda.waves for task in wave]
+    found: dict[Task, float] = {}
+    for task in reversed(tasks):
+        keys = set(task.step.keys) if task.step else set()
+        after = [found[other] for other in found if not keys.isdisjoint(other.needs)]
+        found[task] = cost(task) + max(after, default=0.0)
+    return found
