@@ -196,7 +196,7 @@ class SweepReader:
             silent=quiet if SILENT_SECONDS < quiet < float("inf") else None,
             dead=dead,
             reused=entry.reused,
-            error=entry.error if entry.state in ENDED else None,
+            error=entry.error if entry.state in ENDED and entry.state != "done" else None,  # or of an earlier try
         )
 
     def _recorded(self, row: Row, entry: Entry | None, folders: Sequence[Path]) -> Row:
