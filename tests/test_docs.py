@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,10 +19,13 @@ from tests.conftest import paint
 from tests.methods import test_freeze
 from tests.report import invented
 from tests.report.sketched import instead
+from tests.status import invented as watched
 from tlfw import CONF
 from tlfw.export import FORMATS
+from tlfw.records.ledger import State
 from tlfw.records.record import Record
 from tlfw.report import __main__ as report_door
+from tlfw.status import __main__ as status_door
 from tlfw.store import Store
 from tlfw.store import __main__ as store_door
 
@@ -46,7 +49,8 @@ COMMANDS = [line for line in SHELL if line.startswith("python -m tlfw ")]
 USES = [line for line in SHELL if line.startswith(("python -m tlfw.predict ", "python -m tlfw.export "))]
 REPORTS = [line for line in SHELL if line.startswith("python -m tlfw.report ")]
 KEEPING = [line for line in SHELL if line.startswith("python -m tlfw.store ")]
-OTHERS = [line for line in SHELL if line not in COMMANDS + USES + KEEPING + REPORTS]
+WATCHING = [line for line in SHELL if line.startswith("python -m tlfw.status ")]
+OTHERS = [line for line in SHELL if line not in COMMANDS + USES + KEEPING + REPORTS + WATCHING]
 CODE = [(name, block) for language in ("python", "yaml") for name, block in blocks(language)]
 FILES = {found[1]: block for _, block in CODE if (found := re.search(r"^# (own/\S+)", block, re.MULTILINE))}
 """As they are copied, with the comment that names them."""
@@ -193,6 +197,27 @@ def test_a_sweep_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     files = re.findall(r"`((?:report|leaderboard|runs|classes)\.\w+)`", listed)
     assert sorted(files) == sorted(path.name for path in out.iterdir() if path.is_file() and path.name != "plan.json")
     assert (out / "figures").is_dir()
+
+
+@pytest.mark.parametrize("command", WATCHING)
+def test_a_sweep_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, command: str) -> None:
+    made = watched.sweep(tmp_path / "outputs", [watched.planned(1)])
+    watched.entry(made, 1, "waiting" if "--cancel" in command else "done")
+    made.rename(made.parent / "NAME")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        status_door.main(shlex.split(command)[3:])
+    assert end.value.code == 0
+    out = capsys.readouterr().out
+    assert any(said in out for said in ("1 of 1 run done", '"done": 1', "1 task that had not begun"))
+
+
+def test_every_state_and_exit_code_of_a_sweep_is_explained() -> None:
+    page = PAGES["docs/how-to/clusters.md"]
+    states = {word for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for word in re.findall(r"`(\w+)", row)}
+    assert states == {*get_args(State), "silent", "dead", "unknown"}
+    codes = re.findall(r"^\| (\d) \|", page, re.MULTILINE)
+    assert codes == re.findall(r"^  (\d) ", status_door.CODES, re.MULTILINE)
 
 
 def test_a_run_is_used_in_python(ready: Path, capsys: pytest.CaptureFixture[str]) -> None:

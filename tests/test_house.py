@@ -30,6 +30,7 @@ ORDER = (
     "errors",
     "identity",
     "records",
+    "status",
     "report.statistics",
     "report",
     "report.figures",
@@ -158,8 +159,9 @@ def test_the_lowest_packages_need_the_standard_library_only(name: str) -> None:
             assert outside == ({"numpy"} if module in ARRAYS else {"filelock"} if module in LOCKS else set()), module
 
 
-def test_a_report_needs_no_torch() -> None:
-    code = "import sys, tlfw.report.documents.terminal; print('torch' in sys.modules)"
+@pytest.mark.parametrize("door", ["tlfw.report.documents.terminal", "tlfw.status.__main__"])
+def test_reports_and_the_status_need_no_torch(door: str) -> None:
+    code = f"import sys, {door}; print('torch' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"
 

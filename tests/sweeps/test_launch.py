@@ -250,7 +250,7 @@ def test_a_sweep_with_a_stage_that_fails(cli, tmp_path: Path, monkeypatch: pytes
         assert sorted(row["status"] for row in csv.DictReader(file)) == ["blocked", "blocked", "done", "done"]
 
 
-def test_a_launcher_that_loses_its_jobs_is_one_message(cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_that_loses_its_jobs_is_one_message(cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Loses:
         def launch(self, *_: object, **__: object) -> None:
             raise RuntimeError(
@@ -258,14 +258,19 @@ def test_a_launcher_that_loses_its_jobs_is_one_message(cli, monkeypatch: pytest.
             )
 
     monkeypatch.setattr("hydra.core.plugins.Plugins.instantiate_launcher", lambda *_, **__: Loses())
-    code, _, err = cli("-m", *SMOKE, "data_mix=target_only")
+    code, out, err = cli("-m", *SMOKE, "data_mix=target_only")
     assert code == 1
-    assert err.startswith(
+    assert out.count("Job 6_0") == 1
+    assert (
         "hydra/launcher=basic ended without the results of its jobs (RuntimeError: Job 6_0 has not produced any output "
-        "(state: CANCELLED by 0) Error stream produced: ...). What they finish is kept; the same command resumes the "
-        "sweep."
-    )
+        "(state: CANCELLED by 0) Error stream produced: ...). What they finished is kept, and what does not need the "
+        "others goes on.\n"
+    ) in out
+    assert "its job ended without a result (hydra/launcher=basic)" in out
+    assert "0 done (0 trained now, 0 were there), 1 failed" in out
     assert "Traceback" not in err
+    (record,) = [Record.read(path) for path in (tmp_path / "outputs" / "runs").glob("*/record.json")]
+    assert (record.status, record.error) == ("failed", "its job ended without a result (hydra/launcher=basic)")
 
 
 def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(cli, tmp_path: Path) -> None:

@@ -5,20 +5,23 @@ Drivers, jobs and `tlfw.status` read these files, and nothing else that they kno
 `SWEEP/tasks/KEY.json` is a task's entry. The driver writes it until a job begins, and the job from then on.
 `SWEEP/tasks/KEY.N.job` is its N-th submission to a scheduler. It is made with O_EXCL before the scheduler is asked, so
 that of two drivers one submits; the job's id is written into it afterwards.
+`SWEEP/tasks/HOST.PID.driver` is of a command that conducts the sweep: touched while that lives, removed at its end.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import json
+import math
 import os
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from tlfw.records.record import now, replace_text
 
@@ -31,6 +34,9 @@ BEAT_SECONDS = 10.0
 
 SILENT_SECONDS = 60.0
 """A job that has said nothing for so long is taken for dead, unless its scheduler says that it runs."""
+
+DRIVER = ".driver"
+"""The ending of the files of those that conduct the sweep."""
 
 TELL_SECONDS = 2.0
 """How often a job writes how far it is."""
@@ -141,8 +147,24 @@ class Ledger:
 
     def entries(self) -> list[Entry]:
         """All that can be read, in the order of their names."""
-        found = [entry for path in self.folder.glob("*.json") if (entry := read_entry(path))]
+        found = [entry for key in self.listed()[0] if (entry := self.entry(key))]
         return sorted(found, key=lambda entry: (entry.name, entry.key))
+
+    def listed(self) -> tuple[list[str], dict[str, int]]:
+        """The keys of all entries, and key -> the number of its latest submission. The folder is listed once."""
+        keys: list[str] = []
+        latest: dict[str, int] = {}
+        with contextlib.suppress(OSError), os.scandir(self.folder) as files:
+            for file in files:
+                if file.name.startswith("."):  # a draft of what takes its place in a moment
+                    continue
+                name, _, kind = file.name.rpartition(".")
+                key, _, number = name.rpartition(".")
+                if kind == "json":
+                    keys.append(name)
+                elif kind == "job" and number.isdecimal():
+                    latest[key] = max(int(number), latest.get(key, 0))
+        return sorted(keys), latest
 
     def write(self, entry: Entry) -> None:
         """Put an entry into its file, whole or not at all."""
@@ -156,18 +178,36 @@ class Ledger:
         except OSError:
             return float("inf")
 
-    def submission(self, key: str) -> Submission | None:
-        """A task's latest submission; None: it was never submitted."""
-        numbers = [int(path.name.split(".")[-2]) for path in self.folder.glob(f"{key}.*.job")]
-        if not numbers:
+    def submission(self, key: str, number: int | None = None) -> Submission | None:
+        """A task's latest submission, or the one of this number; None: it was never submitted."""
+        if number is None and (number := self.listed()[1].get(key)) is None:
             return None
-        number = max(numbers)
+        blank: dict[str, Any] = {"executor": "", "job": None, "host": "", "pid": 0, "at": "", "kept": {}}
         try:
             facts = json.loads(self._job(key, number).read_text())
-        except (OSError, ValueError):  # made, and not written yet
-            facts = {}
-        blank: dict[str, Any] = {"executor": "", "job": None, "host": "", "pid": 0, "at": "", "kept": {}}
-        return Submission(number=number, **{**blank, **facts})
+            return Submission(number=number, **{**blank, **facts})
+        except (OSError, ValueError, TypeError):  # made, and not written yet
+            return Submission(number=number, **blank)
+
+    @contextlib.contextmanager
+    def conducting(self) -> Iterator[None]:
+        """Inside, this process conducts the sweep: what waits will begin."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mark = self.folder / f"{socket.gethostname()}.{os.getpid()}{DRIVER}"
+        mark.touch()
+        try:
+            with _beating(mark):
+                yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def driven(self) -> bool | None:
+        """Whether a command conducts the sweep; None: it is not known, for none says that it does or did."""
+        beats = []
+        for mark in self.folder.glob(f"*{DRIVER}"):
+            with contextlib.suppress(OSError):  # it has ended since
+                beats.append(mark.stat().st_mtime)
+        return time.time() - max(beats) < SILENT_SECONDS if beats else None
 
     def claim_submission(self, key: str, number: int, executor: str) -> bool:
         """Whether the task's N-th submission is this process's to make: no other driver has claimed it."""
@@ -210,9 +250,30 @@ def read_entry(path: Path) -> Entry | None:
     try:
         facts = json.loads(path.read_text())
         known = {field.name for field in dataclasses.fields(Entry)}
-        return Entry(**{name: value for name, value in facts.items() if name in known})
-    except (OSError, ValueError, TypeError, AttributeError):
+        entry = Entry(**{name: value for name, value in facts.items() if name in known})
+        return entry if _sound(entry) else None
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _sound(entry: Entry) -> bool:
+    """Whether an entry has what its attributes say, so that whoever reads it can count with it.
+
+    Raises:
+        ValueError: a time is none.
+    """
+    for time_ in filter(None, (entry.since, entry.began)):
+        datetime.datetime.fromisoformat(time_)
+    texts = (entry.until, entry.job, entry.host, entry.stage, entry.error)
+    numbers = (entry.pid, entry.step, entry.steps, entry.images_per_second, entry.seconds_left)
+    return (
+        entry.state in get_args(State)
+        and all(isinstance(text, str) for text in (entry.key, entry.name, entry.since, *entry.overrides, *entry.needs))
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(each is None or (isinstance(each, int | float) and math.isfinite(each)) for each in numbers)
+        and isinstance(entry.requeues, int)
+        and isinstance(entry.kept, dict)
+    )
 
 
 @contextlib.contextmanager
@@ -229,17 +290,25 @@ def working(ledger: Ledger, key: str, **facts: Any) -> Iterator[None]:
     here = {"host": socket.gethostname(), "pid": os.getpid(), "began": now(), "error": None}
     ledger.write(entry.changed(state="running", since=now(), **here, **facts))
     kept, os.environ[VARIABLE] = os.environ.get(VARIABLE), str(ledger.path(key))
+    try:
+        with _beating(ledger.path(key)):
+            yield
+    finally:
+        os.environ.pop(VARIABLE)
+        if kept is not None:
+            os.environ[VARIABLE] = kept
+
+
+@contextlib.contextmanager
+def _beating(path: Path) -> Iterator[None]:
     over = threading.Event()
-    beat = threading.Thread(target=_beat, args=(ledger.path(key), over), daemon=True)
+    beat = threading.Thread(target=_beat, args=(path, over), daemon=True)
     beat.start()
     try:
         yield
     finally:
         over.set()
         beat.join()
-        os.environ.pop(VARIABLE)
-        if kept is not None:
-            os.environ[VARIABLE] = kept
 
 
 def _beat(path: Path, over: threading.Event) -> None:

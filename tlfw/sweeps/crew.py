@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from hydra.core.singleton import Singleton
 from tlfw.cluster.executor import EXECUTORS
 from tlfw.cluster.job import Job
 from tlfw.cluster.launcher import resources
-from tlfw.errors import LauncherFailed
+from tlfw.errors import LauncherFailed, first_three
 from tlfw.records.ledger import Ledger
 from tlfw.records.record import FINISHED, Record
 from tlfw.runs.run import find_record
-from tlfw.signals import delegated
+from tlfw.signals import Interrupted, delegated
 from tlfw.sweeps.jobs import Compose
 from tlfw.sweeps.launch import Crew, JobLost, Returned, Waves
 from tlfw.sweeps.order import Order
@@ -76,6 +77,22 @@ def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None) -> Crew:
         at_most=asked.at_most(executor.here),
         record=sweep.record,
     )
+
+
+@contextlib.contextmanager
+def jobs_go_on(crew: Crew, folder: Path) -> Iterator[None]:
+    """Whoever is interrupted inside is told which jobs go on, and how they are stopped."""
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        if isinstance(crew, Queue) and crew.jobs:
+            count = len(crew.jobs)
+            print(
+                f"{count} job{'s go' if count != 1 else ' goes'} on: {first_three(crew.jobs)}. The same command waits "
+                f"for them; python -m tlfw.status {folder} shows them, and with --cancel ends them.",
+                flush=True,
+            )
+        raise
 
 
 def _job(sweep: Sweep, order: Order, limit: str) -> Callable[[], None]:

@@ -36,6 +36,13 @@ TRIES = 3
 NOT_SEEN = Seen("unknown", "no scheduler knows its job")
 
 
+AS_NEW: Mapping[str, Any] = {
+    **dict.fromkeys(("error", "result", "stage", "step", "steps", "images_per_second", "seconds_left", "began")),
+    "reused": False,
+}
+"""What an earlier job said of a task, as it is before a new one begins."""
+
+
 @dataclasses.dataclass
 class _AtWork:
     """A task that was submitted, by this driver or by another.
@@ -89,6 +96,7 @@ class Queue:
         self.waiting: list[Order] = []
         self.at_work: dict[str, _AtWork] = {}
         self.asked = 0.0
+        self.cancelled: list[tuple[Order, Result]] = []
 
     def submit(self, orders: Sequence[Order]) -> None:
         self.waiting += orders
@@ -98,7 +106,7 @@ class Queue:
         while True:
             while self.waiting and len(self.at_work) < self.at_most:
                 self._begin(self.waiting.pop(0))
-            found = self._look()
+            found, self.cancelled = [*self.cancelled, *self._look()], []
             if found:
                 return found
             cluster.wait(min(1.0, self.executor.patience))
@@ -110,6 +118,10 @@ class Queue:
 
     def _begin(self, order: Order, in_vain: int = 0) -> None:
         """Submit a task, or wait for the job that another driver has submitted for it and that still lives."""
+        entry = self._entry(order)
+        if entry.state == "interrupted":  # by `tlfw.status --cancel`, since this driver entered it
+            self.cancelled.append((order, Result(JobLost(entry.error or "cancelled", "interrupted"))))
+            return
         last = self.ledger.submission(order.key)
         if last is not None:
             job = last.job or self.executor.find(order.name)
@@ -129,7 +141,7 @@ class Queue:
                 self.at_work[order.key] = _AtWork(order, number, None)
                 return
             entry = self._entry(order)
-            self.ledger.write(entry.changed(state="submitted", error=None, reused=False, result=None, stage=None))
+            self.ledger.write(entry.changed(state="submitted", **AS_NEW))
             job = self.executor.submit(self.job(order), order.name)
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
@@ -203,6 +215,7 @@ class Queue:
         )
         del self.at_work[each.order.key]
         if again and in_vain < TRIES:
+            self.ledger.write(entry.changed(state="submitted"))
             print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
             self._begin(each.order, in_vain)
             return None
