@@ -24,6 +24,7 @@ from tlfw.sweeps.launch import Crew, JobLost, Returned, Waves
 from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import Queue, Result, weights
 from tlfw.sweeps.task_graph import Agenda, Speeds
+from tlfw.sweeps.watch import Watch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Sweep:
         return found if found is not None and found.status in FINISHED else None
 
 
-def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None) -> Crew:
+def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None, watch: Watch | None = None) -> Crew:
     """Who makes the tasks of an agenda.
 
     Args:
         speeds: what earlier runs say of time; None: images stand for it.
+        watch: shows the jobs of a scheduler, which print into files of their own.
 
     Raises:
         ConfigError: there is no such scheduler here.
@@ -76,20 +78,26 @@ def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None) -> Crew:
         weight=lambda task: longest[task],
         at_most=asked.at_most(executor.here),
         record=sweep.record,
+        look=watch.look if watch else lambda: None,
     )
 
 
 @contextlib.contextmanager
-def jobs_go_on(crew: Crew, folder: Path) -> Iterator[None]:
-    """Whoever is interrupted inside is told which jobs go on, and how they are stopped."""
+def conducting(sweep: Sweep, agenda: Agenda, speeds: Speeds) -> Iterator[Crew]:
+    """The crew of a sweep, which is shown while it works. Who is interrupted is told which jobs go on."""
+    crew: Crew | None = None
     try:
-        yield
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(sweep.ledger.conducting())
+            watch = stack.enter_context(Watch(sweep.folder)) if sweep.name in EXECUTORS else None
+            crew = crew_of(sweep, agenda, speeds, watch)
+            yield crew
     except (Interrupted, KeyboardInterrupt):
         if isinstance(crew, Queue) and crew.jobs:
             count = len(crew.jobs)
             print(
                 f"{count} job{'s go' if count != 1 else ' goes'} on: {first_three(crew.jobs)}. The same command waits "
-                f"for them; python -m tlfw.status {folder} shows them, and with --cancel ends them.",
+                f"for them; python -m tlfw.status {sweep.folder} shows them, and with --cancel ends them.",
                 flush=True,
             )
         raise

@@ -80,6 +80,7 @@ class Queue:
         weight: how long the way from a task to the end of all that needs it is; longer ones go first.
         at_most: jobs that are submitted at a time.
         record: the record of a run, by its id.
+        look: called now and then while jobs are waited for.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Queue:
         weight: Callable[[Task], float],
         at_most: int,
         record: Callable[[str], Record | None],
+        look: Callable[[], None] = lambda: None,
     ) -> None:
+        self.look = look
         self.executor, self.ledger, self.job = executor, ledger, job
         self.weight, self.at_most, self.record = weight, at_most, record
         self.waiting: list[Order] = []
@@ -109,6 +112,7 @@ class Queue:
             found, self.cancelled = [*self.cancelled, *self._look()], []
             if found:
                 return found
+            self.look()
             cluster.wait(min(1.0, self.executor.patience))
 
     @property
@@ -145,7 +149,6 @@ class Queue:
             job = self.executor.submit(self.job(order), order.name)
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
-        print(f"{order.name}: submitted as job {job}", flush=True)
 
     def _entry(self, order: Order) -> Entry:
         return self.ledger.entry(order.key) or Entry(key=order.key, name=order.name, overrides=order.overrides)

@@ -61,7 +61,7 @@ class TlfwSweeper(Sweeper):
         from tlfw.runs.experiment_data import Memo
         from tlfw.store import Store
         from tlfw.sweeps import check, jobs, launch, results_table
-        from tlfw.sweeps.crew import crew_of, jobs_go_on
+        from tlfw.sweeps.crew import conducting
         from tlfw.sweeps.final_report import conclude
         from tlfw.sweeps.order import enter
         from tlfw.sweeps.task_graph import make_agenda
@@ -106,8 +106,7 @@ class TlfwSweeper(Sweeper):
         shared = launch.shared_keys(agenda, lambda key: store.has(*key))
         sweep = self._sweep(folder, runs)
         enter(agenda, sweep.ledger)
-        crew = crew_of(sweep, agenda, speeds)
-        with sweep.ledger.conducting(), jobs_go_on(crew, folder):
+        with conducting(sweep, agenda, speeds) as crew:
             outcomes = launch.conduct(agenda, crew, said=_said, leave=partial(self._leave, agenda, sweep))
         rows = launch.rows(agenda, checked.done, outcomes)
         results_table.show(rows, launch.metrics_of(agenda, self.config.metric))
