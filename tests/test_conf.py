@@ -52,7 +52,8 @@ def test_an_epoch_of_a_mixture_is_one() -> None:
     for name in ("pretrain_finetune", "joint", "pretrain_joint", "target_only"):
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             mix = instantiate(compose("config", overrides=[f"data_mix={name}"])).data_mix
-        seen[name] = sum(each.steps(sizes) * sum(each.per_batch(sizes).values()) for each in mix.stages.values())
+        loads = [each.workload(sizes) for each in mix.stages.values()]
+        seen[name] = sum(each.steps * each.batch for each in loads)
     asked = 10 * sizes["source"] + 20 * sizes["target"]
     assert seen["target_only"] == 20 * sizes["target"]
     for name in ("pretrain_finetune", "joint", "pretrain_joint"):

@@ -209,11 +209,11 @@ def having(word: str) -> set[str]:
 
 
 def test_test_images_are_reached_by_few_modules_only() -> None:
-    """`folder` and `rows` name the parts, `division` cuts them, `copies` and `near_copies` compare them with what is
+    """`folder` and `rows` name the parts, `division` cuts them, `overlap` and `near_copies` compare them with what is
     learnt from, `runs.run` hands them to `evaluate.examine` when all is decided, `report.runs` counts
     them and `report.near_copies` shows some."""
     assert having("test") == {
-        "data.folder", "data.rows", "data.copies", "data.division", "data.near_copies", "data.published",
+        "data.folder", "data.rows", "data.overlap", "data.division", "data.near_copies", "data.published",
         "runs.experiment_data",
         "runs.run", "report.runs", "report.gather", "report.near_copies",
     }  # fmt: skip

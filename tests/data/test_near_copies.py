@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from tlfw.data import ImageArray
 from tlfw.data.division import Part
 from tlfw.data.images import ImageFiles
-from tlfw.data.near_copies import CORRELATION, NearCopies, Pair, find
+from tlfw.data.near_copies import NearCopies, Pair, find
+from tlfw.data.pictures.fingerprint import CORRELATION
 
 
 def picture(index: int, side: int = 48) -> Image.Image:

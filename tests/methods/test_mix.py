@@ -89,13 +89,13 @@ def test_anything_else_is_no_budget(given: object, said: str) -> None:
 )
 def test_budgets_become_images_and_images_become_steps(budget: dict[str, str], images: int, steps: int) -> None:
     """Of a batch of 64, of which 16 are the target's."""
-    assert mixed(budget=budget).images(SIZES) == images
-    assert mixed(budget=budget).steps(SIZES) == steps
+    assert mixed(budget=budget).workload(SIZES).images == images
+    assert mixed(budget=budget).workload(SIZES).steps == steps
 
 
 def test_an_epoch_of_a_small_set_alone_is_one_batch() -> None:
     alone = mixed(share={"target": 1.0}, batch_size=128, budget={"target": "3epochs"})
-    assert (alone.images(SIZES), alone.steps(SIZES)) == (240, 3)
+    assert (alone.workload(SIZES).images, alone.workload(SIZES).steps) == (240, 3)
 
 
 def test_a_budget_stands_under_a_set_of_the_mixture() -> None:
@@ -108,12 +108,15 @@ def test_a_budget_stands_under_a_set_of_the_mixture() -> None:
 
 
 def test_a_batch_is_divided_by_the_shares() -> None:
-    assert mixed().per_batch(SIZES) == {"target": 16, "source": 48}
-    assert mixed(share={"target": 0.3, "source": 0.7}, batch_size=11).per_batch(SIZES) == {"target": 3, "source": 8}
+    assert mixed().workload(SIZES).per_batch == {"target": 16, "source": 48}
+    assert mixed(share={"target": 0.3, "source": 0.7}, batch_size=11).workload(SIZES).per_batch == {
+        "target": 3,
+        "source": 8,
+    }
     alone = mixed(share={"target": 1.0}, batch_size=128)
-    assert alone.per_batch(SIZES) == {"target": 80}
+    assert alone.workload(SIZES).per_batch == {"target": 80}
     with pytest.raises(ConfigError, match=r"batch_size: .* no place for target"):
-        mixed(share={"source": None, "target": 0.01}, batch_size=8).per_batch(SIZES)
+        mixed(share={"source": None, "target": 0.01}, batch_size=8).workload(SIZES)
 
 
 @pytest.mark.parametrize("share", [{"target": 0.5}, {"target": 1.5, "source": None}, {"target": 0.0, "source": 1.0}])

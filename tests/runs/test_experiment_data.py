@@ -292,7 +292,7 @@ def test_the_drawn_share_and_the_groups_are_known(folder, seen: Look) -> None:
     assert seen(source=mine(root)).drawn is None
 
 
-# What is odd about the numbers that images hold, and about their size
+# What is odd about the numbers that images hold
 
 
 def sixteen(folder: Path, train: int, test: int) -> Path:
@@ -340,21 +340,3 @@ def test_dark_images_are_said_with_their_names(folder, seen: Look) -> None:
     (said,) = [remark for remark in seen(target=mine(root)).remarks if "tenth" in remark]
     assert said.startswith("target: 1 image uses less than a tenth of what is between black and white: ")
     assert "dark.png (0 to 19, where 0 is black and 255 white)" in said
-
-
-@pytest.mark.parametrize(("name", "size", "share"), [("resnet18", 5, (11, 17)), ("shufflenet_v2_x0_5", 16, (12, 20))])
-def test_an_image_size_that_leaves_single_pixels_is_said(
-    folder, tmp_path: Path, name: str, size: int, share: tuple[int, int]
-) -> None:
-    root = folder("images")
-
-    def remarks(size: int) -> list[str]:
-        target = mine(root, image_size=size)
-        found = look(TorchvisionBackbone(name=name), {"target": target}, "refuse", tmp_path / "m", Memo())
-        return [remark for remark in found.remarks if "too small" in remark]
-
-    assert remarks(size) == [
-        f"image_size={size} is too small for {name}: {share[0]} of its {share[1]} convolutions that look at neighbours "
-        "get maps of 1 x 1 pixel"
-    ]
-    assert remarks(32) == remarks(64) == []

@@ -12,9 +12,10 @@ import torch
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, MIXES, TRAINER, Tiny, experiment
 from tests.training.test_train import DIVISION, SIZE, TRAIN, VIEW
 from tlfw.backbones.model import Model
+from tlfw.backbones.network import network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
-from tlfw.data import Pixels
-from tlfw.methods.freeze import LastBlocks
+from tlfw.data import Pixels, View
+from tlfw.methods.freeze import FreezePolicy, LastBlocks, frozen_first
 from tlfw.runs import run as fold
 from tlfw.runs.run import Job
 from tlfw.store import Store
@@ -24,20 +25,26 @@ JOB = Job(choices={}, config={}, folder=None, sweep=None)
 SMALL = TorchvisionBackbone(name="shufflenet_v2_x0_5")
 
 
+def blocks(policy: FreezePolicy, backbone: TorchvisionBackbone, size: int, views: list[View]) -> int:
+    """How many a stage takes from stored features."""
+    net = network_of(backbone, size)
+    return stored_blocks(policy, frozen_first(net.blocks, policy.trained_blocks(net.blocks)), net, views)
+
+
 def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
-    assert stored_blocks(LAST_LAYER, SMALL, SIZE, [VIEW]) == 5
-    assert stored_blocks(LAST_LAYERS, SMALL, SIZE, [VIEW]) == 4
-    assert stored_blocks(FULL, SMALL, SIZE, [VIEW]) == 0
-    assert stored_blocks(LastBlocks(n=0, lr_head=0.1, batch_norm="train"), SMALL, SIZE, [VIEW]) == 0
+    assert blocks(LAST_LAYER, SMALL, SIZE, [VIEW]) == 5
+    assert blocks(LAST_LAYERS, SMALL, SIZE, [VIEW]) == 4
+    assert blocks(FULL, SMALL, SIZE, [VIEW]) == 0
+    assert blocks(LastBlocks(n=0, lr_head=0.1, batch_norm="train"), SMALL, SIZE, [VIEW]) == 0
     moving = dataclasses.replace(VIEW, augmentation=("flip",))
-    assert stored_blocks(LAST_LAYER, SMALL, SIZE, [VIEW, moving]) == 0
+    assert blocks(LAST_LAYER, SMALL, SIZE, [VIEW, moving]) == 0
     mixing = dataclasses.replace(VIEW, augmentation=("cutmix",))
-    assert stored_blocks(LAST_LAYER, SMALL, SIZE, [mixing]) == 0
+    assert blocks(LAST_LAYER, SMALL, SIZE, [mixing]) == 0
 
 
 def test_only_features_that_take_little_are_stored() -> None:
-    assert stored_blocks(LAST_LAYERS, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 0
-    assert stored_blocks(LAST_LAYER, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 5
+    assert blocks(LAST_LAYERS, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 0
+    assert blocks(LAST_LAYER, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 5
 
 
 @pytest.mark.parametrize("name", FAMILIES_AT_32)
@@ -70,7 +77,7 @@ def test_a_run_is_the_same_computed_either_way(
 ) -> None:
     settings = {"data_mix": MIXES[mix], "freeze_policy": policy, "target": Tiny(count=20, image_size=SIZE)}
     cached, _ = fold.run(experiment(tmp_path / "cached", **settings), JOB)
-    monkeypatch.setattr("tlfw.runs.keys.stored_blocks", lambda *_: 0)
+    monkeypatch.setattr("tlfw.runs.look.stored_blocks", lambda *_: 0)
     direct, _ = fold.run(experiment(tmp_path / "direct", **settings), JOB)
     assert cached.stages[-1]["stored_blocks"] > direct.stages[-1]["stored_blocks"] == 0
     assert cached.run_id != direct.run_id

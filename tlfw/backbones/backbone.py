@@ -249,13 +249,6 @@ class Backbone:
             f"The nearest that it can take is {legal}." if legal else "Look at its make and family: no size passes.",
         )
 
-    def single_pixels(self, image_size: int) -> tuple[int, int]:
-        """How many of its convolutions that look at neighbours get maps of one pixel, which has none, and of how many.
-
-        0 where no map of one pixel is reduced further, or where no image of that size passes: `check_size` says that.
-        """
-        return _single_pixels(self.plain, image_size)
-
     def check_single_images(self, image_size: int, frozen: int) -> None:
         """Try training on batches of one image, without data or weights.
 
@@ -348,21 +341,3 @@ def _passes(backbone: Backbone, image_size: int) -> bool:
     except (RuntimeError, ValueError, AssertionError, ZeroDivisionError):
         return False
     return True
-
-
-@remembered
-def _single_pixels(backbone: Backbone, image_size: int) -> tuple[int, int]:
-    if not _passes(backbone, image_size):
-        return 0, 0
-    trunk, single, reduced = backbone.shape(image_size), [], []
-
-    def look(part: nn.Module, given: tuple[Tensor, ...]) -> None:
-        assert isinstance(part, nn.Conv2d)
-        single.append(given[0].shape[-2:] == (1, 1))
-        reduced.append(single[-1] and max(part.stride) > 1)
-
-    for part in trunk.modules():
-        if isinstance(part, nn.Conv2d) and max(part.kernel_size) > 1:
-            part.register_forward_pre_hook(look)
-    trunk(torch.empty(2, 3, image_size, image_size, device="meta"))
-    return (sum(single), len(single)) if any(reduced) else (0, len(single))

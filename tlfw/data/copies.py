@@ -5,43 +5,13 @@ Within what is cut here, copies are one unit and stay on one side. Between parts
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 Copies = Literal["refuse", "leave_out", "accept"]
 """What is done with an image that judges a model and is, in a part that was given, also one that it learns from."""
-
-PartName = tuple[str, str]
-
-JUDGES: Mapping[PartName, tuple[PartName, ...]] = {
-    ("target", "test"): (("target", "train"), ("target", "val"), ("source", "train")),
-    ("target", "val"): (("target", "train"), ("source", "train")),
-    ("source", "val"): (("source", "train"),),
-}
-"""Parts that judge a model, and where their images must not be found again."""
-
-
-def pairs(
-    sums: Mapping[str, Mapping[str, Sequence[str]]], published: Mapping[str, bool]
-) -> Iterator[tuple[PartName, int, PartName, int]]:
-    """Images that judge a model and are also among those that it learns from.
-
-    Args:
-        sums: data set -> part -> a name for each image's content.
-        published: data set -> whether its splits are known as they are; their own copies stay.
-
-    Returns:
-        The part that judges, the image's position in it, the other part, and the position there of one that is equal.
-    """
-    for (name, part), others in JUDGES.items():
-        for other, other_part in others:
-            if {name, other} <= set(sums) and not (name == other and published[name]):
-                where = {each: i for i, each in enumerate(sums[other][other_part])}
-                for i, each in enumerate(sums[name][part]):
-                    if each in where:
-                        yield (name, part), i, (other, other_part), where[each]
 
 
 def numbered(names: Sequence[str]) -> np.ndarray:

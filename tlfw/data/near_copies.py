@@ -1,7 +1,7 @@
 """Test images that look nearly like one that may be learnt from: resized, encoded anew, mirrored.
 
-A perceptual hash proposes, pixels confirm. They are shown, and nothing is refused or moved because of them: whether
-two photographs of one thing are two images is for a person to say.
+They are shown, and nothing is refused or moved because of them: whether two photographs of one thing are two images is
+for a person to say.
 """
 
 from __future__ import annotations
@@ -11,25 +11,16 @@ import contextlib
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+from PIL import Image
 
-from tlfw.data.division import Part
-from tlfw.data.pictures.fingerprint import GREY, SMALLEST, grey, hashes
+from tlfw.data.division import Division, Part
+from tlfw.data.pictures.fingerprint import ALIKE, alike
 from tlfw.identity.names import digest
 from tlfw.records.record import replace_text
-
-DISTANCE = 8
-"""Bits of 64 in which two hashes may differ at most. Copies of half the size or of JPEG quality 50 differ in 6."""
-
-CORRELATION = 0.95
-"""Of small grey versions, at least. Of such copies it is .96 or more at 32 px, and .98 or more at 64 px."""
-
-NEAREST = 10
-"""Images that are compared with one test image at the most, the nearest by hash."""
 
 PICTURES, SIDE = 12, 64
 """How many pairs are kept with small pictures, of which side in pixels."""
@@ -63,6 +54,23 @@ class NearCopies:
     test: Part
     others: Mapping[str, Part]
     pairs: tuple[Pair, ...]
+
+    def remark(self, divisions: Mapping[str, Division]) -> str:
+        """What is to be said of it where images are divided so."""
+        learnt = {f"{name}/train": set(division.train.indices.tolist()) for name, division in divisions.items()}
+        val = divisions["target"].val.indices.tolist()
+        if divisions["target"].own_val:
+            learnt["target/val"] = set(val)
+        else:
+            learnt["target/train"] |= set(val)
+        here = [p for p in self.pairs if int(self.others[p.part].indices[p.other]) in learnt[p.part]]
+        shown = (here or self.pairs)[0]
+        some, of_these = (len({pair.test for pair in pairs}) for pairs in (self.pairs, here))
+        return (
+            f"target: {some} of {len(self.test)} test images {'looks' if some == 1 else 'look'} nearly like one that "
+            f"some draw learns from, {of_these or 'none'} like one of this draw, for example "
+            f"{self.test.called(shown.test)} and {self.others[shown.part].called(shown.other)}"
+        )
 
     @property
     def digest(self) -> str:
@@ -100,11 +108,30 @@ class NearCopies:
 
 
 def _thumbnail(part: Part, i: int) -> str:
-    image = part.images.open(int(part.indices[i])).shown()
+    image = _shown(part, i)
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     image.save(file, "PNG")
     return base64.b64encode(file.getvalue()).decode()
+
+
+def near_copies(divisions: Mapping[str, Division], manifests: Path | None) -> NearCopies | None:
+    """Those among all that any draw may learn from; None: there are none.
+
+    Args:
+        divisions: data set -> its images by use.
+        manifests: as `find` has it.
+    """
+    target = divisions.get("target")
+    if target is None or target.test is None:
+        return None
+    others = {"target/train": target.pool}
+    if target.own_val:
+        others["target/val"] = target.val
+    if "source" in divisions:
+        others["source/train"] = divisions["source"].pool
+    found = find(target.test, others, manifests)
+    return found if found.pairs else None
 
 
 def find(test: Part, others: Mapping[str, Part], manifests: Path | None) -> NearCopies:
@@ -115,8 +142,7 @@ def find(test: Part, others: Mapping[str, Part], manifests: Path | None) -> Near
     Args:
         manifests: a folder where what was found may be kept; None: it is not kept.
     """
-    made_by = [DISTANCE, CORRELATION, NEAREST, GREY, SMALLEST]
-    name = digest([made_by, test.sums_M, [[part, each.sums_M] for part, each in others.items()]])
+    name = digest([ALIKE, test.sums_M, [[part, each.sums_M] for part, each in others.items()]])
     book = manifests / f"near-{name}.json" if manifests else None
     try:
         known = json.loads(book.read_text()) if book else None
@@ -124,11 +150,18 @@ def find(test: Part, others: Mapping[str, Part], manifests: Path | None) -> Near
     except (OSError, ValueError, TypeError):
         pairs = None
     if pairs is None:
-        tested_T, hash_T2 = hashes(test.images.looks(test.indices.tolist(), manifests))
-        if not len(tested_T):
+        looks_T = _looks(test, manifests)
+        if not any(looks_T):
             return NearCopies(test, others, ())
-        found = _found(test, tested_T, hash_T2, others, manifests)
-        pairs = tuple(sorted(found, key=lambda pair: (-pair.correlation, pair)))
+        places = [(part, i) for part, each in others.items() for i in range(len(each))]
+        found = alike(
+            looks_T,
+            [each for part in others.values() for each in _looks(part, manifests)],
+            lambda i: _shown(test, i),
+            lambda j: _shown(others[places[j][0]], places[j][1]),
+        )
+        listed = [Pair(i, *places[j], correlation) for i, j, correlation in found]
+        pairs = tuple(sorted(listed, key=lambda pair: (-pair.correlation, pair)))
         if book:
             with contextlib.suppress(OSError):  # a store that can only be read; it is found again then
                 book.parent.mkdir(parents=True, exist_ok=True)
@@ -136,34 +169,9 @@ def find(test: Part, others: Mapping[str, Part], manifests: Path | None) -> Near
     return NearCopies(test, others, pairs)
 
 
-def _found(
-    test: Part, tested_T: np.ndarray, hash_T2: np.ndarray, others: Mapping[str, Part], manifests: Path | None
-) -> Iterator[Pair]:
-    """Pairs of which the test image is one of the positions `tested_T`, whose hashes are uint64 `[T, 2]`."""
-    places: list[tuple[str, int]] = []
-    parts_2: list[np.ndarray] = []
-    for name, part in others.items():
-        positions_M, hash_M2 = hashes(part.images.looks(part.indices.tolist(), manifests))
-        places += [(name, i) for i in positions_M.tolist()]
-        parts_2.append(hash_M2)
-    if not places:
-        return
-    hash_N = np.ascontiguousarray(np.concatenate(parts_2)[:, 0])
-    seen: dict[tuple[str, int], np.ndarray] = {}
-    for i, (upright, mirrored) in zip(tested_T.tolist(), hash_T2, strict=True):
-        distance_N = np.minimum(np.bitwise_count(hash_N ^ upright), np.bitwise_count(hash_N ^ mirrored))
-        near = np.flatnonzero(distance_N <= DISTANCE)
-        if not len(near):
-            continue
-        small_HW = _grey(test, i)
-        for j in near[np.argsort(distance_N[near], kind="stable")][:NEAREST].tolist():
-            place = places[j]
-            if place not in seen:
-                seen[place] = _grey(others[place[0]], place[1])
-            correlation = max(float((small_HW * seen[place]).sum()), float((small_HW[:, ::-1] * seen[place]).sum()))
-            if correlation >= CORRELATION:
-                yield Pair(i, place[0], place[1], round(min(correlation, 1.0), 4))
+def _looks(part: Part, manifests: Path | None) -> list[str | None]:
+    return part.images.looks(part.indices.tolist(), manifests)
 
 
-def _grey(part: Part, i: int) -> np.ndarray:
-    return grey(part.images.open(int(part.indices[i])).shown())
+def _shown(part: Part, i: int) -> Image.Image:
+    return part.images.open(int(part.indices[i])).shown()

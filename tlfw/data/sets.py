@@ -16,6 +16,7 @@ from tlfw.data.division import Division, Draw, divide
 from tlfw.data.images import ImageArray, Images, Reading
 from tlfw.data.pictures.augment import STRONGEST, augmentations
 from tlfw.data.pictures.decoding import LARGEST_IMAGE
+from tlfw.data.pictures.picture import Range
 from tlfw.data.pictures.preprocessing import asked_range, check_by_type, colour
 from tlfw.data.rows import SPLITS, Rows, SplitName, Stock, stock
 from tlfw.errors import ConfigError
@@ -102,6 +103,16 @@ class DataSet:
         _check_group(self.group)
 
     @property
+    def asked_range(self) -> Range | Literal["auto"]:
+        """What is black and what is white, as it is asked for."""
+        return asked_range(self.range)
+
+    @property
+    def backdrop(self) -> tuple[int, int, int]:
+        """Red, green and blue of what lies behind transparency."""
+        return colour(self.background)
+
+    @property
     def augmentations(self) -> tuple[str, ...]:
         """The names of what is done to training images, in order."""
         return augmentations(self.augmentation, self.strength)
@@ -158,9 +169,9 @@ class DataSet:
             ConfigError: they cannot be had or read, have no group, or would be black.
         """
         rows = self.undrawn.rows(SPLITS if tested else ("train", "val"))
-        asked = asked_range(self.range)
-        held = stock(rows, self.skip_unreadable, self.group, manifests, Reading(self.largest_image, asked))
-        if asked == "type":
+        reading = Reading(self.largest_image, self.asked_range)
+        held = stock(rows, self.skip_unreadable, self.group, manifests, reading)
+        if reading.range == "type":
             check_by_type(held.spanned("train"))
         return held
 

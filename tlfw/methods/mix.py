@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -84,6 +85,29 @@ Seed = Annotated[int, Field(ge=0)] | Literal["varies"]
 """A seed of its own, or `varies`: the run's."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """How much a stage is for data sets of certain sizes.
+
+    Attributes:
+        per_batch: data set -> images in every batch.
+        images: that its budgets come to, each as often as it is seen.
+    """
+
+    per_batch: Mapping[str, int]
+    images: int
+
+    @property
+    def batch(self) -> int:
+        """Images in a batch."""
+        return sum(self.per_batch.values())
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps: its images in whole batches."""
+        return math.ceil(self.images / self.batch)
+
+
 @named("tlfw.Stage")
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stage:
@@ -148,12 +172,17 @@ class Stage:
         rest = 1 - sum(share for share in self.share.values() if share is not None)
         return {name: rest if share is None else share for name, share in self.share.items()}
 
-    def per_batch(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Images of each data set in every batch.
+    def workload(self, sizes: Mapping[str, int]) -> Workload:
+        """How much it is for data sets of such `sizes` (training images).
 
         Raises:
             ConfigError: the batch is too small for its shares.
         """
+        per_batch = self._per_batch(sizes)
+        batch = sum(per_batch.values())
+        return Workload(per_batch, sum(budget.images(sizes[name], batch) for name, budget in self.budget.items()))
+
+    def _per_batch(self, sizes: Mapping[str, int]) -> dict[str, int]:
         if len(self.share) == 1:
             (name,) = self.share
             return {name: min(self.batch_size, sizes[name])}
@@ -167,15 +196,6 @@ class Stage:
                 "Use a larger batch_size or a larger share.",
             )
         return counts
-
-    def images(self, sizes: Mapping[str, int]) -> int:
-        """Images that its budgets come to for data sets of such `sizes` (training images), each as often as seen."""
-        batch = sum(self.per_batch(sizes).values())
-        return sum(budget.images(sizes[name], batch) for name, budget in self.budget.items())
-
-    def steps(self, sizes: Mapping[str, int]) -> int:
-        """Optimizer steps of the whole stage for data sets of such `sizes`: its images in whole batches."""
-        return math.ceil(self.images(sizes) / sum(self.per_batch(sizes).values()))
 
     def seed_in(self, run: int) -> int:
         """The stage's seed in a run of seed `run`."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tlfw.backbones.backbone import Backbone
+from tlfw.backbones.network import Network, network_of
 from tlfw.data import DataSet
 from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError, at
 from tlfw.identity.names import AT_THE_TOP, Nameless, canonical
-from tlfw.methods.freeze import FreezePolicy
+from tlfw.methods.freeze import FreezePolicy, frozen_first
 from tlfw.methods.mix import DataMix, Stage
 from tlfw.records.metric import Metric
 from tlfw.runs.experiment_data import Memo, size_for
@@ -50,16 +51,19 @@ class Checked:
     Attributes:
         stages: name -> stage, in order.
         needed: the data sets that the stages train on.
-        blocks: of the backbone, stem first.
+        beside: the others that a budget is counted of.
         policies, trained: stage -> what may change, and the names of the blocks that train.
+        frozen: stage -> how many of the first blocks are frozen, before one trains.
     """
 
     asked: Request
     stages: Mapping[str, Stage]
     needed: Mapping[str, DataSet]
-    blocks: tuple[str, ...]
+    beside: Mapping[str, DataSet]
+    network: Network
     policies: Mapping[str, FreezePolicy]
     trained: Mapping[str, tuple[str, ...]]
+    frozen: Mapping[str, int]
     numerics: Numerics
 
     @property
@@ -76,22 +80,26 @@ def check(asked: Request, memo: Memo) -> Checked:
     """
     with at("data_mix"):
         stages = asked.data_mix.trained(published=asked.backbone.weights is not None)
-    names = tuple(dict.fromkeys(name for stage in stages.values() for name in stage.names))
-    needed = {name: asked.data_sets[name] for name in names}
+    needed = {name: asked.data_sets[name] for stage in stages.values() for name in stage.names}
+    counted = asked.match.counted if asked.match else []
+    beside = {name: asked.data_sets[name] for stage in counted for name in stage.names if name not in needed}
     parts = ("optimizer", "schedule", "trainer", "freeze_policy", "data_mix")
     _check_named({name: getattr(asked, name) for name in parts} | {"backbone": asked.backbone.plain, **asked.data_sets})
-    blocks = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo)
+    network = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo)
     numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo)
     if asked.select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     policies = {name: stage.policy or asked.freeze_policy for name, stage in stages.items()}
+    trained = {name: policy.trained_blocks(network.blocks) for name, policy in policies.items()}
     return Checked(
         asked=asked,
         stages=stages,
         needed=needed,
-        blocks=blocks,
+        beside=beside,
+        network=network,
         policies=policies,
-        trained={name: policy.trained_blocks(blocks) for name, policy in policies.items()},
+        trained=trained,
+        frozen={name: frozen_first(network.blocks, blocks) for name, blocks in trained.items()},
         numerics=numerics,
     )
 
@@ -112,20 +120,20 @@ def _check_named(parts: Mapping[str, Any]) -> None:
             raise ConfigError(field, f"it cannot be part of a result's name: {problem}.", AT_THE_TOP) from problem
 
 
-def _check_backbone(
-    backbone: Backbone, policy: FreezePolicy, data_sets: Mapping[str, DataSet], memo: Memo
-) -> tuple[str, ...]:
-    """The names of its blocks, if it takes such images, its weights fit, and the policy asks for what it has."""
+def _check_backbone(backbone: Backbone, policy: FreezePolicy, data_sets: Mapping[str, DataSet], memo: Memo) -> Network:
+    """What is known of it, if it takes such images, its weights fit, and the policy asks for what it has."""
     image_size = size_for(backbone, data_sets)
     backbone.check_size(image_size)
     with at("backbone"):
         memo.get(lambda: backbone.fit(image_size), "fit", backbone, image_size)
-    blocks = backbone.block_names()
+    network = network_of(backbone, image_size)
     with at("freeze_policy"):
-        trained = policy.trained_blocks(blocks)
-        if unknown := [name for name in trained if name not in blocks]:
+        trained = policy.trained_blocks(network.blocks)
+        if unknown := [name for name in trained if name not in network.blocks]:
             raise ConfigError(
-                "trained_blocks", f"it names {unknown[0]}, which the backbone does not have.", f"Name some of {blocks}."
+                "trained_blocks",
+                f"it names {unknown[0]}, which the backbone does not have.",
+                f"Name some of {network.blocks}.",
             )
         if bool(trained) != (policy.lr_backbone is not None):
             raise ConfigError(
@@ -133,4 +141,4 @@ def _check_backbone(
                 f"it is {policy.lr_backbone} where {len(trained)} blocks train.",
                 "Use null where none trains, and a rate above 0 otherwise.",
             )
-    return blocks
+    return network

@@ -239,7 +239,8 @@ class Experiment:
         _try_optimizer(self.optimizer, self.schedule)
         memo = memo or Memo()
         checked = check(self.request, memo)
-        plan = name_all(checked, look_at_data(checked, memo))
+        looked = look_at_data(checked, memo)
+        plan = name_all(checked, looked)
         # A store that can only be read will do where nothing has to be put into it.
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut

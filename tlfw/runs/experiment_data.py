@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,15 +13,16 @@ import numpy as np
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.input_spec import InputSpec
 from tlfw.data import DataSet, Division, ImageArray, View
-from tlfw.data.copies import Copies, pairs
+from tlfw.data.copies import Copies
 from tlfw.data.division import Part, divide
-from tlfw.data.near_copies import NearCopies, find
+from tlfw.data.near_copies import NearCopies, near_copies
+from tlfw.data.overlap import overlap
 from tlfw.data.pictures.picture import Range
-from tlfw.data.pictures.preprocessing import asked_range, colour, oddities, range_in
+from tlfw.data.pictures.preprocessing import numbers
 from tlfw.data.rows import Stock
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
-from tlfw.identity.names import canonical, digest, is_of_tlfw
+from tlfw.identity.names import digest, is_of_tlfw
 
 UNEQUAL = 3
 """How many times the images of the smallest class the largest may have before it is said."""
@@ -59,6 +60,7 @@ class SeenData:
         image_size: pixels.
         remarks: what is odd about the images, and no error: sentences.
         near: test images that look nearly like one that may be learnt from; None: there are none.
+        beside: as `divisions`, of data sets that it does not train on, but what its budget is matched to does.
     """
 
     divisions: Mapping[str, Division]
@@ -69,6 +71,7 @@ class SeenData:
     image_size: int
     remarks: tuple[str, ...]
     near: NearCopies | None
+    beside: Mapping[str, Division]
 
     @property
     def tested_on(self) -> str:
@@ -77,8 +80,13 @@ class SeenData:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Data set -> its training images."""
-        return {name: len(division.train) for name, division in self.divisions.items()}
+        """Data set, also beside those that it trains on -> its training images."""
+        return {name: len(division.train) for name, division in (*self.divisions.items(), *self.beside.items())}
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Data set, also beside those that it trains on -> how many classes it has."""
+        return {name: len(division.classes) for name, division in (*self.divisions.items(), *self.beside.items())}
 
     @property
     def drawn(self) -> float | None:
@@ -99,53 +107,95 @@ class _Known:
     stock: Stock
     division: Division
     content: Mapping[str, str]
-    pool: str
 
 
-def look(backbone: Backbone, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> SeenData:
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """What is known of all images together."""
+
+    ranges: Mapping[str, Range]
+    remarks: tuple[str, ...]
+    near: NearCopies | None
+
+
+def look(
+    backbone: Backbone,
+    data_sets: Mapping[str, DataSet],
+    copies: Copies,
+    manifests: Path,
+    memo: Memo,
+    beside: Mapping[str, DataSet] = {},
+) -> SeenData:
     """Read, divide and name the images of `data_sets`.
 
     Args:
         copies: what is done with copies across given parts.
+        beside: other data sets, of which only sizes are needed.
 
     Raises:
         ConfigError: they cannot be had, or one that judges the model is also one that it learns from.
     """
     image_size = size_for(backbone, data_sets)
     found = _divided(data_sets, copies, manifests, memo)
-    divisions = {name: known.division for name, known in found.items()}
-    ranges = {name: _range(name, data_set, divisions[name]) for name, data_set in data_sets.items()}
-
-    def remark() -> tuple[tuple[str, ...], NearCopies | None]:
-        published = {name: data_set.published_splits for name, data_set in data_sets.items()}
-        copied = _copied(divisions, published, copies)
-        near = _near(found, manifests, memo)
-        numbers = [remark for name in found for remark in _of_numbers(name, found[name], data_sets[name], ranges[name])]
-        return (*_remarks(divisions, copied, near), *numbers), near
-
-    remarks, near = memo.get(remark, "remarks", data_sets, copies)
+    facts = memo.get(lambda: _facts(found, data_sets, copies, manifests, memo), "facts", data_sets, copies)
     return SeenData(
-        divisions=divisions,
-        views={name: view(data_set, backbone, image_size, range=ranges[name]) for name, data_set in data_sets.items()},
-        asked={
-            name: [view(data_set, backbone, image_size), asked_range(data_set.range)]
-            for name, data_set in data_sets.items()
-        },
+        divisions={name: known.division for name, known in found.items()},
+        views={name: view(each, backbone, image_size, facts.ranges[name]) for name, each in data_sets.items()},
+        asked={name: [view(each, backbone, image_size), each.asked_range] for name, each in data_sets.items()},
         balance={name: data_set.balance for name, data_set in data_sets.items()},
         content={name: known.content for name, known in found.items()},
         image_size=image_size,
-        remarks=(*remarks, *_of_size(backbone, image_size)),
+        remarks=facts.remarks,
+        near=facts.near,
+        beside={
+            name: _beside(name, {**data_sets, name: each}, copies, manifests, memo) for name, each in beside.items()
+        },
+    )
+
+
+def _beside(name: str, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Division:
+    """A data set that a run does not train on, but what it is matched to does, beside those that it trains on."""
+    try:
+        return _divided(data_sets, copies, manifests, memo)[name].division
+    except ConfigError as problem:
+        raise ConfigError(
+            "match_budget",
+            f"the run that all are made equal to trains on the {name}: {problem.problem.rstrip('.')}.",
+            f"Choose data@{name}, or match_budget=epochs, or pretrain.budget=0epochs.",
+        ) from problem
+
+
+def _facts(
+    found: Mapping[str, _Known], data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo
+) -> _Facts:
+    divisions = {name: known.division for name, known in found.items()}
+    held = {}
+    for name, data_set in data_sets.items():
+        with at(name):
+            held[name] = numbers(data_set.asked_range, divisions[name].train.spans_M, found[name].stock.spanned())
+    copied = overlap(divisions, {name: data_set.published_splits for name, data_set in data_sets.items()}, copies)
+    undrawn = _undrawn(divisions)
+    near = memo.get(lambda: near_copies(divisions, manifests), "near", undrawn)
+    return _Facts(
+        ranges={name: each.range for name, each in held.items()},
+        remarks=(
+            *(f"{name}: {remark}" for name, division in divisions.items() for remark in division.remarks),
+            *copied,
+            *([near.remark(divisions)] if near else []),
+            *(f"target: {remark}" for remark in (_of_classes(divisions["target"]) if "target" in divisions else [])),
+            *(f"{name}: {remark}" for name, each in held.items() for remark in each.remarks),
+        ),
         near=near,
     )
 
 
-def divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Mapping[str, Division]:
-    """The images of data sets by use, as they are where all of these are in one experiment.
-
-    Raises:
-        ConfigError: they cannot be had.
-    """
-    return {name: known.division for name, known in _divided(data_sets, copies, manifests, memo).items()}
+def _undrawn(divisions: Mapping[str, Division]) -> list[object]:
+    """What all draws have in common."""
+    given = [(each.test, each.val if each.own_val else None) for each in divisions.values()]
+    return [
+        [name, each.pool.sums_M, *(part.sums_M if part else None for part in parts)]
+        for (name, each), parts in zip(divisions.items(), given, strict=True)
+    ]
 
 
 def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> dict[str, _Known]:
@@ -171,7 +221,7 @@ def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, 
                 others=stocks[beside].content if beside else (),
             )
             content = {part: _content(images, data_set) for part, images in division.parts.items()}
-            return _Known(stocks[name], division, content, digest(division.pool.sums_M))
+            return _Known(stocks[name], division, content)
 
         with at(name):
             found[name] = memo.get(
@@ -183,110 +233,10 @@ def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, 
 def _content(part: Part, data_set: DataSet) -> str:
     """A name for the content of a part, by its pixels; where the code of somebody else names images, also by that."""
     images = part.images
-    codes = [] if is_of_tlfw(type(images)) else [canonical(type(images))]
+    codes: list[type] = [] if is_of_tlfw(type(images)) else [type(images)]
     if isinstance(images, ImageArray) and images.is_named and not is_of_tlfw(type(data_set)):
-        codes.append(canonical(type(data_set)))
+        codes.append(type(data_set))
     return digest([part.digest(), codes]) if codes else part.digest()
-
-
-def _copied(divisions: Mapping[str, Division], published: Mapping[str, bool], copies: Copies) -> list[str]:
-    """What is to be said of images that judge a model and are also among those that it learns from.
-
-    Raises:
-        ConfigError: there are some, and they are not accepted.
-    """
-    parts = {name: division.parts for name, division in divisions.items()}
-    sums = {name: {part: images.sums_M for part, images in own.items()} for name, own in parts.items()}
-    found = list(pairs(sums, published))
-    if not found:
-        return []
-    (name, part), i, (other, other_part), j = found[0]
-    what = (
-        f"{parts[name][part].called(i)}, which is for {part}, is the same image as "
-        f"{parts[other][other_part].called(j)}, which {other} has for {other_part}"
-    )
-    if copies == "accept":
-        return [f"{name}: {len(found)} images that judge the model are also learnt from (copies=accept): {what}"]
-    raise ConfigError(
-        name,
-        f"{what}; there are {len(found)} such pairs.",
-        "Remove one of each, for a model is not judged by what it learns from; or set copies=leave_out, which leaves "
-        "them out of what is learnt from, or copies=accept.",
-    )
-
-
-def _range(name: str, data_set: DataSet, division: Division) -> Range:
-    """What is black and what is white; with `auto`, by the images for training alone."""
-    asked = asked_range(data_set.range)
-    if asked != "auto":
-        return asked
-    with at(name):
-        return range_in([span for span in division.train.spans_M if span is not None])
-
-
-def _of_numbers(name: str, known: _Known, data_set: DataSet, range: Range) -> Iterator[str]:
-    """What is odd about the numbers that the files of a data set hold."""
-    spanned = known.stock.spanned()
-    yield from (f"{name}: {oddity}" for oddity in oddities(spanned, range))
-    if data_set.range == "auto" and range != "type":
-        yield f"{name}: range=auto is [{range[0]:g}, {range[1]:g}], by its images for training"
-    elif data_set.range != "type" and not any(span.wide for _, span in spanned):
-        yield f"{name}: range={data_set.range} changes nothing, for none of its images has more than 8 bits"
-
-
-def _of_size(backbone: Backbone, image_size: int) -> Iterator[str]:
-    """Whether the network reduces images further than they have pixels."""
-    single, convolutions = backbone.single_pixels(image_size)
-    if single:
-        yield (
-            f"image_size={image_size} is too small for {backbone.name}: {single} of its {convolutions} convolutions "
-            "that look at neighbours get maps of 1 x 1 pixel"
-        )
-
-
-def _near(found: Mapping[str, _Known], manifests: Path, memo: Memo) -> NearCopies | None:
-    """Test images that look nearly like others, of all that any draw may learn from."""
-    target = found["target"].division if "target" in found else None
-    if target is None or target.test is None:
-        return None
-    others = {"target/train": target.pool}
-    if target.own_val:
-        others["target/val"] = target.val
-    if "source" in found:
-        others["source/train"] = found["source"].division.pool
-    content = found["target"].content
-    own_val = content["val"] if target.own_val else None
-    found_pools = {name: known.pool for name, known in found.items()}
-    test = target.test
-    near = memo.get(lambda: find(test, others, manifests), "near", content["test"], own_val, found_pools)
-    return near if near.pairs else None
-
-
-def _remarks(divisions: Mapping[str, Division], copied: Sequence[str], near: NearCopies | None) -> Iterator[str]:
-    for name, division in divisions.items():
-        yield from (f"{name}: {remark}" for remark in division.remarks)
-    yield from copied
-    if near is not None:
-        yield _near_remark(near, divisions)
-    if "target" in divisions:
-        yield from (f"target: {remark}" for remark in _of_classes(divisions["target"]))
-
-
-def _near_remark(near: NearCopies, divisions: Mapping[str, Division]) -> str:
-    learnt = {f"{name}/train": set(division.train.indices.tolist()) for name, division in divisions.items()}
-    val = divisions["target"].val.indices.tolist()
-    if divisions["target"].own_val:
-        learnt["target/val"] = set(val)
-    else:
-        learnt["target/train"] |= set(val)
-    here = [p for p in near.pairs if int(near.others[p.part].indices[p.other]) in learnt[p.part]]
-    shown = (here or near.pairs)[0]
-    some, of_these = (len({pair.test for pair in pairs}) for pairs in (near.pairs, here))
-    return (
-        f"target: {some} of {len(near.test)} test images {'looks' if some == 1 else 'look'} nearly like one that some "
-        f"draw learns from, {of_these or 'none'} like one of this draw, for example "
-        f"{near.test.called(shown.test)} and {near.others[shown.part].called(shown.other)}"
-    )
 
 
 def _of_classes(division: Division) -> Iterator[str]:
@@ -325,7 +275,7 @@ def view(data_set: DataSet, backbone: Backbone, image_size: int, range: Range = 
         resize=round(image_size * own.resize / own.size),
         interpolation=own.interpolation,
         range=range,
-        background=colour(data_set.background),
+        background=data_set.backdrop,
         mean=tuple(data_set.mean) if data_set.mean else own.mean,
         std=tuple(data_set.std) if data_set.std else own.std,
         augmentation=data_set.augmentations,

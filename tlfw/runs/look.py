@@ -10,10 +10,10 @@ from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.input_spec import InputSpec
 from tlfw.errors import ConfigError, at
 from tlfw.limits import most_images
-from tlfw.methods.freeze import frozen_first
 from tlfw.runs.check import Checked
 from tlfw.runs.experiment_data import Memo, SeenData, look
 from tlfw.runs.match_budget import Length, lengths
+from tlfw.training.features import stored_blocks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,13 @@ class Looked:
 
     Attributes:
         lengths: stage -> how long it trains.
+        stored: stage -> how many of the first blocks it takes from stored features.
         remarks: what a person should know before anything trains, and is no error: sentences.
     """
 
     data: SeenData
     lengths: Mapping[str, Length]
+    stored: Mapping[str, int]
     remarks: tuple[str, ...]
 
 
@@ -36,19 +38,21 @@ def look_at_data(checked: Checked, memo: Memo) -> Looked:
     Raises:
         ConfigError: the images cannot be had, or not be divided so; its field is the full one.
     """
-    asked, backbone = checked.asked, checked.asked.backbone
-    data = look(backbone, checked.needed, asked.copies, asked.manifests, memo)
+    asked, backbone, network = checked.asked, checked.asked.backbone, checked.network
+    data = look(backbone, checked.needed, asked.copies, asked.manifests, memo, checked.beside)
+    long = lengths(checked.stages, checked.trained, asked.match, network.blocks, backbone, data)
+    odd = (*data.remarks, *network.remarks, *_of_inputs(backbone, data), *_remarks(long, checked.numerics.most_steps))
     _check_validated(data, checked.world_size)
-    budget = (backbone, asked.data_sets, data, asked.copies, asked.manifests, memo)
-    matched = asked.match.budget(*budget) if asked.match else None
-    long = lengths(checked.stages, checked.trained, data.sizes, matched)
     for name, length in long.items():
         with at(f"data_mix.stages.{name}"):
             _check_batch(length.per_batch, data, checked.world_size)
             if sum(length.per_batch.values()) == checked.world_size:
-                backbone.check_single_images(data.image_size, frozen_first(checked.blocks, checked.trained[name]))
-    odd = (*data.remarks, *_of_inputs(backbone, data), *_remarks(long, checked.numerics.most_steps))
-    return Looked(data=data, lengths=long, remarks=odd)
+                backbone.check_single_images(data.image_size, checked.frozen[name])
+    stored = {}
+    for name, stage in checked.stages.items():
+        views = [data.views[each] for each in stage.names]
+        stored[name] = stored_blocks(checked.policies[name], checked.frozen[name], network, views)
+    return Looked(data=data, lengths=long, stored=stored, remarks=odd)
 
 
 FEW_STEPS = 10

@@ -5,17 +5,14 @@ as one and the same.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Literal
 
 from tlfw.backbones.backbone import Backbone
-from tlfw.data import DataSet, Division
-from tlfw.data.copies import Copies
 from tlfw.errors import ConfigError, at
-from tlfw.methods.mix import Stage
-from tlfw.runs.experiment_data import Memo, SeenData, divided
+from tlfw.methods.mix import Stage, Workload
+from tlfw.runs.experiment_data import SeenData
 from tlfw.training.cost import flops_per_image
 
 Measure = Literal["epochs", "steps", "images", "flops"]
@@ -39,99 +36,13 @@ class Match:
     measure: Measure
     reference: Sequence[Stage]
 
-    def budget(
-        self,
-        backbone: Backbone,
-        data_sets: Mapping[str, DataSet],
-        data: SeenData,
-        copies: Copies,
-        manifests: Path,
-        memo: Memo,
-    ) -> Matched:
-        """What the reference takes, and what takes from it.
+    @property
+    def counted(self) -> list[Stage]:
+        """Those of the reference that the measure counts."""
+        return [stage for stage in self.reference if self.measure != "epochs" or "target" in stage.names]
 
-        Args:
-            data_sets: also those that the run itself does not train on.
-            data: those that it does.
-
-        Raises:
-            ConfigError: a data set of the reference cannot be had.
-        """
-        divisions = dict(data.divisions)
-        counted = [stage for stage in self.reference if self.measure != "epochs" or "target" in stage.names]
-        for name in (name for stage in counted for name in stage.names if name not in divisions):
-            beside = {each: data_sets[each] for each in data.divisions}
-            divisions[name] = _also(name, {**beside, name: data_sets[name]}, copies, manifests, memo)
-        sizes = {name: len(division.train) for name, division in divisions.items()}
-        found = Matched(
-            measure=self.measure,
-            total=0,
-            asked=Fraction(0),
-            backbone=backbone,
-            image_size=data.image_size,
-            divisions=divisions,
-        )
-        blocks = backbone.block_names()
-        return dataclasses.replace(
-            found,
-            total=sum(stage.steps(sizes) * found.price(stage, stage.per_batch(sizes), blocks) for stage in counted),
-            asked=sum(
-                (_asked_steps(stage) * found.price(stage, stage.per_batch(NOMINAL), blocks) for stage in counted),
-                Fraction(0),
-            ),
-        )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Matched:
-    """A budget for a whole run: `total` of what its measure counts, and `asked` where sets had `NOMINAL` images."""
-
-    measure: Measure
-    total: int
-    asked: Fraction
-    backbone: Backbone
-    image_size: int
-    divisions: Mapping[str, Division]
-
-    def price(self, stage: Stage, per_batch: Mapping[str, int], trained: Collection[str]) -> int:
-        """What one optimizer step takes.
-
-        Args:
-            per_batch: data set -> images in the batch.
-            trained: the names of the blocks that train.
-        """
-        if self.measure == "steps":
-            return 1
-        if self.measure == "epochs":
-            return per_batch.get("target", 0)
-        images = sum(per_batch.values())
-        if self.measure == "images":
-            return images
-        classes = len(self.divisions[stage.monitor].classes)
-        return images * flops_per_image(self.backbone, self.image_size, classes, tuple(trained))
-
-    def last_steps(self, name: str, price: int, spent: int) -> int:
-        """How many steps the last stage has to take, to the nearest.
-
-        Args:
-            name: the stage's.
-            price: of a step of it.
-            spent: by the stages before it.
-
-        Raises:
-            ConfigError: they leave nothing to it.
-        """
-        left = self.total - spent
-        if (steps := (2 * left + price) // (2 * price)) >= 1:
-            return steps
-        raise ConfigError(
-            "match_budget",
-            f"pretrain.budget and adapt.budget together come to {self._said(self.total)}, of which the stages before "
-            f"{name} take {self._said(spent)} and a step of {name} {self._said(price)}: nothing is left for it.",
-            "Raise adapt.budget, shorten the stages before, or choose another measure.",
-        )
-
-    def _said(self, amount: int) -> str:
+    def said(self, amount: int) -> str:
+        """So much of what the measure counts, for people."""
         return f"{amount:.4g} FLOPs" if self.measure == "flops" else f"{amount:,} {COUNTED[self.measure]}"
 
 
@@ -151,51 +62,92 @@ class Length:
     asked: Fraction
 
 
+@dataclasses.dataclass(frozen=True)
+class _Price:
+    """What one optimizer step takes, in a measure."""
+
+    measure: Measure
+    backbone: Backbone
+    data: SeenData
+
+    def per_step(self, stage: Stage, load: Workload, trained: tuple[str, ...]) -> int:
+        """Of a stage in which the blocks of the names `trained` train."""
+        if self.measure == "steps":
+            return 1
+        if self.measure == "epochs":
+            return load.per_batch.get("target", 0)
+        if self.measure == "images":
+            return load.batch
+        classes = self.data.classes[stage.monitor]
+        return load.batch * flops_per_image(self.backbone, self.data.image_size, classes, trained)
+
+
 def lengths(
     stages: Mapping[str, Stage],
-    trained: Mapping[str, Collection[str]],
-    sizes: Mapping[str, int],
-    matched: Matched | None,
+    trained: Mapping[str, tuple[str, ...]],
+    match: Match | None,
+    blocks: tuple[str, ...],
+    backbone: Backbone,
+    data: SeenData,
 ) -> dict[str, Length]:
-    """How long each of a run's stages trains: by its own budgets, and the last as long as `matched` leaves to it.
+    """How long each of a run's stages trains: by its own budgets, and the last as long as `match` leaves to it.
 
     Args:
         stages: name -> stage, in order.
         trained: name -> the names of the blocks that train.
-        sizes: data set -> training images.
+        blocks: the names of all, which the reference trains.
 
     Raises:
         ConfigError: a batch is too small for its shares, or nothing is left to the last stage.
     """
-    found: dict[str, Length] = {}
-    spent, spent_asked = 0, Fraction(0)
+    reference = match.counted if match else []
+    wanted = [(stage, stage.workload(data.sizes), stage.workload(NOMINAL)) for stage in reference]
+    loads: dict[str, tuple[Workload, Workload]] = {}
     for name, stage in stages.items():
         with at(f"data_mix.stages.{name}"):
-            per_batch = stage.per_batch(sizes)
-            steps = stage.steps(sizes)
-            usual = stage.per_batch(NOMINAL)
-            asked = _asked_steps(stage)
-        if matched:
-            price, usual_price = (matched.price(stage, batch, trained[name]) for batch in (per_batch, usual))
-            if len(found) == len(stages) - 1:
-                steps = matched.last_steps(name, price, spent)
-                asked = (matched.asked - spent_asked) / usual_price
-            spent, spent_asked = spent + steps * price, spent_asked + asked * usual_price
-        found[name] = Length(per_batch, steps, asked * sum(usual.values()))
-    return found
+            loads[name] = stage.workload(data.sizes), stage.workload(NOMINAL)
+    steps = {name: load.steps for name, (load, _) in loads.items()}
+    asked = {name: _unrounded(usual) for name, (_, usual) in loads.items()}
+    if match:
+        price = _Price(match.measure, backbone, data)
+        total = sum(load.steps * price.per_step(stage, load, blocks) for stage, load, _ in wanted)
+        total_asked = sum(
+            (_unrounded(usual) * price.per_step(stage, usual, blocks) for stage, _, usual in wanted), Fraction(0)
+        )
+        *before, last = stages
+        prices = {
+            name: [price.per_step(stage, load, trained[name]) for load in loads[name]] for name, stage in stages.items()
+        }
+        spent = sum(steps[name] * prices[name][0] for name in before)
+        spent_asked = sum((asked[name] * prices[name][1] for name in before), Fraction(0))
+        steps[last] = _last_steps(match, last, total, spent, prices[last][0])
+        asked[last] = (total_asked - spent_asked) / prices[last][1]
+    return {
+        name: Length(load.per_batch, steps[name], asked[name] * usual.batch) for name, (load, usual) in loads.items()
+    }
 
 
-def _asked_steps(stage: Stage) -> Fraction:
-    return Fraction(stage.images(NOMINAL), sum(stage.per_batch(NOMINAL).values()))
+def _unrounded(load: Workload) -> Fraction:
+    """Optimizer steps, where the last need not be whole."""
+    return Fraction(load.images, load.batch)
 
 
-def _also(name: str, data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> Division:
-    """A data set that this run does not train on, but the reference does, beside those that it trains on."""
-    try:
-        return divided(data_sets, copies, manifests, memo)[name]
-    except ConfigError as problem:
-        raise ConfigError(
-            "match_budget",
-            f"the run that all are made equal to trains on the {name}: {problem.problem.rstrip('.')}.",
-            f"Choose data@{name}, or match_budget=epochs, or pretrain.budget=0epochs.",
-        ) from problem
+def _last_steps(match: Match, name: str, total: int, spent: int, price: int) -> int:
+    """How many steps the last stage, of that name, has to take, to the nearest.
+
+    Args:
+        total: what the reference takes.
+        spent: by the stages before it.
+        price: of a step of it.
+
+    Raises:
+        ConfigError: they leave nothing to it.
+    """
+    if (steps := (2 * (total - spent) + price) // (2 * price)) >= 1:
+        return steps
+    raise ConfigError(
+        "match_budget",
+        f"pretrain.budget and adapt.budget together come to {match.said(total)}, of which the stages before "
+        f"{name} take {match.said(spent)} and a step of {name} {match.said(price)}: nothing is left for it.",
+        "Raise adapt.budget, shorten the stages before, or choose another measure.",
+    )

@@ -19,12 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.model import Model
+from tlfw.backbones.network import Network
 from tlfw.data import View
 from tlfw.data.mixture import Pixels
-from tlfw.identity.names import remembered
-from tlfw.methods.freeze import FreezePolicy, frozen_first
+from tlfw.methods.freeze import FreezePolicy
 from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
 from tlfw.training.evaluate import TrainerFactory, outputs
@@ -35,19 +34,15 @@ SMALL_BYTES = 16 * 1024
 """A feature that takes no more is stored however small its image is: any pooled one."""
 
 
-def stored_blocks(policy: FreezePolicy, backbone: Backbone, image_size: int, views: Iterable[View]) -> int:
-    """How many of the backbone's first blocks a stage takes from stored features; 0: none, it is computed directly."""
-    names = backbone.block_names()
-    frozen = frozen_first(names, policy.trained_blocks(names))
+def stored_blocks(policy: FreezePolicy, frozen: int, network: Network, views: Iterable[View]) -> int:
+    """How many of the first blocks a stage takes from stored features; 0: none, it is computed directly.
+
+    Args:
+        frozen: how many of them are frozen.
+    """
     if policy.statistics_move or any(view.augmentation for view in views):
         return 0
-    return frozen if _feature_bytes(backbone.plain, image_size, frozen) <= max(3 * image_size**2, SMALL_BYTES) else 0
-
-
-@remembered
-def _feature_bytes(backbone: Backbone, image_size: int, blocks: int) -> int:
-    z = backbone.shape(image_size)(torch.empty(1, 3, image_size, image_size, device="meta"), 0, blocks)
-    return 4 * z.numel()
+    return frozen if network.feature_bytes[frozen] <= max(3 * network.image_size**2, SMALL_BYTES) else 0
 
 
 class Features:

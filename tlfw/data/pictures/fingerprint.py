@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,6 +17,18 @@ Not more, so that a CIFAR image of half its size is still known."""
 
 GREY = 16
 """Side in pixels of the small grey versions by which two images are compared."""
+
+DISTANCE = 8
+"""Bits of 64 in which two hashes may differ at most. Copies of half the size or of JPEG quality 50 differ in 6."""
+
+CORRELATION = 0.95
+"""Of small grey versions, at least. Of such copies it is .96 or more at 32 px, and .98 or more at 64 px."""
+
+NEAREST = 10
+"""Images that are compared with one image at the most, the nearest by hash."""
+
+ALIKE = (DISTANCE, CORRELATION, NEAREST, GREY, SMALLEST)
+"""What decides which images are alike."""
 
 _HASHED = 32
 
@@ -74,3 +87,36 @@ def grey(image: Image.Image) -> np.ndarray:
     small = small - small.mean()
     length = float(np.linalg.norm(small))
     return small / length if length > GREY else np.zeros_like(small)  # an even spread of less than one level
+
+
+def alike(
+    these: list[str | None],
+    others: list[str | None],
+    this: Callable[[int], Image.Image],
+    other: Callable[[int], Image.Image],
+) -> Iterator[tuple[int, int, float]]:
+    """Images that look nearly like one of `others`: a perceptual hash proposes, pixels confirm.
+
+    Args:
+        these, others: what `looks` said of each.
+        this, other: open one of them, by its position.
+
+    Returns:
+        Both positions, and the correlation of their small grey versions, the one or the other way round.
+    """
+    tested_T, hash_T2 = hashes(these)
+    known_N, hash_N2 = hashes(others)
+    hash_N = np.ascontiguousarray(hash_N2[:, 0])
+    seen: dict[int, np.ndarray] = {}
+    for i, (upright, mirrored) in zip(tested_T.tolist(), hash_T2, strict=True):
+        distance_N = np.minimum(np.bitwise_count(hash_N ^ upright), np.bitwise_count(hash_N ^ mirrored))
+        near = np.flatnonzero(distance_N <= DISTANCE)
+        if not len(near):
+            continue
+        small_HW = grey(this(i))
+        for j in known_N[near[np.argsort(distance_N[near], kind="stable")][:NEAREST]].tolist():
+            if j not in seen:
+                seen[j] = grey(other(j))
+            correlation = max(float((small_HW * seen[j]).sum()), float((small_HW[:, ::-1] * seen[j]).sum()))
+            if correlation >= CORRELATION:
+                yield i, j, round(min(correlation, 1.0), 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -171,6 +171,36 @@ def range_in(spans: Iterable[Span]) -> Range:
     if low == high:
         raise ConfigError("range", f"auto finds only the number {low:g} in all images for training.", "Give numbers.")
     return low, high
+
+
+class Numbers(NamedTuple):
+    """What the numbers of a data set's images mean, and what a person should know of them, in sentences."""
+
+    range: Range
+    remarks: tuple[str, ...]
+
+
+def numbers(
+    asked: Range | Literal["auto"], learnt: Iterable[Span | None], named: Sequence[tuple[str, Span]]
+) -> Numbers:
+    """Find out what is black and what is white.
+
+    Args:
+        asked: as `asked_range` has it; `auto` is by the images for training alone.
+        learnt: what is known of these.
+        named: what is known of all, each with what a person finds it by.
+
+    Raises:
+        ConfigError: `auto` finds one number only.
+    """
+    range = range_in([span for span in learnt if span is not None]) if asked == "auto" else asked
+    remarks = oddities(named, range)
+    if asked == "auto" and range != "type":
+        remarks.append(f"range=auto is [{range[0]:g}, {range[1]:g}], by its images for training")
+    elif asked != "type" and not any(span.wide for _, span in named):
+        given = asked if asked == "auto" else list(asked)
+        remarks.append(f"range={given} changes nothing, for none of its images has more than 8 bits")
+    return Numbers(range, tuple(remarks))
 
 
 def check_by_type(named: Sequence[tuple[str, Span]]) -> None:

@@ -1,0 +1,30 @@
+"""What is known of a network without data or weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.tiny import FAMILIES_AT_32, SIZE
+from tlfw.backbones.network import network_of
+from tlfw.backbones.zoo import TorchvisionBackbone
+
+
+@pytest.mark.parametrize("name", FAMILIES_AT_32)
+def test_what_is_known_is_what_its_blocks_give(name: str) -> None:
+    backbone = TorchvisionBackbone(name=name)
+    network, trunk = network_of(backbone, SIZE), backbone.shape(SIZE)
+    assert network.blocks == backbone.block_names()
+    for blocks, size in enumerate(network.feature_bytes):
+        z_1 = trunk(torch.empty(1, 3, SIZE, SIZE, device="meta"), 0, blocks)
+        assert size == z_1.numel() * z_1.element_size()
+
+
+@pytest.mark.parametrize(("name", "size", "share"), [("resnet18", 5, (11, 17)), ("shufflenet_v2_x0_5", 16, (12, 20))])
+def test_an_image_size_that_leaves_single_pixels_is_said(name: str, size: int, share: tuple[int, int]) -> None:
+    backbone = TorchvisionBackbone(name=name)
+    assert network_of(backbone, size).remarks == [
+        f"image_size={size} is too small for {name}: {share[0]} of its {share[1]} convolutions that look at neighbours "
+        "get maps of 1 x 1 pixel"
+    ]
+    assert network_of(backbone, 32).remarks == network_of(backbone, 64).remarks == []
