@@ -8,7 +8,7 @@ import datetime
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,6 +119,24 @@ class Record:
             return cls(**{**facts, "settings": targets_today(facts["settings"])})
         except (KeyError, TypeError, ValueError) as problem:
             raise ValueError(f"{path} is not a record that this tlfw can read: {problem}") from problem
+
+
+def find_record(runs: Path, key: str, left: Collection[str]) -> tuple[Path, Record] | None:
+    """The folder of the run of that key, and its readable record; None: there is none, or its results are gone.
+
+    Args:
+        runs: the folder of all runs.
+        left: the files that a run leaves when it is done.
+    """
+    for path in sorted(runs.glob(f"*-{key[:12]}/{FILE}")):
+        try:
+            record = Record.read(path)
+        except ValueError:
+            continue
+        gone = record.status == "done" and not all((path.parent / name).is_file() for name in left)
+        if record.run_id == key and not gone:
+            return path.parent, record
+    return None
 
 
 def now() -> str:

@@ -17,7 +17,7 @@ from tlfw.backbones.weights import CHECKPOINT
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import unnamed
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
-from tlfw.records.record import FINISHED, Record, Status, now, replacing
+from tlfw.records.record import FINISHED, Record, Status, find_record, now, replacing
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
 from tlfw.runs.environment import environment
@@ -68,12 +68,12 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
     memo = Memo()
     plan = experiment.plan(memo)
     check_planned(experiment, plan)
-    former = find_record(experiment.runs, plan.key)
-    if former is not None and former.status in FINISHED and not experiment.force:
-        if line := follow(experiment, plan, memo):
+    found = find_record(experiment.runs, plan.key, LEFT)
+    if found and found[1].status in FINISHED and not experiment.force:
+        if line := follow(experiment, plan, found, memo):
             print(f"note: {line}", flush=True)
-        return former, True
-    attempt = 0 if former is None else former.attempt + experiment.force
+        return found[1], True
+    attempt = found[1].attempt + experiment.force if found else 0
     with heeded():
         return _Run(experiment, plan, job, attempt).go(), False
 
@@ -105,11 +105,14 @@ def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> 
         status: `blocked`, or `diverged` where a stage that it needs has.
     """
     plan = experiment.plan()
-    former = find_record(experiment.runs, plan.key)
-    if former is None or former.status not in FINISHED:
+    found = find_record(experiment.runs, plan.key, LEFT)
+    if found is None or found[1].status not in FINISHED:
         unmade = _Run(experiment, plan, job, 0)
         unmade.publish(unmade.record(status, None, 0.0, error=why))
 
+
+LEFT = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
+"""Files that a run leaves when it is done, beside its record."""
 
 NEAR_COPIES = "near_copies"
 
@@ -290,38 +293,20 @@ class _Run:
         record.write(self.folder)
 
 
-def find_record(runs: Path, key: str) -> Record | None:
-    """The readable record of the run of that key, or None; also None where it is done but its results are gone."""
-    found = _find(runs, key)
-    return found[1] if found else None
-
-
-def _find(runs: Path, key: str) -> tuple[Path, Record] | None:
-    for path in sorted(runs.glob(f"*-{key[:12]}/record.json")):
-        try:
-            record = Record.read(path)
-        except ValueError:
-            continue
-        left = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
-        gone = record.status == "done" and not all((path.parent / name).is_file() for name in left)
-        if record.run_id == key and not gone:
-            return path.parent, record
-    return None
-
-
-def follow(experiment: Experiment, plan: Plan, memo: Memo) -> str | None:
+def follow(experiment: Experiment, plan: Plan, found: tuple[Path, Record], memo: Memo) -> str | None:
     """Let what a finished run left behind name the images as they are called now, where folders were renamed since.
 
     Args:
+        found: the run's folder and its record.
         memo: what is known of the data already.
 
     Returns:
         What was changed, for people; None: nothing.
     """
-    found, test = _find(experiment.runs, plan.key), plan.divisions["target"].test
-    if found is None or found[1].status != "done" or test is None:
-        return None
     folder, record = found
+    test = plan.divisions["target"].test
+    if record.status != "done" or test is None:
+        return None
     names = memo.get(
         lambda: [test.called(i) for i in range(len(test))], "names", experiment.target, plan.data.tested_on
     )

@@ -23,7 +23,7 @@ from tlfw.identity import fields
 from tlfw.identity.names import canonical
 from tlfw.records.comparison import check_compared
 from tlfw.records.plan_file import NAMES
-from tlfw.records.record import FINISHED, Record, Status
+from tlfw.records.record import FINISHED, Record, Status, find_record
 from tlfw.records.secret import masked
 from tlfw.records.settings import Settings, flat
 from tlfw.sweeps.jobs import Compose, Repeated, check_agreed
@@ -120,7 +120,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     """
     from hydra.utils import instantiate
 
-    from tlfw.runs.run import find_record, follow
+    from tlfw.runs.run import LEFT, follow
 
     errors: dict[str, list[str]] = {}
     candidates: list[Candidate] = []
@@ -139,11 +139,11 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                 names = _names(config)
                 experiment = instantiate(_own(config))
                 plan = experiment.plan(memo)
-                record = find_record(experiment.runs, plan.key)
-                there = record is not None and record.status in FINISHED and not experiment.force
-                if there and record is not None:
-                    done[plan.key] = record
-                    if not sweep.hydra.sweeper.dry_run and (line := follow(experiment, plan, memo)):
+                finished = find_record(experiment.runs, plan.key, LEFT)
+                there = finished is not None and finished[1].status in FINISHED and not experiment.force
+                if there and finished is not None:
+                    done[plan.key] = finished[1]
+                    if not sweep.hydra.sweeper.dry_run and (line := follow(experiment, plan, finished, memo)):
                         moved.append(line)
                 settings = masked(_settings(config))  # as it is kept, and compared with what was
                 candidates.append(

@@ -16,8 +16,8 @@ from tlfw.cluster.job import Job
 from tlfw.cluster.launcher import resources
 from tlfw.errors import LauncherFailed, first_three
 from tlfw.records.ledger import Ledger
-from tlfw.records.record import FINISHED, Record
-from tlfw.runs.run import find_record
+from tlfw.records.record import FINISHED, Record, find_record
+from tlfw.runs.run import LEFT
 from tlfw.signals import Interrupted, delegated
 from tlfw.sweeps.jobs import Compose
 from tlfw.sweeps.launch import Crew, JobLost, Returned, Waves
@@ -51,8 +51,8 @@ class Sweep:
 
     def record(self, run_id: str) -> Record | None:
         """The record of a run that has ended as a result."""
-        found = find_record(self.runs, run_id)
-        return found if found is not None and found.status in FINISHED else None
+        found = find_record(self.runs, run_id, LEFT)
+        return found[1] if found and found[1].status in FINISHED else None
 
 
 def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None, watch: Watch | None = None) -> Crew:
