@@ -1,8 +1,9 @@
 """Networks: their blocks, their head, and their first weights.
 
-A `backbone` is a config that builds a network; its `families` say which blocks it has. `weights` finds tensors in files
-and `fit` puts them in; `input_spec` says how images were prepared for them. It imports `tlfw.data.pictures` for
-interpolations, and nothing of training. Begin with `backbone`; add a network in `families` or `zoo`.
+A `backbone` is a config that builds a network; its `families` say which blocks it has, and `network` is what is known
+of it without data. `weights` finds tensors in files and `fit` puts them in; `input_spec` says how images were prepared
+for them. It imports `tlfw.data.pictures` for interpolations, and nothing of training. Begin with `backbone`; add a
+network in `families` or `zoo`.
 """
 
 from tlfw.backbones.backbone import Backbone

@@ -1,7 +1,7 @@
 """Labelled images: data sets, their split into training, validation and test, and batches mixed from several sets.
 
 `sets` says what a data set is, and `folder`, `published` and `typeset` are some. `rows` is what each source of images
-fills in; `division` cuts them into parts; `copies` and `near_copies` compare parts; `mixture` serves batches. It
+fills in; `division` cuts them into parts; `overlap` and `near_copies` compare parts; `mixture` serves batches. It
 imports `data.pictures`, and nothing of networks. Begin with `sets`.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -124,13 +124,13 @@ def look(
     copies: Copies,
     manifests: Path,
     memo: Memo,
-    beside: Mapping[str, DataSet] = {},
+    beside: Mapping[str, DataSet] | None = None,
 ) -> SeenData:
     """Read, divide and name the images of `data_sets`.
 
     Args:
         copies: what is done with copies across given parts.
-        beside: other data sets, of which only sizes are needed.
+        beside: other data sets, of which only sizes are needed; None: none.
 
     Raises:
         ConfigError: they cannot be had, or one that judges the model is also one that it learns from.
@@ -148,7 +148,8 @@ def look(
         remarks=facts.remarks,
         near=facts.near,
         beside={
-            name: _beside(name, {**data_sets, name: each}, copies, manifests, memo) for name, each in beside.items()
+            name: _beside(name, {**data_sets, name: each}, copies, manifests, memo)
+            for name, each in (beside or {}).items()
         },
     )
 
@@ -189,13 +190,12 @@ def _facts(
     )
 
 
-def _undrawn(divisions: Mapping[str, Division]) -> list[object]:
-    """What all draws have in common."""
-    given = [(each.test, each.val if each.own_val else None) for each in divisions.values()]
-    return [
-        [name, each.pool.sums_M, *(part.sums_M if part else None for part in parts)]
-        for (name, each), parts in zip(divisions.items(), given, strict=True)
-    ]
+def _undrawn(divisions: Mapping[str, Division]) -> dict[str, list[Sequence[str]]]:
+    """What all draws have in common: the names of contents."""
+    return {
+        name: [each.pool.sums_M, each.val.sums_M if each.own_val else (), each.test.sums_M if each.test else ()]
+        for name, each in divisions.items()
+    }
 
 
 def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> dict[str, _Known]:
