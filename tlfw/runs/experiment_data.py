@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -175,8 +175,16 @@ def _facts(
         with at(name):
             held[name] = numbers(data_set.asked_range, divisions[name].train.spans_M, found[name].stock.spanned())
     copied = overlap(divisions, {name: data_set.published_splits for name, data_set in data_sets.items()}, copies)
-    undrawn = _undrawn(divisions)
-    near = memo.get(lambda: near_copies(divisions, manifests), "near", undrawn)
+    # All draws that have these in common are compared in the same images.
+    alike = {
+        name: [
+            data_sets[name].undrawn,
+            known.content.get("test"),
+            known.content["val"] if known.division.own_val else None,
+        ]
+        for name, known in found.items()
+    }
+    near = memo.get(lambda: near_copies(divisions, manifests), "near", alike, copies)
     return _Facts(
         ranges={name: each.range for name, each in held.items()},
         remarks=(
@@ -188,14 +196,6 @@ def _facts(
         ),
         near=near,
     )
-
-
-def _undrawn(divisions: Mapping[str, Division]) -> dict[str, list[Sequence[str]]]:
-    """What all draws have in common: the names of contents."""
-    return {
-        name: [each.pool.sums_M, each.val.sums_M if each.own_val else (), each.test.sums_M if each.test else ()]
-        for name, each in divisions.items()
-    }
 
 
 def _divided(data_sets: Mapping[str, DataSet], copies: Copies, manifests: Path, memo: Memo) -> dict[str, _Known]:
