@@ -238,7 +238,9 @@ def test_test_numbers_are_read_by_tables_only() -> None:
 
 
 def test_the_plugin_costs_nothing_at_hydras_start() -> None:
-    plugin = ROOT / "_namespace" / "hydra_plugins" / "tlfw_sweeper.py"
-    top = [node for node in ast.parse(plugin.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    used = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in top}
-    assert used <= {"os", "collections", "dataclasses", "pathlib", "typing", "hydra", "omegaconf"}
+    plugins = sorted((ROOT / "_namespace" / "hydra_plugins").glob("*.py"))
+    assert [plugin.stem for plugin in plugins] == ["tlfw_launcher", "tlfw_sweeper"]
+    for plugin in plugins:
+        top = [node for node in ast.parse(plugin.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        used = {(node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in top}
+        assert used <= {"os", "collections", "dataclasses", "functools", "pathlib", "typing", "hydra", "omegaconf"}
