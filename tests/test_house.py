@@ -146,9 +146,6 @@ def test_the_map_names_what_is_there() -> None:
 ARRAYS = ("tlfw.records.metric",)
 """Records that are of arrays."""
 
-LOCKS = ("tlfw.records.plan_file",)
-"""Records that several processes write."""
-
 
 @pytest.mark.parametrize("name", ["escape", "signals", "limits", "errors", "identity", "records"])
 def test_the_lowest_packages_need_the_standard_library_only(name: str) -> None:
@@ -156,7 +153,7 @@ def test_the_lowest_packages_need_the_standard_library_only(name: str) -> None:
     for module in FILES:
         if package(module) == name:
             outside = {each.split(".")[0] for each in imports(module)} - set(sys.stdlib_module_names) - {"tlfw"}
-            assert outside == ({"numpy"} if module in ARRAYS else {"filelock"} if module in LOCKS else set()), module
+            assert outside == ({"numpy"} if module in ARRAYS else set()), module
 
 
 @pytest.mark.parametrize("door", ["tlfw.report.documents.terminal", "tlfw.status.__main__"])

@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from tlfw.errors import ConfigError
+from tlfw.records.claim import claimed
 from tlfw.records.record import now, replace_text
 from tlfw.records.secret import masked
 from tlfw.records.settings import REPETITION
@@ -92,7 +91,7 @@ def add(folder: Path, facts: Mapping[str, Any], ask: Ask, outdated: Collection[s
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{FILE}.lock", fallback_to_soft=False):
+        with claimed(folder / f".{FILE}.claim", f"{folder.name}/{FILE}"):
             before = read(folder) or {"asked": [], "runs": []}
             plan = masked(_merged(before, facts, ask, outdated))
             replace_text(folder / FILE, json.dumps(plan, indent=1, default=str) + "\n")

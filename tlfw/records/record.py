@@ -97,6 +97,16 @@ class Record:
     unnamed: list[str] | None = None
     schema: int = SCHEMA
 
+    def outweighs(self, other: Record) -> bool:
+        """Whether it stays where another record of the same run would take its place.
+
+        What is done is replaced only by a later attempt that is done too, and what diverged by no attempt that says
+        less.
+        """
+        if self.status == "done":
+            return other.status != "done" or other.attempt <= self.attempt
+        return self.status in FINISHED and other.status != "done" and other.attempt <= self.attempt
+
     def write(self, folder: Path) -> Path:
         """Put `record.json` into `folder`, whole or not at all."""
         path = folder / FILE

@@ -6,9 +6,9 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors.torch
 import torch
@@ -16,6 +16,7 @@ import torch
 from tlfw.backbones.weights import CHECKPOINT
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import unnamed
+from tlfw.records.claim import Claim, claimed
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
 from tlfw.records.record import FINISHED, Record, Status, find_record, now, replacing
 from tlfw.records.secret import masked
@@ -75,7 +76,14 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
         return found[1], True
     attempt = found[1].attempt + experiment.force if found else 0
     with heeded():
-        return _Run(experiment, plan, job, attempt).go(), False
+        while True:
+            with _claimed(experiment.runs, plan.key, "run", f"run {plan.key[:12]}") as claim:
+                found = find_record(experiment.runs, plan.key, LEFT)  # of who had the claim
+                if found and found[1].status in FINISHED and found[1].attempt >= attempt:
+                    return found[1], True
+                with contextlib.suppress(_TakenOver):
+                    return _Run(experiment, plan, job, attempt).go(claim)
+            print("  another process has taken this run over while this one was stopped", flush=True)
 
 
 def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
@@ -114,6 +122,19 @@ def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> 
 LEFT = (PREDICTIONS, CHECKPOINT, BLUEPRINT)
 """Files that a run leaves when it is done, beside its record."""
 
+
+class _TakenOver(Exception):
+    """This process was stopped for so long that another one took it for dead, and makes the run now."""
+
+
+@contextlib.contextmanager
+def _claimed(runs: Path, key: str, what: Literal["run", "record"], said: str, *, heed: bool = True) -> Iterator[Claim]:
+    """A claim on a run, or on the moment in which its record is replaced."""
+    runs.mkdir(parents=True, exist_ok=True)
+    with claimed(runs / f".{key}.{what}.claim", said, heed=heed) as claim:
+        yield claim
+
+
 NEAR_COPIES = "near_copies"
 
 _THREADS = torch.get_num_threads()
@@ -135,6 +156,7 @@ class _Run:
         self.name = "-".join([*kinds, f"s{experiment.seed}"]).replace("/", ".")  # of options in folders of their own
         self.folder = self.runs / f"{self.name}-{plan.key[:12]}"
         self.metrics: dict[str, float | None] = {}
+        self.predictions: dict[str, Any] = {}
         self.evaluation_seconds = 0.0
         self.fold = Fold(experiment, plan, kinds[0], self.open)
 
@@ -154,7 +176,8 @@ class _Run:
         else:
             self.fold.learn(stages[name], None)
 
-    def go(self) -> Record:
+    def go(self, claim: Claim) -> tuple[Record, bool]:
+        """The record, and whether it is another process's, which was faster."""
         began = time.monotonic()
         start_measuring_memory()
         print(f"{self.name}", flush=True)
@@ -182,6 +205,8 @@ class _Run:
             )
             tracked.starts_from(self.fold.weights)
             self.fold.learn(last, tracked)
+            if not claim.stands():  # who has it now is who looks at the test images
+                raise _TakenOver
             self.evaluate()
             record = self.record("done", tracked, time.monotonic() - began)
         except BaseException as problem:
@@ -190,7 +215,8 @@ class _Run:
             if tracked:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
                 record = dataclasses.replace(record, wandb=tracked.facts())
-            if not self.attempt:  # a forced attempt that fails leaves the finished run as it was
+            # A forced attempt that fails leaves the finished run as it was.
+            if not self.attempt and not isinstance(problem, _TakenOver):
                 with contextlib.suppress(OSError):  # whose disk may be what failed it
                     self.publish(record)
             raise
@@ -199,8 +225,8 @@ class _Run:
         costs = {f"cost/{name}": value for name, value in record.cost.items()}
         tracked.finish({**_axes(record), **self.metrics, **costs, "status": "done"})
         record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
-        self.publish(record)
-        return record
+        standing = self.publish(record)
+        return standing, standing is not record
 
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""
@@ -218,8 +244,7 @@ class _Run:
             self.experiment.workers,
         )
         self.metrics |= finite({recorded(TARGET_TEST, key): value for key, value in measured.items()})
-        self.folder.mkdir(parents=True, exist_ok=True)
-        save_predictions(self.folder, predictions)
+        self.predictions = predictions
         self.evaluation_seconds = time.monotonic() - began
 
     def open(self, **kwargs: Any) -> Tracked:
@@ -268,17 +293,31 @@ class _Run:
             ended=now(),
         )
 
-    def publish(self, record: Record) -> None:
-        """Leave the run's folder; its record comes last. A signal waits for that."""
-        with deferred():
+    def publish(self, record: Record) -> Record:
+        """Leave the run's folder; its record comes last. A signal waits for that.
+
+        Returns:
+            The record that stands then: also without a claim on the run, one that says more is never replaced.
+        """
+        with deferred(), _claimed(self.runs, self.plan.key, "record", f"the record of {self.name}", heed=False):
+            found = find_record(self.runs, self.plan.key, LEFT)
+            if found and found[1].outweighs(record):
+                print(f"  {self.name}: another process has finished it; its record stays", flush=True)
+                return found[1]
             self._publish(record)
+        return record
 
     def _publish(self, record: Record) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         hydra = self.job.folder / ".hydra" if self.job.folder else None
         if hydra and hydra.is_dir():
-            shutil.copytree(hydra, self.folder / ".hydra", dirs_exist_ok=True)
+            kept = self.folder / ".hydra"
+            kept.mkdir(exist_ok=True)
+            for file in filter(Path.is_file, hydra.iterdir()):
+                with replacing(kept / file.name) as draft:  # with the modes of this place, also over another user's
+                    shutil.copyfile(file, draft)
         if record.status == "done":
+            save_predictions(self.folder, self.predictions)
             # Not a copy of the store's file, which others may have removed meanwhile; its bytes are the same.
             with replacing(self.folder / CHECKPOINT) as draft:
                 note = self.fold.model.trunk.note(self.plan.still_view("target").prepared)

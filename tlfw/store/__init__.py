@@ -1,91 +1,42 @@
 """Results addressed by what produced them.
 
-An entry is a folder `store/KIND/KEY/`. It is made in a hidden folder beside its place and renamed into it whole;
-`done.json`, with a checksum of every file and one of itself, is written last. So what can be read is complete, and a
-process that dies leaves nothing that looks like a result. Nothing here is ever unpickled.
+An entry is a folder `store/KIND/KEY/`. It is made in a hidden folder beside its place, each process's own, and renamed
+into it whole; `done.json`, with a checksum of every file and one of itself, is written last. So what can be read is
+complete, and a process that dies leaves nothing that looks like a result. Nothing here is ever unpickled.
 
 Checksums are compared at every reading: 100 MB take less than a tenth of a second, and are about to be read anyway.
 To remember what was found whole would save little, and would trust a file's time and size, which a failing disk keeps.
 
-Locks are the operating system's (flock), so a dead process holds none. On network folders they reach as far as the
-file system carries them; one without any is an error, for a lock that is a mere file would outlive its process.
+Who makes an entry claims it (`tlfw.records.claim`), so that others wait instead of making it too. That two processes
+make it at once nevertheless can happen, where one was stopped for a minute and taken for dead. Then what was published
+first stays: a folder cannot be renamed onto one that holds something.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import errno
 import json
 import os
-import re
-import shutil
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.records.claim import Claim, Held, Holder, Sight, claimed, free, look
 from tlfw.signals import deferred
+from tlfw.store.disk import FULL, bytes_of, chain, disk_full, has_room, remove, size
+from tlfw.store.entry import KEY, SHOWN, Entry, Leftover, all_beside, beside, name_of, used_at, written_at
 from tlfw.store.seal import DONE, damage, seal
 
-KEY = re.compile(r"[0-9a-f]{32}")
-SHOWN = 12
-"""Characters of a key that people see."""
+__all__ = ["SHOWN", "Entry", "Held", "Leftover", "Store", "disk_full", "read_json", "size"]
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-FULL_SAID = re.compile(r"no space left|disk quota exceeded|not enough space", re.IGNORECASE)
-PROBE_BYTES = 1 << 20
-
-
-class Held(Exception):
-    """A process is making the entry."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is known of an entry without reading its files.
-
-    Attributes:
-        bytes: of all of its files.
-        used: when it was last read or made, in seconds since 1970.
-        made_by: what produced it, for people; empty where that cannot be read.
-    """
-
-    kind: str
-    key: str
-    bytes: int
-    used: float
-    made_by: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return _name(self.kind, self.key)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Leftover:
-    """A hidden folder of an entry that was not finished.
-
-    Attributes:
-        what: `draft`: half an entry, never read. `gone`: half removed. `scratch`: checkpoints, from which
-            the same command goes on.
-        needed: whether it is a scratch folder of an entry that does not exist yet.
-        used: when something in it was last written, in seconds since 1970.
-    """
-
-    kind: str
-    key: str
-    what: str
-    bytes: int
-    used: float
-    needed: bool
+TRIES = 3
+"""Of a publication: each fails only if another process has put something damaged there meanwhile."""
 
 
 class Store:
-    """A folder of entries, shared by any number of processes.
+    """A folder of entries, shared by any number of processes, machines and users.
 
     Args:
         root: the folder; made when something is first put into it.
@@ -93,6 +44,9 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._sight: Sight = {}
+        self._claims: dict[tuple[str, str], str] = {}
+        self._lent: set[Path] = set()
 
     def find(self, kind: str, key: str) -> Path | None:
         """The folder of a whole entry, or None: it is missing or damaged. Finding it is using it, and takes no lock."""
@@ -100,7 +54,12 @@ class Store:
         if damage(folder):
             return None
         with contextlib.suppress(OSError):  # it can be read where it cannot be written
-            os.utime(folder / DONE)
+            try:
+                os.utime(folder / DONE)
+            except PermissionError:  # another user's
+                used = beside(folder, "used")
+                remove(used)
+                used.touch()
         return folder
 
     def get_or_make(
@@ -114,8 +73,8 @@ class Store:
     ) -> tuple[Path, bool]:
         """The folder of an entry, and whether it was there before.
 
-        Only one process makes an entry; others wait for it. The operating system gives a dead
-        process's lock back. A damaged entry is made again, and one line says so.
+        Only one process makes an entry; others wait for it. What a dead process has claimed is
+        free. A damaged entry is made again, and one line says so.
 
         Args:
             make: puts the entry's files into the empty folder that it is given. If it raises, the
@@ -125,48 +84,67 @@ class Store:
 
         Raises:
             ConfigError: the store cannot be written, or its disk is full. Nothing half-written is left.
+            TrainingFailed: what was unfinished was taken away, and no other process has ended it.
         """
         if not redo and (folder := self.find(kind, key)):
             return folder, True
         place = self.place(kind, key)
-        with self.lock(kind, key):
+        with self.lock(kind, key) as claim:
             if not redo and (folder := self.find(kind, key)):
                 return folder, True
             if os.path.lexists(place) and (wrong := damage(place)):
-                print(f"store: {_name(kind, key)} is damaged ({wrong}); it is made again", flush=True)
-            draft, gone = self._beside(kind, key, "draft"), self._beside(kind, key, "gone")
+                print(f"store: {name_of(kind, key)} is damaged ({wrong}); it is made again", flush=True)
+            draft, scratch = beside(place, "draft", claim.id), beside(place, "scratch", claim.id)
+            begun = False
             try:
+                for dead in claim.followed:
+                    with contextlib.suppress(OSError):  # another user's: then it is for `gc`
+                        remove(beside(place, "draft", dead))
                 with self._written():
-                    _remove(draft)
                     draft.mkdir()
+                begun = True
                 make(draft)
+                if self._is_gone(scratch):  # and what was read from there was not whole
+                    raise FileNotFoundError(f"{scratch} is gone")
                 with deferred(), self._written():  # what was made is not lost any more
                     seal(draft, {"kind": kind, "key": key, **(about or {})})
-                    _remove(gone)
-                    if os.path.lexists(place):
-                        place.rename(gone)
-                    draft.rename(place)
-                    _remove(self._beside(kind, key, "scratch"))
+                    self._publish(draft, place, redo)
+                    self._clear(place)
+                return place, False
             except BaseException as problem:
                 full = self._full(problem, draft)
+                taken = begun and (self._is_gone(scratch) or not draft.exists())
                 with contextlib.suppress(OSError):
-                    _remove(draft)
+                    remove(draft)
                 if full is not None:
                     raise full from problem
-                raise
-            with contextlib.suppress(OSError):  # a network folder may still hold what another process reads
-                _remove(gone)
-        return place, False
+                if not taken or not isinstance(problem, Exception):
+                    raise
+                cause = problem
+        return self._from_another(kind, key, cause), True
 
     def has(self, kind: str, key: str) -> bool:
         """Whether there is an entry. It is not checked: `find` does that when it is read."""
         return (self.place(kind, key) / DONE).is_file()
 
     def scratch(self, kind: str, key: str) -> Path:
-        """A folder for what is needed while an entry is made and may outlive the process: checkpoints."""
-        folder = self._beside(kind, key, "scratch")
+        """A folder for what is needed while an entry is made and may outlive the process: checkpoints.
+
+        What a former process left is taken over under another name. So that one cannot write into it any more, should
+        it have been taken for dead while it was stopped.
+        """
+        place = self.place(kind, key)
+        folder = beside(place, "scratch", self._claims.get((kind, key)) or secrets.token_hex(16))
         with self._written():
-            folder.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for former in sorted(all_beside(place, "scratch"), key=written_at, reverse=True):
+                if folder.exists():
+                    break
+                if os.access(former, os.W_OK | os.X_OK):  # else another user's, who does not share it
+                    with contextlib.suppress(FileNotFoundError):
+                        former.rename(folder)
+            folder.mkdir(exist_ok=True)
+        self._lent.add(folder)
         return folder
 
     def keys(self, kind: str) -> list[str]:
@@ -176,42 +154,32 @@ class Store:
 
     def entries(self) -> list[Entry]:
         """All entries, damaged ones too. What is not named like one is not the store's and never listed."""
-        return [_entry(path) for path in sorted(self.root.glob("*/*")) if KEY.fullmatch(path.name)]
+        return [Entry.at(path) for path in sorted(self.root.glob("*/*")) if KEY.fullmatch(path.name)]
 
     def leftovers(self) -> list[Leftover]:
         """What processes left that died, and what those have that are at work."""
-        found = []
-        for path in sorted(self.root.glob("*/.*")):
-            key, _, what = path.name[1:].partition(".")
-            if KEY.fullmatch(key) and what in ("draft", "gone", "scratch"):
-                needed = what == "scratch" and not (path.parent / key / DONE).exists()
-                files = [s for p in (path, *path.rglob("*")) if (s := _stat(p))]
-                found.append(
-                    Leftover(
-                        kind=path.parent.name,
-                        key=key,
-                        what=what,
-                        bytes=_bytes(path),
-                        used=max((s.st_mtime for s in files), default=0.0),
-                        needed=needed,
-                    )
-                )
-        return found
+        return [left for folder in sorted(self.root.glob("*/")) for left in Leftover.all_in(folder)]
 
-    def remove(self, kind: str, key: str) -> None:
+    def used(self, kind: str, key: str) -> float:
+        """When an entry was last read or made, in seconds since 1970."""
+        return used_at(self.place(kind, key))
+
+    def remove(self, kind: str, key: str, patience: float = 0) -> None:
         """Take an entry away, and all that was left of making it.
+
+        Args:
+            patience: as for `lock`.
 
         Raises:
             Held: a process is making it.
             ConfigError: the store cannot be written.
         """
-        with self.lock(kind, key, patience=0), self._written():
-            gone = self._beside(kind, key, "gone")
-            _remove(gone)
+        place = self.place(kind, key)
+        with self.lock(kind, key, patience), self._written():
             with contextlib.suppress(FileNotFoundError):
-                self.place(kind, key).rename(gone)  # no one finds half of it
-            for what in ("gone", "draft", "scratch"):
-                _remove(self._beside(kind, key, what))
+                place.rename(beside(place, "gone", secrets.token_hex(16)))  # no one finds half of it
+            for path in all_beside(place, "gone", "draft", "scratch", "lock", "used"):
+                remove(path)
 
     def sweep(self, left: Leftover) -> None:
         """Take a leftover away.
@@ -220,38 +188,88 @@ class Store:
             Held: a process is at work on it.
             ConfigError: the store cannot be written.
         """
+        path = self.root / left.kind / left.file
         with self.lock(left.kind, left.key, patience=0), self._written():
-            _remove(self._beside(left.kind, left.key, left.what))
+            if path != self._claim(left.kind, left.key):  # which goes with the lock
+                remove(path)
 
     def place(self, kind: str, key: str) -> Path:
         """Where an entry is, or would be."""
         return self.root / kind / key
 
-    def _beside(self, kind: str, key: str, what: str) -> Path:
-        return self.root / kind / f".{key}.{what}"
-
     @contextlib.contextmanager
-    def lock(self, kind: str, key: str, patience: float = -1) -> Iterator[None]:
+    def lock(self, kind: str, key: str, patience: float = -1) -> Iterator[Claim]:
         """What making and removing an entry needs. Reading does not.
 
         Args:
-            patience: seconds to wait for another process; negative: without end.
+            patience: seconds to wait for another process; negative: for as long as it lives.
 
         Raises:
             Held: another process has it.
             ConfigError: the store cannot be written.
         """
-        lock = FileLock(self._beside(kind, key, "lock"), fallback_to_soft=False)
-        with self._written():
-            self.place(kind, key).parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            with self._written():
+                self.place(kind, key).parent.mkdir(parents=True, exist_ok=True)
+                claim = held.enter_context(
+                    claimed(self._claim(kind, key), name_of(kind, key), patience, sight=self._sight)
+                )
+            self._claims[kind, key] = claim.id
             try:
-                lock.acquire(timeout=patience)
-            except Timeout as problem:
-                raise Held(f"{_name(kind, key)} is being made") from problem
-        try:
-            yield
-        finally:
-            lock.release()
+                yield claim
+            finally:
+                self._claims.pop((kind, key), None)
+
+    def holder(self, kind: str, key: str) -> Holder | None:
+        """Who makes an entry; None: nobody who is known to live. Nothing is written."""
+        path = self._claim(kind, key)
+        return None if free(path, self._sight) else look(path)
+
+    def _claim(self, kind: str, key: str) -> Path:
+        return beside(self.place(kind, key), "claim")
+
+    def _is_gone(self, scratch: Path) -> bool:
+        return scratch in self._lent and not scratch.exists()
+
+    def _publish(self, draft: Path, place: Path, redo: bool) -> None:
+        """Put a draft into its place, unless another process has put something whole there meanwhile."""
+        for left in reversed(range(TRIES)):
+            if os.path.lexists(place) and (redo or damage(place)):
+                with contextlib.suppress(FileNotFoundError):
+                    place.rename(beside(place, "gone", secrets.token_hex(16)))
+            try:
+                draft.rename(place)
+                return
+            except OSError:
+                if not left and not os.path.lexists(place):
+                    raise
+            if not damage(place):
+                print(
+                    f"  {name_of(place.parent.name, place.name)}: another process was faster; that is used", flush=True
+                )
+                remove(draft)
+                return
+        raise ConfigError("store.dir", f"{place} cannot be replaced.", "See what other processes do there.")
+
+    def _clear(self, place: Path) -> None:
+        """Take away what nobody needs who finds the entry: as far as the folder lets it, the rest is for `gc`."""
+        for path in all_beside(place, "scratch", "gone", "lock"):
+            with contextlib.suppress(OSError):  # another user's, or a network folder's that is still being read
+                remove(path)
+        with contextlib.suppress(OSError):
+            remove(beside(place, "draft"))  # of a version of before
+
+    def _from_another(self, kind: str, key: str, problem: Exception) -> Path:
+        """What another process makes or has made, where the files of this one are gone."""
+        name = name_of(kind, key)
+        print(f"  {name}: what was unfinished is gone; another process may have taken it over", flush=True)
+        with self.lock(kind, key):
+            if folder := self.find(kind, key):
+                return folder
+        raise TrainingFailed(
+            f"{name}: what was unfinished was taken away, by hand, or by a process that took this one for dead while "
+            "it was stopped. The same command goes on with it."
+        ) from problem
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
@@ -272,12 +290,12 @@ class Store:
         if isinstance(problem, ConfigError | TrainingFailed) or not isinstance(problem, Exception):
             return None
         if disk_full(problem):  # safetensors has taken its half away by now: to ask for room would say nothing
-            named = [Path(each.filename) for each in _chain(problem) if isinstance(each, OSError) and each.filename]
+            named = [Path(each.filename) for each in chain(problem) if isinstance(each, OSError) and each.filename]
             if named and not any(path.absolute().is_relative_to(self.root.absolute()) for path in named):
                 return None
-        elif _has_room(self.root):  # numpy and torch do not say why they cannot write
+        elif has_room(self.root):  # numpy and torch do not say why they cannot write
             return None
-        return self._too_full(_bytes(draft))
+        return self._too_full(bytes_of(draft))
 
     def _too_full(self, written: int) -> ConfigError:
         needs = f" (needs more than the {size(written)} that it took of this entry)" if written else ""
@@ -289,81 +307,6 @@ class Store:
         )
 
 
-def disk_full(problem: BaseException) -> bool:
-    """Whether a full disk is behind an exception. safetensors and others say so in words alone."""
-    return any(
-        (isinstance(each, OSError) and each.errno in FULL) or FULL_SAID.search(str(each)) for each in _chain(problem)
-    )
-
-
 def read_json(path: Path) -> Any:
     """The content of a JSON file of an entry."""
     return json.loads(path.read_text())
-
-
-def size(count: int) -> str:
-    """Bytes for people: `1.2 MB`."""
-    if count < 1000:
-        return f"{count} B"
-    amount, unit = count / 1000, "kB"
-    for larger in ("MB", "GB", "TB"):
-        if amount >= 1000:
-            amount, unit = amount / 1000, larger
-    return f"{amount:.1f} {unit}"
-
-
-def _entry(folder: Path) -> Entry:
-    made_by: Any = None
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        made_by = json.loads((folder / DONE).read_bytes())["made_by"]
-    stat = _stat(folder / DONE) or _stat(folder)
-    return Entry(
-        kind=folder.parent.name,
-        key=folder.name,
-        bytes=_bytes(folder),
-        used=stat.st_mtime if stat else 0.0,
-        made_by=made_by if isinstance(made_by, dict) else {},
-    )
-
-
-def _name(kind: str, key: str) -> str:
-    return f"{kind}/{key[:SHOWN]}{'…' * (len(key) > SHOWN)}"
-
-
-def _chain(problem: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it came of."""
-    seen: set[int] = set()
-    while problem is not None and id(problem) not in seen:
-        seen.add(id(problem))
-        yield problem
-        problem = problem.__cause__ or problem.__context__
-
-
-def _has_room(folder: Path) -> bool:
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(PROBE_BYTES))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as problem:
-        return problem.errno not in FULL
-    return True
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.lstat()
-    except OSError:  # another process has just taken it away
-        return None
-
-
-def _bytes(path: Path) -> int:
-    return sum(stat.st_size for p in (path, *path.rglob("*")) if not p.is_dir() and (stat := _stat(p)))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

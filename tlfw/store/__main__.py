@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tlfw.errors import ConfigError
+from tlfw.records.claim import GAP_SECONDS, STALE_SECONDS
 from tlfw.store import SHOWN, Entry, Held, Leftover, Store, size
+from tlfw.store.entry import WHAT
 from tlfw.store.seal import damage
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -63,7 +65,7 @@ def rm(store: Store, prefixes: Sequence[str]) -> None:
     held = []
     for entry in chosen.values():
         try:
-            store.remove(entry.kind, entry.key)
+            _remove(store, entry)
             print(f"removed {entry.name}, {size(entry.bytes)}: {_told(entry)}")
         except Held:
             held.append(entry.name)
@@ -80,22 +82,51 @@ def gc(store: Store, older_than: float, delete: bool) -> None:
     going: list[Entry | Leftover] = [entry for entry in store.entries() if entry.used <= limit]
     going += [left for left in store.leftovers() if not left.needed or left.used <= limit]
     total = count = 0
-    for each in going:
+    for each in _of_nobody(store, going):
         told = _told(each) if isinstance(each, Entry) else WHAT[each.what]
         try:
-            if not delete:
-                with store.lock(each.kind, each.key, patience=0):
-                    pass
-            elif isinstance(each, Entry):
-                store.remove(each.kind, each.key)
-            else:
+            if delete and isinstance(each, Leftover):
                 store.sweep(each)
+            elif delete and store.used(each.kind, each.key) <= limit:  # still, after some time
+                store.remove(each.kind, each.key)
+            elif delete:
+                continue
         except Held:
             continue
         total, count = total + each.bytes, count + 1
         print(f"{each.kind}/{each.key[:SHOWN]}  {size(each.bytes)}, last used {_age(each.used)} ago: {told}")
     end = "removed" if delete else "to be removed: --delete does it"
     print(f"{count} {'folder' if count == 1 else 'folders'}, {size(total)}, {end}")
+
+
+def _of_nobody(store: Store, going: Sequence[Entry | Leftover]) -> Iterator[Entry | Leftover]:
+    """Those that no living process has claimed. Whether one on another machine lives has to be watched for a while."""
+    first = {(each.kind, each.key): store.holder(each.kind, each.key) for each in going}
+    for each in going:
+        if first[each.kind, each.key] is None:
+            yield each
+    watched = {name for name, holder in first.items() if holder and not holder.here}
+    if watched:
+        print(f"watching for {STALE_SECONDS:.0f} s whether processes on other machines live", flush=True)
+    end = time.monotonic() + STALE_SECONDS + GAP_SECONDS
+    while watched and time.monotonic() < end:
+        time.sleep(1)
+        for name in sorted(watched):
+            now, before = store.holder(*name), first[name]
+            if now is None:
+                yield from (each for each in going if (each.kind, each.key) == name)
+            if now is None or before is None or now.seen != before.seen:
+                watched.remove(name)
+
+
+def _remove(store: Store, entry: Entry) -> None:
+    """Also where a process on another machine has claimed it and died."""
+    try:
+        store.remove(entry.kind, entry.key)
+    except Held as problem:
+        if not problem.elsewhere:
+            raise
+        store.remove(entry.kind, entry.key, STALE_SECONDS + GAP_SECONDS)
 
 
 def verify(store: Store, delete: bool) -> int:
@@ -115,16 +146,11 @@ def verify(store: Store, delete: bool) -> int:
                 done = "; a process is making it again"
         print(f"{entry.name} is damaged ({wrong}){done}")
     for left in store.leftovers():
+        if left.what in ("claim", "lock", "used"):
+            continue
         print(f"{left.kind}/{left.key[:SHOWN]}  {size(left.bytes)}: {WHAT[left.what]}")
     print(f"{_count(entries)}, {bad} damaged")
     return bad
-
-
-WHAT = {
-    "draft": "a draft, unfinished or being made",
-    "gone": "half removed",
-    "scratch": "checkpoints of what is unfinished or being made",
-}
 
 
 def _told(entry: Entry) -> str:
