@@ -13,7 +13,6 @@ has not changed for `STALE_SECONDS` while somebody watched. Clocks of two machin
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import dataclasses
 import functools
@@ -24,6 +23,7 @@ import socket
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,6 @@ class Claim:
     def __init__(self, path: Path, what: str) -> None:
         self.path, self.what = path, what
         self.id = secrets.token_hex(16)
-        self._owner, self._thread = os.getpid(), threading.get_ident()
         self.followed: list[str] = []
         self._ended = threading.Event()
         facts = {
@@ -138,12 +137,14 @@ class Claim:
             "what": what,
             "host": socket.gethostname(),
             "machine": _machine(),
-            "pid": self._owner,
-            "started": _process(self._owner)[1],
+            "pid": os.getpid(),
+            "started": _process(os.getpid())[1],
             "job": os.environ.get("SLURM_JOB_ID"),
             "since": now(),
         }
         self._facts = json.dumps(facts).encode() + b"\n"
+        # Also where a signal cuts the end of a `with` short, and when the interpreter ends.
+        self._given_back = weakref.finalize(self, _give_back, path, self.id, self._ended, os.getpid())
 
     def take(self, patience: float, heed: bool, sight: Sight) -> None:
         """Claim it, or wait until that is possible. As for `claimed`."""
@@ -166,16 +167,9 @@ class Claim:
         sight.pop(self.path, None)
 
     def release(self) -> None:
-        """Give it back. A forked process, which has a copy of it, cannot."""
-        if os.getpid() != self._owner:
-            return
+        """Give it back, if it is this process's."""
         with deferred():
-            self._ended.set()
-            if _OWN.pop(self.id, None) is None:
-                return
-            with contextlib.suppress(OSError):  # the folder is gone, or its disk: so the claim goes stale
-                if self.stands():
-                    _take_away(self.path, lambda found: found.id == self.id)
+            self._given_back()
 
     def stands(self) -> bool:
         """Whether it is still this process's: nobody took it for dead."""
@@ -197,15 +191,11 @@ class Claim:
             except BaseException:
                 self.path.unlink(missing_ok=True)
                 raise
-            _OWN[self.id] = self
-            threading.Thread(target=self._live, name="claim", daemon=True).start()
+            beating = (self.path, self._facts, self._ended)
+            threading.Thread(target=_live, args=beating, name="claim", daemon=True).start()
         return True
 
     def _is_free(self, holder: Holder, sight: Sight) -> bool:
-        own = _OWN.get(holder.id)
-        if own is not None and own.is_of(threading.get_ident()):  # a signal cut short the end of a `with`
-            own.forget()
-            return True
         if holder.dead:
             self.followed.append(holder.id)
             return True
@@ -213,48 +203,6 @@ class Claim:
             return False
         print(f"  {self.what}: {holder}, gave no sign for {STALE_SECONDS:.0f} s; it is taken over", flush=True)
         return True
-
-    def is_of(self, thread: int) -> bool:
-        """Whether a thread of this process has it."""
-        return self._owner == os.getpid() and self._thread == thread
-
-    def forget(self) -> None:
-        """It is no claim any more: no beat is written for it."""
-        self._ended.set()
-        _OWN.pop(self.id, None)
-
-    def _live(self) -> None:
-        """Raise the beat until the claim ends or is another's. Only plain calls: a fork may happen at any moment."""
-        count = 0
-        while not self._ended.wait(BEAT_SECONDS):
-            count += 1
-            try:
-                # Opened anew each time: on network folders only then others see what was written. And what is
-                # written goes where the claim was read, also if that has just been taken away.
-                handle = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return
-            except OSError:
-                continue
-            try:
-                if os.read(handle, len(self._facts)) != self._facts:
-                    return
-                os.pwrite(handle, _beat(count), len(self._facts))
-            except OSError:
-                continue
-            finally:
-                with contextlib.suppress(OSError):
-                    os.close(handle)
-
-
-_OWN: dict[str, Claim] = {}
-"""The claims that this process holds."""
-
-
-@atexit.register
-def _release_all() -> None:
-    for claim in list(_OWN.values()):
-        claim.release()
 
 
 @contextlib.contextmanager
@@ -283,6 +231,41 @@ def claimed(
         yield claim
     finally:
         claim.release()
+
+
+def _live(path: Path, facts: bytes, ended: threading.Event) -> None:
+    """Raise the beat until the claim ends or is another's. Only plain calls: a fork may happen at any moment."""
+    count = 0
+    while not ended.wait(BEAT_SECONDS):
+        count += 1
+        try:
+            # Opened anew each time: on network folders only then others see what was written. And what is written
+            # goes where the claim was read, also if that has just been taken away.
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue
+        try:
+            if os.read(handle, len(facts)) != facts:
+                return
+            os.pwrite(handle, _beat(count), len(facts))
+        except OSError:
+            continue
+        finally:
+            with contextlib.suppress(OSError):
+                os.close(handle)
+
+
+def _give_back(path: Path, own: str, ended: threading.Event, pid: int) -> None:
+    if os.getpid() != pid:  # a forked process, which has a copy
+        return
+    with deferred():
+        ended.set()
+        with contextlib.suppress(OSError):  # the folder is gone, or its server: so the claim goes stale
+            holder = look(path)
+            if holder is not None and holder.id == own:
+                _take_away(path, lambda found: found.id == own)
 
 
 def look(path: Path) -> Holder | None:
