@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +20,7 @@ from tlfw.limits import cores, most_threads, most_workers
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import BatchSize, BudgetText, DataMix, Seed, Set, Stage
 from tlfw.records.comparison import share
+from tlfw.records.folder import fault
 from tlfw.records.metric import Metric, metric_of
 from tlfw.runs.check import Request, check, numerics_known
 from tlfw.runs.experiment_data import Memo, look
@@ -226,18 +226,24 @@ class Experiment:
         Raises:
             ConfigError: something cannot work; nothing was trained.
         """
-        _check_writable("outputs", Path(self.outputs).expanduser())
+        memo = memo or Memo()
+        places = {"outputs": Path(self.outputs).expanduser(), "store.dir": self.shelf.root}
         if self.tracking.dir is not None:
-            _check_writable("tracking.dir", Path(self.tracking.dir).expanduser())
+            places["tracking.dir"] = Path(self.tracking.dir).expanduser()
+
+        def see(field: str) -> None:  # once for all jobs of a sweep
+            memo.get(lambda: _check_writable(field, places[field]), "writable", field, str(places[field].absolute()))
+
+        for field in [name for name in places if name != "store.dir"]:
+            see(field)
         shut: ConfigError | None = None
         try:
-            _check_writable("store.dir", self.shelf.root)
+            see("store.dir")
         except ConfigError as problem:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
         _try_optimizer(self.optimizer, self.schedule)
-        memo = memo or Memo()
         checked = check(self.request, memo)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
@@ -303,12 +309,18 @@ def _try_optimizer(optimizer: Any, schedule: Any) -> None:
 
 
 def _check_writable(field: str, folder: Path) -> None:
-    """See that a folder can be written in, or be made, and leave nothing behind."""
+    """See that a folder can hold what processes share, or can be made, and leave nothing behind."""
     there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        wrong = fault(there)
     except OSError as problem:
         raise ConfigError(
             field, f"cannot write in {folder.absolute()} ({problem.strerror}).", "Give a folder that can be written."
         ) from problem
+    if wrong:
+        raise ConfigError(
+            field,
+            f"{folder.absolute()} cannot hold results: {wrong}.",
+            "Give a folder on a local disk, or on a network's file system such as NFS or Lustre; mounts of object "
+            "stores are none.",
+        )
