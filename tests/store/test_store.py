@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
 import multiprocessing
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,7 @@ from tests.making import counted, slowly
 from tests.runs.test_run import JOB, numbers
 from tests.tiny import experiment
 from tlfw.command_line.messages import explain
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.runs import run as fold
 from tlfw.runs.experiment import StoreSettings
 from tlfw.store import Held, Store, disk_full, size
@@ -166,6 +168,177 @@ def test_a_lock_is_one_processs(tmp_path: Path) -> None:
     one, other = Store(tmp_path), Store(tmp_path)
     with one.lock("stages", "k"), pytest.raises(Held, match="stages/k is being made"):
         other.remove("stages", "k")
+
+
+def test_what_another_entry_is_made_of_is_not_removed_meanwhile(tmp_path: Path) -> None:
+    store, other = Store(tmp_path), Store(tmp_path)
+    store.get_or_make("features", "f", put("1"))
+
+    def make(folder: Path) -> None:
+        for key in ("f", "g"):
+            store.get_or_make("features", key, put("1"))
+            with pytest.raises(Held, match=f"features/{key} is being used by process"):
+                other.remove("features", key)
+            assert other.holder("features", key)
+        put("2")(folder)
+
+    store.get_or_make("stages", "k", make)
+    assert not list(tmp_path.glob("*/.*"))
+    for key in ("f", "g"):
+        other.remove("features", key)
+    assert other.keys("features") == []
+
+
+def test_who_was_stopped_yields_to_what_is_published(tmp_path: Path, capsys) -> None:
+    """And to what is damaged there it does not."""
+    one, other = Store(tmp_path), Store(tmp_path)
+
+    def make(folder: Path) -> None:
+        (tmp_path / "stages" / ".k.claim").unlink()  # as who takes it for dead does
+        other.get_or_make("stages", "k", put("other"))
+        put("one")(folder)
+
+    folder, there = one.get_or_make("stages", "k", make)
+    assert ((folder / "value").read_text(), there) == ("other", False)
+    assert "stages/k: another process was faster; that is used" in capsys.readouterr().out
+    assert [path.name for path in folder.parent.iterdir()] == ["k"]
+    (folder / "value").write_text("damaged")
+    folder, _ = one.get_or_make("stages", "k", put("one"))
+    assert (folder / "value").read_text() == "one"
+    folder, _ = one.get_or_make("stages", "k", lambda draft: (make(draft), put("again")(draft))[0], redo=True)
+    assert (folder / "value").read_text() == "again"
+
+
+def test_scratch_has_one_owner(tmp_path: Path) -> None:
+    """Who is taken for dead cannot write into what another goes on from, and takes that one's result."""
+    one, other = Store(tmp_path), Store(tmp_path)
+
+    def half(folder: Path) -> None:
+        scratch = one.scratch("stages", "k")
+        (scratch / "last.ckpt").write_text("step 5")
+        (tmp_path / "stages" / ".k.claim").unlink()
+        other.get_or_make("stages", "k", whole)
+        (scratch / "last.ckpt").write_text("step 6")
+
+    def whole(folder: Path) -> None:
+        (folder / "value").write_text((other.scratch("stages", "k") / "last.ckpt").read_text())
+
+    folder, there = one.get_or_make("stages", "k", half)
+    assert ((folder / "value").read_text(), there) == ("step 5", True)
+    assert [path.name for path in folder.parent.iterdir()] == ["k"]
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_what_was_read_from_scratch_that_is_gone_is_not_published(tmp_path: Path, ending: bool) -> None:
+    store = Store(tmp_path)
+
+    def make(folder: Path) -> None:
+        shutil.rmtree(store.scratch("stages", "k"))
+        put("not whole")(folder)
+        if not ending:
+            raise RuntimeError("cannot write")
+
+    with pytest.raises(TrainingFailed, match="stages/k: what was unfinished was taken away"):
+        store.get_or_make("stages", "k", make)
+    assert store.find("stages", "k") is None
+    assert not list((tmp_path / "stages").iterdir())
+
+
+def test_a_store_of_a_version_of_before_serves(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), "ab" * 16
+    for what in ("draft", "scratch", "gone"):
+        (tmp_path / "stages" / f".{key}.{what}").mkdir(parents=True)
+        (tmp_path / "stages" / f".{key}.{what}" / "last.ckpt").write_text("step 5")
+    (tmp_path / "stages" / f".{key}.lock").touch()
+    assert sorted(left.what for left in store.leftovers()) == ["draft", "gone", "lock", "scratch"]
+
+    def make(folder: Path) -> None:
+        (folder / "value").write_text((store.scratch("stages", key) / "last.ckpt").read_text())
+
+    folder, _ = store.get_or_make("stages", key, make)
+    assert (folder / "value").read_text() == "step 5"
+    assert [path.name for path in folder.parent.iterdir()] == [key]
+
+
+GROUP, USERS = 23456, (23457, 23458)
+
+
+def as_user(user: int, act: Callable[[], None], umask: int = 0o002) -> None:
+    """Do something in a process of another user, who is in the group."""
+    child = os.fork()
+    if not child:
+        code = 1
+        with contextlib.suppress(BaseException):
+            os.setgroups([])
+            os.setgid(GROUP)
+            os.setuid(user)
+            os.umask(umask)
+            act()
+            code = 0
+        os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that a group shares."""
+    if os.geteuid():
+        pytest.skip("only root can be two users")
+    with tempfile.TemporaryDirectory(prefix="shared", dir="/tmp") as name:
+        place = Path(name)
+        os.chown(place, -1, GROUP)
+        place.chmod(0o2775)
+        yield place
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022])
+def test_a_group_shares_a_store(shared: Path, umask: int) -> None:
+    """Also where the files of one are not to be written by others, as long as they may write in its folder."""
+    root, key = shared / "store", "ab" * 16
+
+    def killed(draft: Path) -> None:
+        (Store(root).scratch("stages", key) / "last.ckpt").write_text("step 5")
+        (draft / "half").write_text("")
+        os._exit(0)
+
+    def goes_on(draft: Path) -> None:
+        scratch = store.scratch("stages", key)
+        there = [file.read_text() for file in scratch.iterdir()]
+        assert there == ["step 5"] * (umask == 0o002), "else its folder is only its user's"
+        (scratch / "last.ckpt").write_text("step 6")
+        put("whole")(draft)
+
+    store = Store(root)
+    as_user(USERS[0], lambda: (root / "stages").mkdir(parents=True))
+    as_user(USERS[0], lambda: store.get_or_make("stages", key, killed), umask)
+    as_user(USERS[1], lambda: store.get_or_make("stages", key, goes_on))
+    folder = store.place("stages", key)
+    for path in root.rglob("*"):
+        if umask == 0o002:
+            assert path.stat().st_gid == GROUP
+            assert path.stat().st_mode & 0o060 == 0o060
+            assert path.is_file() or path.stat().st_mode & 0o2070 == 0o2070
+    (folder / "done.json").chmod(0o644)
+    os.utime(folder / "done.json", (1000, 1000))
+    for _ in range(2):
+        as_user(USERS[0], lambda: refuse(folder) if store.find("stages", key) is None else None)
+    assert (folder / "done.json").stat().st_mtime == 1000
+    assert time.time() - store.used("stages", key) < 60, "a use is noted also where the file is another's"
+    as_user(USERS[0], lambda: store.remove("stages", key))
+    assert not [path for path in (root / "stages").iterdir() if umask == 0o002]
+
+
+def test_a_store_that_others_may_only_read_is_verified(shared: Path) -> None:
+    from tlfw.store.__main__ import main
+
+    root = shared / "store"
+    as_user(USERS[0], lambda: Store(root).get_or_make("stages", "ab" * 16, put("1")) and None)
+    shared.chmod(0o755)
+    (root / "stages" / f".{'cd' * 16}.draft").mkdir()
+    for path in (root, *root.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    for command in ("verify", "ls", "gc"):
+        as_user(USERS[1] + 1, lambda command=command: main([command, "--store", str(root)]))
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ class Store:
         self.root = root
         self._sight: Sight = {}
         self._claims: dict[tuple[str, str], str] = {}
+        self._made: list[contextlib.ExitStack] = []
         self._lent: set[Path] = set()
 
     def find(self, kind: str, key: str) -> Path | None:
@@ -74,7 +75,8 @@ class Store:
         """The folder of an entry, and whether it was there before.
 
         Only one process makes an entry; others wait for it. What a dead process has claimed is
-        free. A damaged entry is made again, and one line says so.
+        free. A damaged entry is made again, and one line says so. What is asked for while another entry is
+        made is in use until that is made: nobody removes it.
 
         Args:
             make: puts the entry's files into the empty folder that it is given. If it raises, the
@@ -86,6 +88,16 @@ class Store:
             ConfigError: the store cannot be written, or its disk is full. Nothing half-written is left.
             TrainingFailed: what was unfinished was taken away, and no other process has ended it.
         """
+        folder, there = self._found_or_made(kind, key, make, about, redo)
+        if self._made:
+            with contextlib.suppress(OSError):  # it can be read where it cannot be written
+                use = beside(folder, "use", secrets.token_hex(16))
+                self._made[-1].enter_context(claimed(use, f"the use of {name_of(kind, key)}"))
+        return folder, there
+
+    def _found_or_made(
+        self, kind: str, key: str, make: Callable[[Path], None], about: Mapping[str, Any] | None, redo: bool
+    ) -> tuple[Path, bool]:
         if not redo and (folder := self.find(kind, key)):
             return folder, True
         place = self.place(kind, key)
@@ -171,14 +183,16 @@ class Store:
             patience: as for `lock`.
 
         Raises:
-            Held: a process is making it.
+            Held: a process is making it, or makes another entry of it.
             ConfigError: the store cannot be written.
         """
         place = self.place(kind, key)
         with self.lock(kind, key, patience), self._written():
+            if used := self._user(place):
+                raise Held(f"{name_of(kind, key)} is being used by {used}", not used.here)
             with contextlib.suppress(FileNotFoundError):
                 place.rename(beside(place, "gone", secrets.token_hex(16)))  # no one finds half of it
-            for path in all_beside(place, "gone", "draft", "scratch", "lock", "used"):
+            for path in all_beside(place, "gone", "draft", "scratch", "lock", "used", "use"):
                 remove(path)
 
     def sweep(self, left: Leftover) -> None:
@@ -215,15 +229,21 @@ class Store:
                     claimed(self._claim(kind, key), name_of(kind, key), patience, sight=self._sight)
                 )
             self._claims[kind, key] = claim.id
+            self._made.append(held)
             try:
                 yield claim
             finally:
+                self._made.remove(held)
                 self._claims.pop((kind, key), None)
 
     def holder(self, kind: str, key: str) -> Holder | None:
-        """Who makes an entry; None: nobody who is known to live. Nothing is written."""
+        """Who makes or uses an entry; None: nobody who may be alive. Nothing is written."""
         path = self._claim(kind, key)
-        return None if free(path, self._sight) else look(path)
+        return self._user(self.place(kind, key)) if free(path, self._sight) else look(path)
+
+    def _user(self, place: Path) -> Holder | None:
+        """Who makes another entry of this one."""
+        return next((look(use) for use in all_beside(place, "use") if not free(use, self._sight)), None)
 
     def _claim(self, kind: str, key: str) -> Path:
         return beside(self.place(kind, key), "claim")

@@ -70,7 +70,7 @@ def rm(store: Store, prefixes: Sequence[str]) -> None:
         except Held:
             held.append(entry.name)
     if held:
-        raise ConfigError(", ".join(held), "a process is making it.", "Stop that first, or wait.")
+        raise ConfigError(", ".join(held), "a process is making it, or uses it.", "Stop that first, or wait.")
 
 
 def gc(store: Store, older_than: float, delete: bool) -> None:
@@ -143,10 +143,10 @@ def verify(store: Store, delete: bool) -> int:
                 store.remove(entry.kind, entry.key)
                 done = "; removed"
             except Held:
-                done = "; a process is making it again"
+                done = "; a process is making it again, or uses it"
         print(f"{entry.name} is damaged ({wrong}){done}")
     for left in store.leftovers():
-        if left.what in ("claim", "lock", "used"):
+        if left.what in ("claim", "lock", "use", "used"):
             continue
         print(f"{left.kind}/{left.key[:SHOWN]}  {size(left.bytes)}: {WHAT[left.what]}")
     print(f"{_count(entries)}, {bad} damaged")

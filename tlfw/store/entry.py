@@ -27,6 +27,7 @@ WHAT = {
     "scratch": "checkpoints of what is unfinished or being made",
     "claim": "a claim of who makes it, or made it and died",
     "lock": "an empty lock of a version of before",
+    "use": "a note of who uses it, or used it and died",
     "used": "when an entry was used that is gone",
 }
 """What may lie beside an entry's place, for people."""
