@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.records.test_claim import foreign
 from tests.runs.test_run import JOB
 from tests.tiny import experiment
 from tlfw.runs import run as fold
@@ -101,6 +103,32 @@ def test_what_is_being_made_is_left(store: Store, capsys) -> None:
         assert told(store, "gc", "--delete", capsys=capsys)[0] == 0
         assert left(store) == KEYS[1:]
         assert len(store.leftovers()) == 1
+
+
+def test_what_another_machine_claimed_is_watched(store: Store, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for module, name, seconds in (("records.claim", "STALE_SECONDS", 1.5), ("store.__main__", "STALE_SECONDS", 1.5)):
+        monkeypatch.setattr(f"tlfw.{module}.{name}", seconds)
+    ended = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not ended.wait(0.1):
+            foreign(store.root / "stages" / f".{KEYS[1]}.claim", count := count + 1)
+
+    for key in KEYS[1:]:
+        foreign(store.root / "stages" / f".{key}.claim")
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        code, out, _ = told(store, "gc", "--older-than", "0m", "--delete", capsys=capsys)
+        assert code == 0
+        assert "watching for 2 s whether processes on other machines live\n" in out
+        assert left(store) == [KEYS[1]]
+    finally:
+        ended.set()
+        thread.join()
+    assert told(store, "rm", "0123", capsys=capsys)[0] == 0
+    assert not list((store.root / "stages").glob(".*"))
 
 
 def test_gc_shows_first_and_removes_when_told(store: Store, capsys) -> None:

@@ -206,11 +206,11 @@ class _Run:
             tracked.starts_from(self.fold.weights)
             self.fold.learn(last, tracked)
             if not claim.stands():  # who has it now is who looks at the test images
-                raise _TakenOver
+                raise _TakenOver("another process makes it now")
             self.evaluate()
             record = self.record("done", tracked, time.monotonic() - began)
         except BaseException as problem:
-            status = status_of(problem)
+            status = "interrupted" if isinstance(problem, _TakenOver) else status_of(problem)
             record = self.record(status, tracked, time.monotonic() - began, error=said_of(problem))
             if tracked:
                 tracked.finish({"status": status, "error": record.error}, failed=True)
