@@ -59,7 +59,9 @@ def path(tmp_path: Path) -> Path:
 
 def foreign(path: Path, beat: int = 0) -> None:
     """As if a process of another machine had it."""
-    facts = {"id": "1", "host": "node7", "machine": "m", "pid": 1, "started": 2, "job": "42", "since": "now"}
+    facts = {
+        "id": "1", "host": "node7", "machine": "m", "pid": 1, "started": 2, "job": "42", "restarts": 0, "since": "now",
+    }  # fmt: skip
     path.write_text(json.dumps(facts) + f"\n{beat:012d}\n")
 
 
@@ -132,6 +134,19 @@ def test_a_killed_process_has_no_claim(holder, path: Path, waited_for: bool) -> 
     with claimed(path, "it", 0) as claim:
         assert claim.followed == [left.id]
     process.wait()
+
+
+def test_a_job_that_was_begun_again_has_ended_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on another machine; the same job's other processes live."""
+    foreign(path)
+    for job, restarts in (("42", ""), ("42", "0"), ("41", "1")):
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+        monkeypatch.setenv("SLURM_RESTART_COUNT", restarts)
+        with pytest.raises(Held), claimed(path, "it", 0):
+            pass
+    monkeypatch.setenv("SLURM_JOB_ID", "42")
+    with claimed(path, "it", 0):
+        pass
 
 
 def test_another_process_of_the_same_number_is_another(path: Path) -> None:

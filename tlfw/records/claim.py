@@ -73,6 +73,7 @@ class Holder:
         machine: a name for the machine since it was started, and for what of its processes can be seen.
         started: when the process was, in ticks of its machine; None: not known.
         job: of the cluster's scheduler.
+        restarts: how often that had begun the job again.
         since: when it was claimed, in UTC.
     """
 
@@ -83,6 +84,7 @@ class Holder:
     pid: int = 0
     started: int | None = None
     job: str | None = None
+    restarts: int = 0
     since: str = ""
 
     def __str__(self) -> str:
@@ -99,6 +101,8 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether its process is known to have ended."""
+        if self.job is not None and self.job == _job() and self.restarts < _restarts():
+            return True  # on whichever machine: it was this job before it was begun again
         if not self.here:
             return False
         try:
@@ -139,7 +143,8 @@ class Claim:
             "machine": _machine(),
             "pid": os.getpid(),
             "started": _process(os.getpid())[1],
-            "job": os.environ.get("SLURM_JOB_ID"),
+            "job": _job(),
+            "restarts": _restarts(),
             "since": now(),
         }
         self._facts = json.dumps(facts).encode() + b"\n"
@@ -346,6 +351,15 @@ def _machine() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # containers have numbers of processes of their own
     except OSError:
         return f"{socket.gethostname()} {uuid.getnode():x}"
+
+
+def _job() -> str | None:
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _restarts() -> int:
+    text = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _process(pid: int) -> tuple[str, int | None]:
