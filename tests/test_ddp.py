@@ -1,13 +1,19 @@
-"""Distributed training on two processes: right, whatever it costs to start."""
+"""Runs on several devices, whoever launches them: right, restartable, and ended together."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,10 +68,10 @@ def test_a_sweep_on_two_processes_learns_what_one_learns(cli, tmp_path: Path) ->
     folder = tmp_path / "two"
     folder.mkdir()
     sweep = ["-m", *SMALL, *TWO, f"hydra.sweeper.also=[{json.dumps(PROBE)}]", "hydra.sweeper.report=false"]
-    told = subprocess.run(
-        [sys.executable, "-m", "tlfw", *sweep], cwd=folder, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    told = finished(start(folder, *sweep))
     assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("adapt: 10 steps in") == 2
+    assert not told.stderr
     found = records(folder)
     assert set(found) == {"pretrain_finetune", "target_only"}
     history = logged(folder)
@@ -85,3 +91,136 @@ def test_a_sweep_on_two_processes_learns_what_one_learns(cli, tmp_path: Path) ->
     assert two["run_id"] != one["run_id"]
     for metric, value in one["metrics"].items():
         assert two["metrics"][metric] == (value if value is None else pytest.approx(value, rel=1e-4, abs=2e-3)), metric
+    for ours, theirs in zip(one["stages"][-1]["curve"], two["stages"][-1]["curve"], strict=True):
+        assert theirs["train/loss"] == pytest.approx(ours["train/loss"], abs=1e-5)
+
+
+LAUNCHERS = {
+    "basic": [],
+    "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
+    "submitit": ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=20"],
+    "slurm_local": ["hydra/launcher=slurm_local", "hydra.launcher.cpus=1"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_runs_of_one_and_of_two_devices_mix_in_a_sweep(tmp_path: Path, launcher: str) -> None:
+    if launcher != "basic":
+        pytest.importorskip("submitit" if launcher == "slurm_local" else f"hydra_plugins.hydra_{launcher}_launcher")
+    own = ("tracking=disabled", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1,2")
+    process = start(tmp_path, "-m", *SMALL, *PROBE, *own, "hydra.sweeper.report=false", *LAUNCHERS[launcher])
+    told = finished(process)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "2 done (2 trained now, 0 were there), 0 failed" in told.stdout
+    found = {}
+    for place in tmp_path.glob("outputs/runs/*/record.json"):
+        record = json.loads(place.read_text())
+        with np.load(place.with_name("predictions.npz")) as predictions:
+            found[record["environment"]["numerics"]["world_size"]] = (
+                record,
+                predictions["index"],
+                predictions["log_prob"],
+            )
+    assert set(found) == {1, 2}
+    (one, index, log_prob), (two, same_index, same_log_prob) = found[1], found[2]
+    assert one["status"] == two["status"] == "done"
+    assert len(set(index)) == len(index) == one["images"]["target"]["test"]  # each once
+    assert index.tolist() == same_index.tolist()
+    assert same_log_prob == pytest.approx(log_prob, abs=1e-4)
+    assert two["metrics"]["target/test/acc"] == pytest.approx(one["metrics"]["target/test/acc"], abs=2e-3)
+    if launcher == "basic":
+        again = finished(start(tmp_path, "-m", *SMALL, *PROBE, *own, "hydra.sweeper.report=false"))
+        assert "2 done (0 trained now, 2 were there)" in again.stdout
+
+
+LONG = (*SMALL, *TWO[:-1], *PROBE, "tracking=disabled", "adapt.budget=16000images", "checkpoint_seconds=0.5")
+
+
+def trains(process: subprocess.Popen[str], folder: Path) -> None:
+    """Wait until a stage has saved."""
+    began = time.monotonic()
+    while not list(folder.glob("outputs/store/stages/.*.scratch/last.ckpt")):
+        assert process.poll() is None
+        assert time.monotonic() - began < 240
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_its_run_and_an_interrupted_run_goes_on(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert finished(start(whole, *LONG)).returncode == 0
+    (expected,) = records(whole).values()
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    process = start(folder, *LONG)
+    trains(process, folder)
+    began = time.monotonic()
+    os.kill(rank_of(folder, 1), signal.SIGKILL)
+    told = finished(process)
+    assert time.monotonic() - began < 60  # 4 s where nobody else is at work
+    assert told.returncode == 1
+    assert "the process of rank 1 was killed by SIGKILL" in told.stderr
+    assert "Traceback" not in told.stderr
+    (record,) = records(folder).values()
+    assert record["status"] == "failed"
+    assert "rank 1 was killed by SIGKILL" in record["error"]
+    (kept,) = folder.glob("outputs/store/stages/.*.scratch/last.ckpt")
+    before = kept.stat().st_mtime_ns
+    process = start(folder, *LONG)
+    while kept.stat().st_mtime_ns == before:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    told = finished(process)
+    assert (told.returncode, told.stderr.strip()) == (143, "interrupted; the same command resumes it")
+    assert "adapt: resumes from step" in told.stdout
+    (record,) = records(folder).values()
+    assert (record["status"], record["error"]) == ("interrupted", "Interrupted: SIGTERM")
+    told = finished(start(folder, *LONG))
+    assert told.returncode == 0
+    assert "adapt: resumes from step" in told.stdout
+    (found,) = records(folder).values()
+    assert found["metrics"] == expected["metrics"]
+    for fact in ("key", "curve", "metrics", "certificate"):
+        assert [stage.get(fact) for stage in found["stages"]] == [stage.get(fact) for stage in expected["stages"]]
+    assert not list(folder.glob("outputs/store/stages/.*.scratch"))
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """A command in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tlfw", *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True, env=os.environ | {"TLFW_TEST_MARK": str(folder)},
+    )  # fmt: skip
+
+
+def finished(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What it said, when it has ended and has left no process behind."""
+    mark = Path(f"/proc/{process.pid}/environ").read_bytes().partition(b"TLFW_TEST_MARK=")[2].partition(b"\0")[0]
+    try:
+        out, err = process.communicate(timeout=400)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert not list(marked(mark))
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def marked(mark: bytes) -> Iterator[tuple[int, bytes]]:
+    """The processes that were started with a mark in their environment, and that environment."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended, or is another's
+            found = (place / "environ").read_bytes()
+            if (
+                b"TLFW_TEST_MARK=" + mark + b"\0" in found + b"\0"
+                and b"resource_tracker" not in (place / "cmdline").read_bytes()
+            ):
+                yield int(place.name), found
+
+
+def rank_of(folder: Path, rank: int) -> int:
+    """The process of a rank of what runs in a folder."""
+    wanted = f"\0RANK={rank}\0".encode()
+    return next(pid for pid, found in marked(str(folder).encode()) if wanted in b"\0" + found)

@@ -258,7 +258,8 @@ CASES = [
     # how it is computed
     case("trainer._target_=tests.test_keyed.own_trainer", True),
     case("trainer.accelerator=auto", False, "trainer=cpu"),
-    case("trainer.devices=2", True, "+trainer.strategy=ddp_spawn"),
+    case("trainer.devices=2", True, "+trainer.strategy=ddp"),
+    case("trainer.num_nodes=2", True, "trainer=ddp"),
     case("+trainer.strategy=ddp_spawn", False),
     case("trainer.precision=bf16-mixed", True),
     case("trainer.deterministic=true", True),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tlfw.signals import Interrupted, asked, deferred, delegated, heeded
+from tlfw.signals import Interrupted, asked, deferred, delegated, forwarded, heeded
 
 
 def ask(signum: int = signal.SIGTERM) -> None:
@@ -83,6 +83,22 @@ def test_where_nobody_works_for_it_a_process_ends_itself() -> None:
 
     assert interrupted(act) == "SIGTERM"
     assert not done
+
+
+def test_what_a_launcher_handles_is_told_at_once_and_handled_after() -> None:
+    """submitit's handler asks for a new beginning and ends the process."""
+    heard: list[object] = []
+    earlier = signal.signal(signal.SIGUSR2, lambda signum, _: heard.append("theirs"))
+    try:
+        with heeded(), forwarded(heard.append):
+            ask(signal.SIGUSR2)
+            ask(signal.SIGUSR2)
+            heard.append("saved")
+        assert heard == [signal.SIGUSR2, "saved", "theirs"]
+        ask(signal.SIGUSR2)
+        assert heard[3:] == ["theirs"]
+    finally:
+        signal.signal(signal.SIGUSR2, earlier)
 
 
 class Swallows:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import signal
 import sys
 import traceback
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from tlfw.command_line.arguments import as_hydra_takes_it
 from tlfw.command_line.messages import explain
 from tlfw.errors import ConfigError, Diverged, Pruned
 from tlfw.escape import printable
+from tlfw.internals.announcements import silence
 from tlfw.records.comparison import check_compared
 from tlfw.records.metric import metric_of
 from tlfw.records.record import Record, replace_text
@@ -84,16 +83,17 @@ def _mask(folder: Path) -> None:
 _PROBLEMS: list[tuple[BaseException, DictConfig]] = []
 
 
-def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool] | Mapping[str, float]:
+def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bool] | Mapping[str, float] | None:
     """The config becomes an experiment, the experiment leaves a record, unless it is to go only `until` somewhere.
 
     Returns:
-        The record, and whether it was there before and nothing was done; else what validation said.
+        The record, and whether it was there before and nothing was done; else what validation said; None where another
+        machine of the job has that to say.
     """
     from tlfw.runs.run import Job, prepare
     from tlfw.runs.run import run as fold
 
-    _quiet()  # also where a launcher started this process
+    silence()  # also where a launcher started this process
     experiment: Experiment = hydra.utils.instantiate(config)
     if sweep is None:
         _check_single(experiment, config)
@@ -119,7 +119,7 @@ def alone(config: DictConfig, folder: Path) -> None:
     except (ConfigError, hydra.errors.InstantiationException, OmegaConfBaseException):
         _forget(folder)
         raise
-    if isinstance(found, Mapping):
+    if found is None or isinstance(found, Mapping):
         return
     record, untouched = found
     if record.status == "diverged":
@@ -159,18 +159,10 @@ def _forget(folder: Path) -> None:
             place.rmdir()
 
 
-def _quiet() -> None:
-    """Keep the libraries' announcements away from what tlfw has to say."""
-    for package in ("pytorch", "fabric"):
-        for name in (f"lightning.{package}", f"lightning.{package}.utilities.rank_zero"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"lightning\..*")
-
-
 def main() -> None:
     """Run, and turn what people can mend into one message; HYDRA_FULL_ERROR=1 asks for the traceback."""
     wanted = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-    _quiet()
+    silence()
     os.environ.pop("WANDB_SERVICE", None)  # W&B's process of a program around this one, which may be gone or far away
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then lets exceptions through to here
     config = None

@@ -83,7 +83,7 @@ def heeded() -> Iterator[None]:
     outer, hook = (_State.deferred, _State.forward), sys.unraisablehook
     if kept:
         _State.pid, _State.signum = os.getpid(), None
-        sys.unraisablehook = partial(_raise_later, hook)
+        sys.unraisablehook = partial(_raise_later, hook, None)
     _State.deferred, _State.forward = False, None
     try:
         for signum in kept:
@@ -99,11 +99,17 @@ def heeded() -> Iterator[None]:
             sys.unraisablehook, _State.signum = hook, None
 
 
-def _raise_later(otherwise: Callable[[sys.UnraisableHookArgs], object], lost: sys.UnraisableHookArgs) -> None:
-    """What was raised in a destructor or around a fork has gone nowhere: the signal is sent again when that is over."""
+def _raise_later(
+    otherwise: Callable[[sys.UnraisableHookArgs], object], by: int | None, lost: sys.UnraisableHookArgs
+) -> None:
+    """What was raised in a destructor or around a fork has gone nowhere: the signal is sent again when that is over.
+
+    Args:
+        by: what is sent; None: the same.
+    """
     if isinstance(lost.exc_value, Interrupted):
         _State.signum = None
-        threading.Timer(LATER_SECONDS, os.kill, (os.getpid(), lost.exc_value.signum)).start()
+        threading.Timer(LATER_SECONDS, os.kill, (os.getpid(), by or lost.exc_value.signum)).start()
     else:
         otherwise(lost)
 
@@ -146,12 +152,100 @@ def _tell_children(signum: int) -> int:
     return len(children)
 
 
-def heeded_by_rank() -> None:
-    """In a process that was spawned for distributed training: signals are only noted, for all ranks to end together."""
-    if os.getpid() != _State.pid:
-        _State.pid, _State.signum, _State.deferred = os.getpid(), None, True
-        for signum in DEFAULTS:
-            signal.signal(signum, _handle)
+def heeded_by_rank(line: int | None, alone: Callable[[], object]) -> None:
+    """In one of the processes that compute a run together: the one that started them alone is heeded.
+
+    A cluster's SIGTERM and a person's Ctrl-C may come to all processes of a job, and to the one that waits for the run
+    too, which hands it on: to rank 0, which has all save together. Only of the agent that watches over all a SIGTERM
+    counts: another has died. Whose agent is gone ends as well.
+
+    Args:
+        line: where signals are read that were handed on, each a byte. Where it ends, the process that waits has died,
+            which is as good as a signal; after a signal it is a second one. None: of no interest here.
+        alone: called when the process that waits has died.
+    """
+    _State.pid, _State.signum, _State.deferred = os.getpid(), None, False
+    agent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
+        signal.signal(signum, _nothing)
+    threading.Thread(target=_heed_agent, args=(agent,), daemon=True).start()
+    told: list[int] = []
+
+    def wake(signum: int, frame: FrameType | None) -> None:
+        if told:
+            _handle(told[0], frame)
+
+    signal.signal(WAKE, wake)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {WAKE})
+    sys.unraisablehook = partial(_raise_later, sys.unraisablehook, WAKE)
+    if line is not None:
+        threading.Thread(target=_heed_line, args=(line, told, alone), daemon=True).start()
+
+
+WAKE = signal.SIGUSR1
+"""By which a thread of a rank tells its main thread that something was handed on."""
+
+AGENT_SECONDS = 1.0
+"""How often a rank looks whether its agent is still there."""
+
+
+def _nothing(signum: int, frame: FrameType | None) -> None:
+    """A handler, so that nobody puts another in its place."""
+
+
+def _heed_line(line: int, told: list[int], alone: Callable[[], object]) -> None:
+    while True:
+        said = os.read(line, 1)
+        if not said:
+            alone()
+            if told:
+                os._exit(1)
+        told.append(said[0] if said else signal.SIGTERM)
+        os.kill(os.getpid(), WAKE)
+        if not said:
+            return
+
+
+def _heed_agent(agent: int) -> None:
+    while os.getppid() == agent:
+        if not hasattr(signal, "sigtimedwait"):  # on macOS
+            time.sleep(AGENT_SECONDS)
+        elif (came := signal.sigtimedwait({signal.SIGTERM}, AGENT_SECONDS)) is not None and came.si_pid == agent:
+            break
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def forwarded(tell: Callable[[int], object]) -> Iterator[None]:
+    """Inside, signals that somebody else handles, a cluster's launcher, are told to processes that work for this one.
+
+    Who handles them learns of it when that is over: it may end this process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        if not came:
+            tell(signum)
+        came.append(signum)
+
+    others = {
+        signum: own
+        for signum in (signal.SIGTERM, signal.SIGUSR2)
+        if callable(own := signal.getsignal(signum)) and own is not _handle
+    }
+    for other in others:
+        signal.signal(other, note)
+    try:
+        yield
+    finally:
+        for other, own in others.items():
+            signal.signal(other, own)
+        for signum in dict.fromkeys(came):
+            others[signal.Signals(signum)](signum, None)
 
 
 def heeded_by_loader(worker: int) -> None:
@@ -179,6 +273,9 @@ def heeded_by_helper() -> bool:
     """
     if multiprocessing.current_process().name == "MainProcess":
         return False
-    heeded_by_rank()
+    if os.getpid() != _State.pid:
+        _State.pid, _State.signum, _State.deferred = os.getpid(), None, True
+        for signum in DEFAULTS:
+            signal.signal(signum, _handle)
     _State.helper = True
     return True

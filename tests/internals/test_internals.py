@@ -6,11 +6,14 @@ import lightning as L
 import pytest
 import torch
 import torchvision
+from lightning.fabric.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.demos.boring_classes import BoringModel
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import OmegaConf
 from torch import nn
 
-from tlfw.internals.lightning import begin_validation_anew, starts_processes
+from tlfw.internals.lightning import begin_validation_anew, started_elsewhere
 from tlfw.internals.omegaconf import child, written
 from tlfw.internals.torch import BatchNorm
 from tlfw.internals.torchvision import files_of_pcam, load_as_any_module, patches, renormalised
@@ -51,14 +54,20 @@ def test_pcams_files_are_where_torchvision_puts_them(tmp_path) -> None:
     assert [file.suffix for file in files_of_pcam(found)] == [".h5", ".h5"]
 
 
-def test_one_process_starts_none() -> None:
-    assert not starts_processes(L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False))
-
-
-def test_processes_that_are_spawned_are_known() -> None:
-    made = L.Trainer(accelerator="cpu", devices=2, strategy="ddp_spawn", logger=False, enable_checkpointing=False)
+@pytest.mark.parametrize("how", ["popen", "spawn", "fork"])
+def test_a_strategy_that_is_started_elsewhere_starts_nothing(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    given = DDPStrategy(start_method=how, find_unused_parameters=True)
+    made = L.Trainer(
+        accelerator="cpu", devices=2, strategy=started_elsewhere(given), logger=False, enable_checkpointing=False,
+        plugins=[TorchElasticEnvironment()],
+    )  # fmt: skip
     made.strategy._configure_launcher()
-    assert starts_processes(made)
+    assert isinstance(made.strategy.launcher, _SubprocessScriptLauncher)  # which leaves it to the environment
+    assert made.strategy.cluster_environment.creates_processes_externally
+    assert made.strategy._ddp_kwargs == {"find_unused_parameters": True}
+    assert given._start_method == how
 
 
 class _Saves(L.Callback):

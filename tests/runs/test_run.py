@@ -13,6 +13,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,8 @@ from tests.runs.test_experiment_data import photographs
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import ImageArray, ImageFolder, Images
-from tlfw.errors import ConfigError, Diverged
+from tlfw.devices.launch import RanksFailed
+from tlfw.errors import ConfigError, Diverged, TrainingFailed
 from tlfw.methods.freeze import LastBlocks
 from tlfw.methods.mix import DataMix
 from tlfw.records.metric import METRICS, Predictions
@@ -120,11 +122,53 @@ def test_a_source_that_has_no_part_has_no_metrics(tmp_path: Path) -> None:
 
 
 def test_every_process_has_an_image_to_validate_on(tmp_path: Path) -> None:
-    three = functools.partial(TRAINER, devices=3, strategy="ddp_spawn")
+    three = functools.partial(TRAINER, devices=3, strategy="ddp")
     few = Tiny(classes=2, image_size=SIZE, val_fraction=0.1)
     assert experiment(tmp_path, target=few, data_mix=MIXES["target_only"]).plan()
     with pytest.raises(ConfigError, match=r"target\.val_fraction: 2 images .* shared by 3 processes"):
         experiment(tmp_path, target=few, data_mix=MIXES["target_only"], trainer=three).plan()
+
+
+def test_processes_are_started_where_something_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two = functools.partial(TRAINER, devices=2, strategy="ddp")
+    started: list[Any] = []
+    monkeypatch.setattr("tlfw.runs.run.in_ranks", lambda *given, **how: started.append((given, how)) or "made there")
+    monkeypatch.setattr("tlfw.runs.run._Run.go", lambda self: "made here")
+    asked = experiment(tmp_path, trainer=two)
+    assert fold.run(asked, JOB) == "made there"
+    (given, how) = started.pop()
+    assert given == ("tlfw.rank:work", JOB, asked.plan().key)
+    assert (how["processes"], how["device"], how["node"].count) == (2, "cpu", 1)
+    monkeypatch.setattr("tlfw.store.Store.find", lambda *_: tmp_path)
+    assert fold.run(asked, JOB) == ("made here", False)
+    assert fold.run(experiment(tmp_path), JOB) == ("made here", False)
+    assert not started
+    assert fold.run(experiment(tmp_path, trainer=two, force=True), JOB) == "made there"
+
+
+def test_a_run_whose_processes_are_killed_leaves_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any, **__: Any) -> Any:
+        raise RanksFailed("the process of rank 1 was killed by SIGKILL")
+
+    monkeypatch.setattr("tlfw.runs.run.in_ranks", killed)
+    asked = experiment(tmp_path, trainer=functools.partial(TRAINER, devices=2))
+    with pytest.raises(RanksFailed):
+        fold.run(asked, JOB)
+    (record,) = (Record.read(path) for path in (tmp_path / "outputs" / "runs").glob("*/record.json"))
+    assert (record.status, record.run_id) == ("failed", asked.plan().key)
+    assert "rank 1 was killed by SIGKILL" in (record.error or "")
+
+
+def test_a_run_that_lost_its_stages_trains_none_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tlfw.runs.run._Run.needs_ranks", lambda *_, **__: False)
+    with pytest.raises(TrainingFailed, match="takes 2 processes to train, and this one is alone"):
+        fold.run(experiment(tmp_path, trainer=functools.partial(TRAINER, devices=2)), JOB)
+
+
+def test_a_key_of_another_process_is_compared(tmp_path: Path) -> None:
+    asked = experiment(tmp_path)
+    with pytest.raises(TrainingFailed, match=rf"{asked.plan().key[:12]} in the processes .* planned as {'0' * 12}"):
+        fold.run(asked, JOB, "0" * 32)
 
 
 def test_a_record_says_what_was_drawn_and_what_was_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from pydantic.dataclasses import dataclass
 from torch import nn
-from torch.multiprocessing import ProcessRaisedException
 
 from tests.tiny import FAMILIES_AT_32, FULL, LAST_LAYER, LAST_LAYERS, SIZE, TRAINER, Tiny
 from tlfw.backbones.model import Model
@@ -166,21 +165,6 @@ def test_dropout_in_a_frozen_block_would_be_seen() -> None:
 def test_a_loss_that_is_no_number_ends_the_stage(tmp_path: Path) -> None:
     with pytest.raises(Diverged, match=r"the (target validation )?loss became (nan|inf) at step"):
         learn(model(), LastBlocks(n="all", lr_head=1e30, lr_backbone=1e30), tmp_path)
-
-
-def test_it_does_so_in_another_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what is raised there torch gives the text."""
-    said = "tlfw.errors.Diverged: the loss became nan at step 3: try a lower learning rate"
-
-    def ended(text: str) -> None:
-        error = ProcessRaisedException(f"\n\n-- Process 1 terminated with the following error:\n{text}\n", 1, 99)
-        monkeypatch.setattr(L.Trainer, "fit", lambda *_, **__: (_ for _ in ()).throw(error))
-        learn(model(), LAST_LAYER, tmp_path)
-
-    with pytest.raises(Diverged, match=r"^the loss became nan at step 3: try a lower learning rate$"):
-        ended(f"Traceback (most recent call last):\n  ...\n{said}")
-    with pytest.raises(ProcessRaisedException, match="no luck"):
-        ended("ValueError: no luck")
 
 
 def test_each_data_set_counts_as_much_as_its_weight(tmp_path: Path) -> None:

@@ -1,18 +1,18 @@
-"""Lightning 2.6: what checkpoints hold of its loops, and how it starts processes."""
+"""Lightning 2.6: what checkpoints hold of its loops, and how a strategy starts processes."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import lightning as L
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
+from lightning.pytorch.strategies import DDPStrategy
 
 
-def starts_processes(trainer: L.Trainer) -> bool:
-    """Whether it makes the processes of a strategy itself, by fork or spawn, and not a scheduler. No public base class
-    of these launchers exists.
-    """
-    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+def started_elsewhere(strategy: DDPStrategy) -> DDPStrategy:
+    """A copy of a strategy that starts no processes by fork or spawn. Nothing public says how one was told to."""
+    found = copy.copy(strategy)
+    found._start_method = "popen"
+    return found
 
 
 def begin_validation_anew(checkpoint: dict[str, Any]) -> None:

@@ -106,7 +106,7 @@ def check(asked: Request, memo: Memo) -> Checked:
 
 def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo) -> Numerics:
     """How numbers are computed, found out once for all jobs of a sweep that are computed alike."""
-    return memo.get(lambda: numerics_of(trainer, threads, exact), "numerics", trainer, threads, exact)
+    return memo.get(lambda: numerics_of(trainer, threads, exact, memo.machine), "numerics", trainer, threads, exact)
 
 
 def _check_named(parts: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from tlfw.data.rows import Stock
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, at
 from tlfw.identity.names import digest, is_of_tlfw
+from tlfw.training.hardware import Machine
 
 UNEQUAL = 3
 """How many times the images of the smallest class the largest may have before it is said."""
@@ -34,9 +35,14 @@ T = TypeVar("T")
 
 
 class Memo:
-    """What was found out for one job of a sweep and holds for the next, as long as files stay as they are."""
+    """What was found out for one job of a sweep and holds for the next, as long as files stay as they are.
 
-    def __init__(self) -> None:
+    Args:
+        machine: what the jobs are computed on; None: what this process is on.
+    """
+
+    def __init__(self, machine: Machine | None = None) -> None:
+        self.machine = machine
         self._found: dict[str, Any] = {}
 
     def get(self, make: Callable[[], T], *what: object) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import functools
 import json
@@ -18,6 +19,7 @@ from tlfw.backbones.model import Model
 from tlfw.data import Mixture, Pixels
 from tlfw.data.division import Part
 from tlfw.data.mixture import kept_pixels
+from tlfw.devices.ranks import here
 from tlfw.errors import Diverged
 from tlfw.identity.names import seed_from
 from tlfw.methods.freeze import Freezing
@@ -33,10 +35,18 @@ from tlfw.store import read_json
 from tlfw.tracking.wandb_run import Tracked, Weights
 from tlfw.training.evaluate import DELIVERED, validate
 from tlfw.training.features import Features, stored
-from tlfw.training.train import Lesson, train, weights_of
+from tlfw.training.train import Lesson, train, train_along, weights_of
 
 STAGES = "stages"
 PROBE_IMAGES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Taught:
+    """What rank 0 of a run is about to train with the others: a stage, by its name, and where its checkpoints are."""
+
+    stage: str
+    scratch: Path
 
 
 class Fold:
@@ -153,43 +163,25 @@ class Fold:
             raise Diverged(f"{planned.name}: {problem}") from problem
 
     def _train(self, planned: PlannedStage, tracked: Tracked, draft: Path) -> None:
-        stage, plan = planned.stage, self.plan
-        freezing = Freezing(planned.policy, self.model, stage.names)
-        monitor = stage.monitor
-        scratch = self.store.scratch(STAGES, planned.key)
-        last = planned is plan.stages[-1]
+        plan, monitor = self.plan, planned.stage.monitor
+        freezing = Freezing(planned.policy, self.model, planned.stage.names)
         mixture = self.mixture(planned)
         made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
-        outcome = train(
-            freezing,
-            mixture,
-            Lesson(
-                title=planned.name,
-                loss_weight=stage.loss_weights,
-                start=planned.stored,
-                optimizer=self.experiment.optimizer,
-                schedule=self.experiment.schedule,
-                select=self.experiment.select,
-                monitor=monitor,
-                metric=self.experiment.metric,
-                seed=seed_from("stage", planned.seed, planned.earlier),
-                class_weight={
-                    name: torch.from_numpy(plan.divisions[name].train.class_weights())
-                    for name in stage.names
-                    if plan.balance[name] == "loss"
-                },
-            ),
-            trainer=self.experiment.trainer,
-            logger=tracked.logger(planned.name),
-            scratch=scratch,
-            callbacks=[self.experiment.trial.callback(self.experiment.metric, monitor)]
-            if self.experiment.trial and last
-            else [],
-            checkpoint_every=datetime.timedelta(seconds=self.experiment.checkpoint_seconds),
-            probe_BCHW=self.pixels(monitor, "train", still=True).batch(
-                range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
-            ),
+        probe_BCHW = self.pixels(monitor, "train", still=True).batch(
+            range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
         )
+        ranks, scratch = here(), self.store.scratch(STAGES, planned.key)
+        if ranks:
+            ranks.say(Taught(stage=planned.name, scratch=scratch))
+        with ranks.together() if ranks else contextlib.nullcontext():
+            outcome = train(
+                freezing,
+                mixture,
+                self.lesson(planned),
+                logger=tracked.logger(planned.name),
+                probe_BCHW=probe_BCHW,
+                **self.around(planned, scratch),
+            )
         note = self.model.trunk.note(plan.still_view(monitor).prepared)
         with replacing(draft / "weights.safetensors") as file:
             safetensors.torch.save_file(weights_of(self.model), file, note)
@@ -209,6 +201,47 @@ class Fold:
             "metrics": self.validated(),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
+
+    def follow(self, planned: PlannedStage, scratch: Path) -> None:
+        """Take part in the training of a stage that rank 0 trains, whose claim on the store it is."""
+        for each in self.plan.stages[: self.plan.stages.index(planned) + 1]:
+            self.add_heads(each)
+        freezing = Freezing(planned.policy, self.model, planned.stage.names)
+        train_along(freezing, self.mixture(planned), self.lesson(planned), **self.around(planned, scratch))
+
+    def lesson(self, planned: PlannedStage) -> Lesson:
+        """How a stage trains."""
+        stage, plan = planned.stage, self.plan
+        return Lesson(
+            title=planned.name,
+            loss_weight=stage.loss_weights,
+            start=planned.stored,
+            optimizer=self.experiment.optimizer,
+            schedule=self.experiment.schedule,
+            select=self.experiment.select,
+            monitor=stage.monitor,
+            metric=self.experiment.metric,
+            seed=seed_from("stage", planned.seed, planned.earlier),
+            class_weight={
+                name: torch.from_numpy(plan.divisions[name].train.class_weights())
+                for name in stage.names
+                if plan.balance[name] == "loss"
+            },
+        )
+
+    def around(self, planned: PlannedStage, scratch: Path) -> dict[str, Any]:
+        """What a stage is trained with and that decides no number."""
+        experiment = self.experiment
+        last = planned is self.plan.stages[-1]
+        told = (
+            experiment.trial.callback(experiment.metric, planned.stage.monitor) if experiment.trial and last else None
+        )
+        return {
+            "trainer": experiment.trainer,
+            "scratch": scratch,
+            "callbacks": [told] if told else [],
+            "checkpoint_every": datetime.timedelta(seconds=experiment.checkpoint_seconds),
+        }
 
     def mixture(self, planned: PlannedStage) -> Mixture:
         """What the stage trains and validates on: images, or stored features of them."""
@@ -245,9 +278,10 @@ class Fold:
                 "images": f"{getattr(self.experiment, name).title} {part}",
             },
             DELIVERED if part == "val" else None,
+            (name, part),
         )
 
-    def pixels(self, name: str, part: Literal["train", "val"], *, still: bool) -> Pixels:
+    def pixels(self, name: str, part: str, *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]
         chosen: Part = getattr(self.plan.divisions[name], part)
         return kept_pixels(self.plan.data.content[name][part], chosen, view)

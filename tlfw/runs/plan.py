@@ -12,6 +12,7 @@ from typing import Any
 
 from tlfw.data import Division, View
 from tlfw.data.sets import Balance
+from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import Stage
 from tlfw.records.record import Trains
@@ -106,3 +107,28 @@ class Plan:
         if last.policy.statistics_move and last.frozen:
             labels.append("drifting_batch_norm")
         return labels
+
+    def part(self, until: str) -> tuple[tuple[PlannedStage, ...], bool]:
+        """The stages up to one that `until` names, and whether of the last the features alone are wanted.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        name, _, what = until.partition("/")
+        stages = {stage.name: stage for stage in self.stages}
+        if name not in stages or what not in ("", *(["features"] if stages[name].features else [])):
+            known = [*stages, *(f"{each.name}/features" for each in stages.values() if each.features)]
+            raise ConfigError("until", f"this run has no {until!r}.", f"It has {', '.join(known)}.")
+        return self.stages[: list(stages).index(name) + 1], bool(what)
+
+    def check_key(self, key: str | None) -> None:
+        """See that the run is the one that another process planned; None: it planned none.
+
+        Raises:
+            TrainingFailed: what decides it has changed since, or is another one here.
+        """
+        if key is not None and self.key != key:
+            raise TrainingFailed(
+                f"the run is {self.key[:12]} in the processes that compute it, and was planned as {key[:12]}: its "
+                f"images, the code or what computes differ. It is computed with {dict(self.numerics)}"
+            )

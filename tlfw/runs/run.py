@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,10 @@ import safetensors.torch
 import torch
 
 from tlfw.backbones.weights import CHECKPOINT
-from tlfw.errors import ConfigError
+from tlfw.devices.launch import RanksFailed, in_ranks
+from tlfw.devices.nodes import Node, this_node
+from tlfw.devices.ranks import here
+from tlfw.devices.strategy import given
 from tlfw.identity.fields import unnamed
 from tlfw.records.claim import Claim, claimed
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
@@ -24,8 +27,8 @@ from tlfw.records.settings import flat
 from tlfw.runs.environment import environment
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
-from tlfw.runs.fold import Fold, finite, said_of, status_of
-from tlfw.runs.plan import Plan
+from tlfw.runs.fold import STAGES, Fold, finite, said_of, status_of
+from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.runs.planned import check_planned
 from tlfw.runs.trained_model import FILE as BLUEPRINT
 from tlfw.runs.trained_model import leave
@@ -53,11 +56,15 @@ class Job:
     sweep: str | None
 
 
-def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
+def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Record, bool] | None:
     """Train what is not in the store, evaluate, and leave a record.
 
+    Args:
+        key: that it must have, as it was planned elsewhere; None: whichever it has.
+
     Returns:
-        The record, and whether it was there before and nothing was done; then it may be of a run that diverged.
+        The record, and whether it was there before and nothing was done; then it may be of a run that diverged. None
+        where this machine only takes part: the first of the run's machines has it.
 
     Raises:
         ConfigError: before anything is trained.
@@ -65,9 +72,10 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
         TrainingFailed: a stage failed; the record says `failed` and why.
         Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
-    _use_threads(experiment)
+    node = _settle(experiment)
     memo = Memo()
     plan = experiment.plan(memo)
+    plan.check_key(key)
     check_planned(experiment, plan)
     found = find_record(experiment.runs, plan.key, LEFT)
     if found and found[1].status in FINISHED and not experiment.force:
@@ -76,6 +84,11 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
         return found[1], True
     attempt = found[1].attempt + experiment.force if found else 0
     with heeded():
+        begun = _Run(experiment, plan, job, attempt)
+        if begun.needs_ranks(plan.stages, again=experiment.force):
+            return begun.go_in_ranks(node)  # and rank 0 claims the run
+        if node.number:
+            return None
         while True:
             with _claimed(experiment.runs, plan.key, "run", f"run {plan.key[:12]}") as claim:
                 found = find_record(experiment.runs, plan.key, LEFT)  # of who had the claim
@@ -86,22 +99,33 @@ def run(experiment: Experiment, job: Job) -> tuple[Record, bool]:
             print("  another process has taken this run over while this one was stopped", flush=True)
 
 
-def prepare(experiment: Experiment, job: Job) -> Mapping[str, float]:
+def prepare(experiment: Experiment, job: Job, key: str | None = None) -> Mapping[str, float] | None:
     """Bring the store as far as `until` says, and leave no record: the part of a run that others need too.
 
+    Args:
+        key: that the run must have, as it was planned elsewhere; None: whichever it has.
+
     Returns:
-        What validation said after the last stage that was learnt. No test image is opened.
+        What validation said after the last stage that was learnt. No test image is opened. None where this machine only
+        takes part.
 
     Raises:
         ConfigError: there is no such part.
         TrainingFailed: a stage failed.
         Interrupted: SIGINT or SIGTERM asked for it.
     """
-    _use_threads(experiment)
+    node = _settle(experiment)
     plan = experiment.plan()
+    plan.check_key(key)
     check_planned(experiment, plan)
     begun = _Run(experiment, plan, job, 0)
     with heeded():
+        wanted, _ = plan.part(experiment.until or "")
+        if begun.needs_ranks(wanted):
+            said: Mapping[str, float] | None = begun.start_ranks(node)
+            return said
+        if node.number:
+            return None
         begun.go_until(experiment.until or "")
     return begun.fold.validation
 
@@ -140,7 +164,17 @@ NEAR_COPIES = "near_copies"
 _THREADS = torch.get_num_threads()
 
 
-def _use_threads(experiment: Experiment) -> None:
+def _settle(experiment: Experiment) -> Node:
+    """Make this process one that can compute the run: -> its machine among those of the run.
+
+    Raises:
+        ConfigError: a scheduler has started it in another way than the trainer says.
+    """
+    use_threads(experiment)
+    return Node() if here() else this_node(given(experiment.trainer, "num_nodes") or 1)
+
+
+def use_threads(experiment: Experiment) -> None:
     """Also undoes what an earlier run of this process wanted."""
     torch.set_num_threads(experiment.threads or _THREADS)
 
@@ -150,7 +184,7 @@ class _Run:
 
     def __init__(self, experiment: Experiment, plan: Plan, job: Job, attempt: int) -> None:
         self.experiment, self.plan, self.runs, self.attempt = experiment, plan, experiment.runs, attempt
-        self.job = dataclasses.replace(job, config=masked(job.config))
+        self.job, self.masked_config = job, masked(job.config)
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
         self.paradigm = {"data_mix": kinds[0], "freeze_policy": kinds[1]}
         self.name = "-".join([*kinds, f"s{experiment.seed}"]).replace("/", ".")  # of options in folders of their own
@@ -160,21 +194,50 @@ class _Run:
         self.evaluation_seconds = 0.0
         self.fold = Fold(experiment, plan, kinds[0], self.open)
 
+    def needs_ranks(self, stages: Sequence[PlannedStage], *, again: bool = False) -> bool:
+        """Whether several processes are to be started: there is something to train that the store has not.
+
+        Args:
+            again: whether the last stage is made again.
+        """
+        if here() or self.plan.numerics["world_size"] == 1:
+            return False
+        return again or not all(self.fold.store.find(STAGES, stage.key) for stage in stages)
+
+    def start_ranks(self, node: Node) -> Any:
+        """What this run's own program returns in rank 0 of its processes."""
+        return in_ranks(
+            "tlfw.rank:work",
+            self.job,
+            self.plan.key,
+            processes=self.plan.numerics["world_size"] // node.count,
+            device=self.plan.numerics["device"],
+            node=node,
+        )
+
+    def go_in_ranks(self, node: Node) -> tuple[Record, bool] | None:
+        """Have several processes make the run."""
+        began = time.monotonic()
+        try:
+            found: tuple[Record, bool] | None = self.start_ranks(node)
+        except RanksFailed as problem:  # rank 0 did not come to leave a record, or could not say why
+            if not self.attempt and not node.number:
+                with contextlib.suppress(OSError):
+                    self.publish(self.record("failed", None, time.monotonic() - began, error=said_of(problem)))
+            raise
+        return found
+
     def go_until(self, until: str) -> None:
         """Learn the stages up to one that `until` names, or store the features that this stage would train on."""
-        name, _, what = until.partition("/")
-        stages = {stage.name: stage for stage in self.plan.stages}
-        if name not in stages or what not in ("", *(["features"] if stages[name].features else [])):
-            known = [*stages, *(f"{each.name}/features" for each in stages.values() if each.features)]
-            raise ConfigError("until", f"this run has no {until!r}.", f"It has {', '.join(known)}.")
+        (*before, last), features = self.plan.part(until)
         print(f"{self.name} until {until}", flush=True)
-        for stage in self.plan.stages[: list(stages).index(name)]:
+        for stage in before:
             self.fold.learn(stage, None)
-        if what:
-            self.fold.add_heads(stages[name])
-            self.fold.mixture(stages[name])
+        if features:
+            self.fold.add_heads(last)
+            self.fold.mixture(last)
         else:
-            self.fold.learn(stages[name], None)
+            self.fold.learn(last, None)
 
     def go(self, claim: Claim) -> tuple[Record, bool]:
         """The record, and whether it is another process's, which was faster."""
@@ -242,6 +305,7 @@ class _Run:
             test,
             self.plan.still_view("target"),
             self.experiment.workers,
+            "test",
         )
         self.metrics |= finite({recorded(TARGET_TEST, key): value for key, value in measured.items()})
         self.predictions = predictions
@@ -249,7 +313,7 @@ class _Run:
 
     def open(self, **kwargs: Any) -> Tracked:
         return self.experiment.tracking.open(
-            group=self.job.sweep or self.experiment.name, config=self.job.config, **kwargs
+            group=self.job.sweep or self.experiment.name, config=self.masked_config, **kwargs
         )
 
     def record(self, status: Status, tracked: Tracked | None, seconds: float, error: str | None = None) -> Record:
@@ -269,7 +333,7 @@ class _Run:
             labels=plan.labels,
             images={name: division.counts for name, division in plan.divisions.items()},
             content={name: dict(parts) for name, parts in plan.data.content.items()},
-            settings=dict(self.job.config),
+            settings=dict(self.masked_config),
             metrics=self.metrics if done else {},
             stages=stages,
             certificate=self.fold.certificate if done else None,
@@ -289,7 +353,7 @@ class _Run:
             fold=experiment.target.fold,
             remarks=list(plan.remarks),
             near_copies=plan.data.near.digest if plan.data.near else None,
-            unnamed=unnamed(experiment, flat(self.job.config)),
+            unnamed=unnamed(experiment, flat(self.masked_config)),
             ended=now(),
         )
 

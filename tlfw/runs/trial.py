@@ -37,8 +37,12 @@ class _Report(L.Callback):
         self.trial, self.metric, self.monitor = trial, metric, monitor
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not trainer.is_global_zero:
-            return
+        # All processes end, or none does.
+        if pruned := trainer.strategy.broadcast(self._told(trainer) if trainer.is_global_zero else None):
+            raise Pruned(pruned)
+
+    def _told(self, trainer: L.Trainer) -> str | None:
+        """Tell the search: -> why it wants the trial to end, if it does."""
         optuna = import_optuna()
         study = optuna.load_study(
             study_name=self.trial.study, storage=open_journal(self.trial.journal), pruner=pruner()
@@ -47,9 +51,10 @@ class _Report(L.Callback):
         value = float(trainer.callback_metrics[self.metric.at(f"{self.monitor}/val")])
         trial.report(value, trainer.global_step)
         if trainer.global_step < int(trainer.max_steps) and trial.should_prune():
-            raise Pruned(
+            return (
                 f"pruned at step {trainer.global_step}, {self.monitor} val {self.metric.told(value)}: others did better"
             )
+        return None
 
 
 def open_journal(file: str) -> Any:

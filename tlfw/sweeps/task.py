@@ -8,6 +8,7 @@ from typing import Any
 
 from tlfw.cluster.job import job_id, restarts
 from tlfw.command_line.messages import explain
+from tlfw.devices.nodes import is_a_further_node
 from tlfw.errors import Diverged, Pruned
 from tlfw.records.ledger import Ledger, State, tell, working
 from tlfw.records.secret import masked
@@ -21,7 +22,7 @@ def made(sweep: Path, key: str | None, work: Callable[[], Any]) -> Any:
         sweep: the sweep's folder.
         key: of the task; None: it is not in the ledger.
     """
-    if key is None:
+    if key is None or is_a_further_node():  # the first node of a job speaks for all
         return work()
     with working(Ledger(sweep), key, job=job_id(), requeues=restarts()):
         try:

@@ -14,11 +14,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from tlfw.internals.lightning import begin_validation_anew, starts_processes
+from tlfw.internals.lightning import begin_validation_anew
 from tlfw.records.ledger import tell
 from tlfw.records.metric import Metric
 from tlfw.records.record import replacing
-from tlfw.signals import Interrupted, asked, heeded_by_rank
+from tlfw.signals import Interrupted, asked
 
 LAST, BEST = "last.ckpt", "best-{step}.pt"
 MADE_BY = "made_by"
@@ -45,10 +45,6 @@ class Checkpoints(Checkpoint):
         self.title = title
         self.file, self.every, self.made_by, self.best = file, every.total_seconds(), made_by, best
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        if starts_processes(trainer):
-            heeded_by_rank()
-
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._saved = time.monotonic()
 
@@ -68,7 +64,7 @@ class Checkpoints(Checkpoint):
             return
         if trainer.global_step < trainer.max_steps:  # else Lightning would find nothing left to do
             self.save(trainer)
-        _end(trainer, signum)
+        raise Interrupted(signum)
 
     def on_train_epoch_end(self, trainer: L.Trainer, *_: Any) -> None:
         self.act(trainer)
@@ -79,7 +75,7 @@ class Checkpoints(Checkpoint):
         if due or signum is not None:
             self.save(trainer)
         if signum is not None:
-            _end(trainer, signum)
+            raise Interrupted(signum)
 
     def save(self, trainer: L.Trainer) -> None:
         # Lightning writes to the folder for temporary files first, from where a move may be a copy.
@@ -95,12 +91,6 @@ class Checkpoints(Checkpoint):
 def _asked(trainer: L.Trainer) -> int | None:
     """The signal that asked for an end: this process, or Lightning where a cluster's launcher handles SIGTERM."""
     return asked() or (signal.SIGTERM if trainer.received_sigterm else None)
-
-
-def _end(trainer: L.Trainer, signum: int) -> None:
-    if trainer.strategy.launcher is not None:
-        raise SystemExit(1)  # says nothing, and tells the process that waits
-    raise Interrupted(signum)
 
 
 class Best(Checkpoint):

@@ -5,6 +5,7 @@ This is the only room in which a model sees a test image.
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from tlfw.backbones.model import Model
 from tlfw.data import EvalBatches, Pixels, Served, View
 from tlfw.data.division import Part
+from tlfw.data.mixture import image_loader
+from tlfw.devices.ranks import here
+from tlfw.devices.strategy import alone
 from tlfw.records.metric import Predictions, measured
 from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked, deferred
@@ -49,6 +53,29 @@ class _Pass(L.LightningModule):
         return self.function(batch[0]).float().cpu()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Question:
+    """What all ranks of a run find out together about a part of a data set, each for some of its batches.
+
+    Attributes:
+        head: the logits of that head; None: what the first `blocks` blocks say.
+        heads: those that the model has.
+        precision: as Lightning names it; None: in which the trainer trains.
+    """
+
+    data_set: str
+    part: str
+    heads: tuple[str, ...]
+    head: str | None = None
+    blocks: int = 0
+    precision: str | None = None
+
+    def of(self, model: Model) -> Callable[[Tensor], Tensor]:
+        """The function of a batch that answers it."""
+        head = self.head
+        return (lambda x: model.trunk(x, 0, self.blocks)) if head is None else (lambda x: model(x, head))
+
+
 def outputs(
     trainer: TrainerFactory,
     model: Model,
@@ -56,33 +83,74 @@ def outputs(
     served: Served,
     workers: int = 0,
     precision: str | None = None,
+    question: Question | None = None,
 ) -> Tensor:
-    """`function` of all inputs, in their order, in evaluation mode on one device: float32 on the CPU, `[N, ...]`.
+    """`function` of all inputs, in their order, in evaluation mode: float32 on the CPU, `[N, ...]`.
+
+    Batches are the same on any number of devices, and so are the numbers.
 
     Args:
         function: of a batch of inputs; may use `model`, which is on the device then.
         precision: as Lightning names it; None: in which the trainer trains.
+        question: the same in words, for the other processes of the run to take their share; None: none does.
 
     Raises:
         Interrupted: a signal asked for it. Raised before the next batch, never while a loader is being made.
     """
+    ranks = here()
+    batches = EvalBatches(served, BATCH)
+    if ranks is None or question is None or len(batches) == 1:
+        found = torch.cat(_pass(trainer, model, function, batches, range(len(batches)), workers, precision))
+    else:
+        with ranks.together():
+            ranks.say(question)
+            ranks.share(model.state_dict())
+            own = _pass(trainer, model, function, batches, range(0, len(batches), ranks.count), workers, precision)
+            found = torch.empty(len(served.labels_N), *own[0].shape[1:])
+            for i, place in enumerate(found.split(BATCH)):
+                if rank := i % ranks.count:
+                    ranks.receive(place, rank)
+                else:
+                    place.copy_(own[i // ranks.count])
+    assert len(found) == len(served.labels_N), "every image has an output"
+    return found
+
+
+def answer(trainer: TrainerFactory, model: Model, question: Question, served: Served, workers: int = 0) -> None:
+    """Compute this process's share of what rank 0 asks (`outputs`), and send it there."""
+    ranks = here()
+    assert ranks is not None
+    ranks.share(model.state_dict())
+    batches = EvalBatches(served, BATCH)
+    share = range(ranks.rank, len(batches), ranks.count)
+    if share:
+        for batch in _pass(trainer, model, question.of(model), batches, share, workers, question.precision):
+            ranks.send(batch)
+
+
+def _pass(
+    trainer: TrainerFactory,
+    model: Model,
+    function: Callable[[Tensor], Tensor],
+    batches: EvalBatches,
+    which: range,
+    workers: int,
+    precision: str | None,
+) -> list[Tensor]:
+    """`function` of some of the batches, on this process's device."""
     given = {} if precision is None else {"precision": precision}
-    alone = trainer(
+    own = trainer(
         **given,
+        **alone(),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
-        devices=1,
-        num_nodes=1,
-        strategy="auto",
     )
     with deferred():
-        batches = alone.predict(_Pass(model, function), EvalBatches(served, BATCH).loader(workers))
-    assert batches is not None
-    found = torch.cat([b for b in batches if isinstance(b, Tensor)])
-    assert len(found) == len(served.labels_N), "every image has an output"
-    return found
+        found = own.predict(_Pass(model, function), image_loader(batches, workers, which))
+    assert found is not None
+    return [batch for batch in found if isinstance(batch, Tensor)]
 
 
 def predicted(logits_BK: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,16 +189,33 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
     }
 
 
+def _logits(trainer: TrainerFactory, model: Model, head: str, part: str | None, served: Served, workers: int) -> Tensor:
+    """Of all images of a part of the data set of that head."""
+    question = None
+    if part is not None:
+        question = Question(data_set=head, part=part, heads=tuple(model.heads), head=head, precision=DELIVERED)
+    return outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED, question)
+
+
 def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
-    """The metrics of `records.metric`, by key, on validation images by the head of their data set."""
-    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
+    """The metrics of `records.metric`, by key, on a data set's validation images by its head."""
+    logits_NK = _logits(trainer, model, head, "val", served, workers)
     return measured(predictions_of(logits_NK, served.labels_N))
 
 
 def examine(
-    trainer: TrainerFactory, model: Model, head: str, part: Part, view: View, workers: int = 0
+    trainer: TrainerFactory,
+    model: Model,
+    head: str,
+    part: Part,
+    view: View,
+    workers: int = 0,
+    called: str | None = None,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Open the test images, once, and say how good the model is on them.
+
+    Args:
+        called: the part's name, for the other processes of the run; None: they take no share.
 
     Returns:
         `measures`, and the predictions to be compared pairwise later: arrays `index` (into the test images' list),
@@ -139,7 +224,7 @@ def examine(
         `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
     """
     served = Pixels(part, view)
-    logits_NK = outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED)
+    logits_NK = _logits(trainer, model, head, called, served, workers)
     said = predictions_of(logits_NK, served.labels_N)
     predictions = {
         "index": np.asarray(part.indices, dtype=np.int64),

@@ -26,7 +26,7 @@ from tlfw.data.mixture import Pixels
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
-from tlfw.training.evaluate import TrainerFactory, outputs
+from tlfw.training.evaluate import Question, TrainerFactory, outputs
 
 KIND = "features"
 
@@ -75,6 +75,7 @@ def stored(
     workers: int = 0,
     about: Mapping[str, Any] | None = None,
     precision: str | None = None,
+    of: tuple[str, str] | None = None,
 ) -> Features:
     """The features of `pixels` after the model's first `blocks` blocks, from the store or made now.
 
@@ -83,11 +84,16 @@ def stored(
         title: for people who wait for them.
         about: what decides them, for people who look through the store.
         precision: in which they are made, as Lightning names it; None: in which the trainer trains.
+        of: the data set and the part that the images are, so that all processes of a run can compute them.
     """
 
     def make(folder: Path) -> None:
         began = time.monotonic()
-        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers, precision)
+        question = None
+        if of is not None:
+            heads = tuple(model.heads)
+            question = Question(data_set=of[0], part=of[1], heads=heads, blocks=blocks, precision=precision)
+        z_N = outputs(trainer, model, lambda x: model.trunk(x, 0, blocks), pixels, workers, precision, question)
         np.save(folder / "features.npy", z_N.numpy())
         (folder / "features.json").write_text(json.dumps({"seconds": time.monotonic() - began, "blocks": blocks}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib.metadata
 import os
@@ -47,6 +48,21 @@ CODECS = ("jpg", "libjpeg_turbo", "jpg_2000", "zlib", "zlib_ng", "libtiff", "web
 
 PLUGINS = ("pillow-heif", "pillow-avif-plugin")
 """Distributions that teach Pillow more formats."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """What a job will compute on, where that is not this process.
+
+    Attributes:
+        device: its type: `cpu`, `cuda`.
+        devices: how many of them a machine has; of no interest on the CPU, whose cores any number of processes share.
+        threads: of torch, where `threads` does not say; None: as many as here.
+    """
+
+    device: str
+    devices: int
+    threads: int | None
 
 
 def decoders() -> dict[str, str]:

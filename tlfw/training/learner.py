@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from
 from tlfw.methods.freeze import Freezing
-from tlfw.records.metric import Predictions, measured, recorded
+from tlfw.records.metric import METRICS, Predictions, measured, recorded
 from tlfw.training.evaluate import predicted
 
 OptimizerFactory = Callable[..., Optimizer]
@@ -99,17 +99,25 @@ class Learner(L.LightningModule):
         if held != trains or idle:
             raise TrainingFailed(f"the optimizer does not train what it should (never above 0: {idle})")
 
-    def training_step(self, batch: dict[str, tuple[Tensor, Tensor]], batch_idx: int) -> Tensor:
+    def training_step(self, batch: dict[str, tuple[Tensor, Tensor]], batch_idx: int) -> dict[str, Tensor]:
+        """The `loss` of this process's images, and `of_all`, the mean over all processes, which have as many each."""
         logits = self.model.mixture_logits({name: x for name, (x, _) in batch.items()}, self.start)
         losses = {name: self._loss(name, logits[name], y) for name, (_, y) in batch.items()}
         loss = torch.stack([self.loss_weight[name] * each for name, each in losses.items()]).sum()
-        self._check_finite(loss, "loss")
-        self.log("train/loss", loss.detach())
-        for name, each in losses.items():
-            self.log(f"{name}/train/loss", each.detach())
+        # In one exchange. What became no number anywhere is none in the mean: all processes end at the same step.
+        of_all, *parts = self._mean_over_processes(torch.stack([loss, *losses.values()]).detach())
+        self._check_finite(of_all, "loss")
+        self.log("train/loss", of_all)
+        for name, each in zip(losses, parts, strict=True):
+            self.log(f"{name}/train/loss", each)
         for group in self.trainer.optimizers[0].param_groups:
             self.log(f"lr/{group['name']}", group["lr"])
-        return loss
+        return {"loss": loss, "of_all": of_all}
+
+    def _mean_over_processes(self, losses: Tensor) -> Tensor:
+        mean = self.trainer.strategy.reduce(losses, reduce_op="mean")
+        assert isinstance(mean, Tensor)
+        return mean
 
     def _loss(self, name: str, logits_BK: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy with labels `[B]`, or with shares of the classes `[B, K]`."""
@@ -130,7 +138,8 @@ class Learner(L.LightningModule):
         with torch.autocast(self.device.type, enabled=False):  # as it will be used, whatever it is trained in
             logits_BK = self.model(x, name, self.start)
         prediction_B, log_prob_B = predicted(logits_BK, y_B)
-        self._check_finite(-log_prob_B.mean(), f"{name} validation loss")
+        if self.trainer.world_size == 1:  # else the other processes would not know of it before the end
+            self._check_finite(-log_prob_B.mean(), f"{name} validation loss")
         self._validated(name).update(y_B, prediction_B, log_prob_B)
 
     def _check_finite(self, loss: Tensor, what: str) -> None:
@@ -139,7 +148,9 @@ class Learner(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name in self.val_names:
-            for key, value in self._validated(name).compute().items():
+            said = self._validated(name).compute()
+            self._check_finite(torch.tensor(said[METRICS["log_loss"].key]), f"{name} validation loss")
+            for key, value in said.items():
                 self.log(recorded(f"{name}/val", key), value)
             self._validated(name).reset()
 

@@ -12,14 +12,18 @@ import torch
 import torchvision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
+from tlfw.devices.strategy import alone, check_strategy, together
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import KEYED, Decides, by_effect, unkeyed
 from tlfw.identity.names import canonical
 from tlfw.training.evaluate import TrainerFactory
-from tlfw.training.hardware import decoders, processor, products
+from tlfw.training.hardware import Machine, decoders, processor, products
 
 REVISION = 3
 """Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
+
+REVISION_OF_RANKS = 1
+"""The same for what several processes compute together. 1: a curve's training loss is the mean over them."""
 
 TRAINER: Mapping[str, Decides] = {
     "accelerator": by_effect("the type of the device"),
@@ -40,6 +44,9 @@ OF_TRAINING = ("gradient_clip_val", "gradient_clip_algorithm", "limit_val_batche
 PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed")
 """Those of `lightning.Trainer` that leave a model's weights in float32."""
 
+PRECISION_NAMES = {"32": "32-true"}
+"""What Lightning makes of one of them."""
+
 REFUSED_TRAINER = {
     "accumulate_grad_batches": "batch_size is the effective batch",
     "max_time": "a budget is in epochs, steps or images, so that a run does not depend on the clock",
@@ -59,6 +66,7 @@ REFUSED_TRAINER = {
     "limit_test_batches": "all images are evaluated",
     "logger": "tracking says where metrics go",
     "callbacks": "they could change what a record says",
+    "plugins": "it starts a run's processes, and trainer.precision says the precision",
     "default_root_dir": "outputs says where results go",
     "barebones": "it turns off what a record is made of",
 }
@@ -86,15 +94,19 @@ class Numerics:
         return {**self.tag, "trainer": kept}
 
 
-def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = False) -> Numerics:
+def numerics_of(
+    trainer: TrainerFactory, threads: int | None, exact: bool = False, machine: Machine | None = None
+) -> Numerics:
     """Look at a trainer without training.
 
     Args:
         threads: of torch on the CPU; None: as many as it has now.
         exact: whether numbers of another processor, or of any other version of torch or Lightning, are others.
+        machine: what will compute; None: what this process is on.
 
     Raises:
-        ConfigError: something else decides one of its settings, or Lightning refuses it.
+        ConfigError: something else decides one of its settings, Lightning refuses it, or the machine has no such
+            devices.
     """
     settings: dict[str, Any] = dict(getattr(trainer, "keywords", {}))
     for name, instead in REFUSED_TRAINER.items():
@@ -112,23 +124,29 @@ def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = Fals
         raise ConfigError(
             "trainer.max_steps", "it is 0, so nothing would be learnt.", "Use 1 or more, or -1 for no limit."
         )
-    try:
-        made: L.Trainer = trainer(
-            logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
-        )
-    except Exception as problem:  # Lightning raises many kinds here, all of them about what it was given
+    there = _on_machine(settings, machine) if machine else {}
+    made = _made(trainer, together(settings.get("strategy")) | there)
+    device = _device(settings, machine) if machine else made.strategy.root_device.type
+    if settings.get("sync_batchnorm") and device == "cpu":
         raise ConfigError(
-            "trainer",
-            f"Lightning refuses it: {problem}.",
-            "Look up the arguments of lightning.Trainer; trainer=cpu works anywhere.",
-        ) from problem
-    device = made.strategy.root_device.type
+            "trainer.sync_batchnorm",
+            "PyTorch has no BatchNorm over processes on the CPU.",
+            "Leave it out, or train on GPUs.",
+        )
+    if exact and machine and device != _here():
+        raise ConfigError(
+            "exact",
+            f"it makes the processor part of the key, and that of the jobs, a {device}, is not known here.",
+            "Plan where they are computed, or use exact=false.",
+        )
+    if threads is None:
+        threads = (machine.threads if machine else None) or torch.get_num_threads()
     tag = {
         "revision": REVISION,
         "device": device,
-        "precision": str(made.precision),
+        "precision": str(made.precision) if "precision" not in there else PRECISION_NAMES.get(precision, precision),
         "products": products(device),
-        "threads": (threads or torch.get_num_threads()) if device == "cpu" else None,
+        "threads": threads if device == "cpu" else None,
         "world_size": made.world_size,
         "strategy": _strategy(made.strategy),
         "memory_format": "channels_last",
@@ -138,6 +156,8 @@ def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = Fals
         "torchvision": _minor(torchvision.__version__),
         "decoders": decoders(),
     }
+    if made.world_size > 1:
+        tag["ranks"] = REVISION_OF_RANKS
     if exact:
         tag["exact"] = {
             "processor": processor(device),
@@ -149,6 +169,68 @@ def numerics_of(trainer: TrainerFactory, threads: int | None, exact: bool = Fals
     keyed = {name: value for name, value in settings.items() if TRAINER.get(name, KEYED).by_value}
     limit = settings.get("max_steps", -1)
     return Numerics(tag, {**keyed, **_maker(trainer)}, limit if limit > 0 else 2**62)
+
+
+def _made(trainer: TrainerFactory, settings: Mapping[str, Any]) -> L.Trainer:
+    try:
+        made: L.Trainer = trainer(
+            **settings, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
+        )
+    except Exception as problem:  # Lightning raises many kinds here, all of them about what it was given
+        raise ConfigError(
+            "trainer",
+            f"Lightning refuses it: {problem}.",
+            "Look up the arguments of lightning.Trainer; trainer=cpu works anywhere.",
+        ) from problem
+    check_strategy(made)
+    return made
+
+
+def _here() -> str:
+    """The type of device that Lightning would choose in this process."""
+    return str(L.Trainer(logger=False, enable_checkpointing=False, **alone()).strategy.root_device.type)
+
+
+def _on_machine(settings: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
+    """Settings by which a trainer can be made here that is to compute there: as many processes, on the CPU.
+
+    Raises:
+        ConfigError: the machine has not what is asked for.
+    """
+    if _device(settings, machine) == "cpu":
+        return {"accelerator": "cpu"}
+    asked = settings.get("devices", "auto")
+    if str(asked) in ("auto", "-1"):
+        count = machine.devices
+    elif isinstance(asked, str) and "," in asked:
+        count = len([part for part in asked.split(",") if part.strip()])
+    else:
+        count = len(asked) if isinstance(asked, list | tuple) else int(asked)
+    if count > machine.devices:
+        raise ConfigError(
+            "trainer.devices",
+            f"{count} were asked for, and a machine of the jobs has {machine.devices}.",
+            f"Use at most {machine.devices}, or ask the launcher for more.",
+        )
+    return {"accelerator": "cpu", "devices": count, "precision": "32-true"}
+
+
+def _device(settings: Mapping[str, Any], machine: Machine) -> str:
+    """The type of device that a trainer takes of a machine.
+
+    Raises:
+        ConfigError: it has none of those that were asked for.
+    """
+    asked = str(settings.get("accelerator", "auto"))
+    if asked in ("auto", machine.device) or (asked == "gpu" and machine.device in ("cuda", "mps")):
+        return machine.device
+    if asked == "cpu":
+        return "cpu"
+    raise ConfigError(
+        "trainer.accelerator",
+        f"{asked} was asked for, and the jobs are computed on {machine.device}.",
+        "Use trainer=auto, which takes what is there, or ask the launcher for another machine.",
+    )
 
 
 def _maker(trainer: TrainerFactory) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import copy
 import dataclasses
 import datetime
 import hashlib
-import json
-import re
 import signal
 import time
 from collections.abc import Mapping
@@ -18,16 +16,16 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
-from torch.multiprocessing import ProcessRaisedException
 
 import tlfw
 from tlfw.backbones.model import Model
 from tlfw.data import Mixture
-from tlfw.errors import Diverged, TrainingFailed
+from tlfw.devices.ranks import here
+from tlfw.devices.strategy import check_started, given, of_stage
+from tlfw.errors import TrainingFailed
 from tlfw.identity.code import own_revision
 from tlfw.methods.freeze import Freezing
 from tlfw.records.metric import Metric
-from tlfw.records.record import replace_text
 from tlfw.signals import Interrupted, deferred
 from tlfw.training.checkpoint import LAST, Best, Checkpoints, latest_best, unfinished
 from tlfw.training.cost import stage_flops
@@ -38,7 +36,6 @@ from tlfw.training.progress import StageProgress
 
 Select = Literal["last", "best_val"]
 
-CURVE, HARDWARE = "curve.json", "hardware.json"
 CHECKPOINT_EVERY = datetime.timedelta(minutes=1)
 
 
@@ -110,6 +107,72 @@ def train(
     """
     model = freezing.model
     before = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
+    fitted = _fit(freezing, mixture, lesson, trainer, logger, scratch, callbacks or [], checkpoint_every)
+    fitted.learner.cpu()
+    if fitted.best:
+        fitted.learner.load_state_dict(torch.load(latest_best(scratch), map_location="cpu", weights_only=True))
+    images_seen = mixture.steps * mixture.batch_size
+    train_flops, direct_flops = stage_flops(
+        freezing,
+        start=lesson.start,
+        head=lesson.monitor,
+        images_seen=images_seen,
+        images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
+    )
+    return Outcome(
+        seconds=fitted.clock.seconds,
+        hardware=fitted.hardware.names,
+        images_seen=images_seen,
+        train_flops=train_flops,
+        direct_flops=direct_flops,
+        curve=fitted.curve.points,
+        certificate=certify(freezing, before, probe_BCHW),
+    )
+
+
+def train_along(
+    freezing: Freezing,
+    mixture: Mixture,
+    lesson: Lesson,
+    *,
+    trainer: TrainerFactory,
+    scratch: Path,
+    callbacks: list[L.Callback] | None = None,
+    checkpoint_every: datetime.timedelta = CHECKPOINT_EVERY,
+) -> None:
+    """Take part in the training of a stage that rank 0 of a run trains (`train`), and leave nothing.
+
+    Raises:
+        Diverged, TrainingFailed, Interrupted: as rank 0 does.
+    """
+    _fit(freezing, mixture, lesson, trainer, False, scratch, callbacks or [], checkpoint_every)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Fitted:
+    """What was learnt by, and who looked on."""
+
+    learner: Learner
+    clock: Clock
+    hardware: Hardware
+    curve: Curve
+    best: list[Best]
+
+
+def _fit(
+    freezing: Freezing,
+    mixture: Mixture,
+    lesson: Lesson,
+    trainer: TrainerFactory,
+    logger: Any,
+    scratch: Path,
+    callbacks: list[L.Callback],
+    checkpoint_every: datetime.timedelta,
+) -> _Fitted:
+    """Train with all processes of the run, from the same weights and the same checkpoint."""
+    ranks = here()
+    if ranks:
+        ranks.share(freezing.model.state_dict())
     learner = Learner(
         freezing,
         start=lesson.start,
@@ -131,19 +194,20 @@ def train(
     }
     best = [Best(scratch, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
     checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best, lesson.title)
-    clock, computed_on = Clock(), Hardware(scratch / HARDWARE)
+    clock, hardware, curve = Clock(), Hardware(), Curve()
     fitter = trainer(
+        **of_stage(given(trainer, "strategy")),
         logger=logger,
         enable_progress_bar=False,
         enable_model_summary=False,
         callbacks=[
             StageProgress(lesson.title, mixture.steps, mixture.batch_size, lesson.metric),
             clock,
-            computed_on,
-            Curve(scratch / CURVE),
+            hardware,
+            curve,
             *best,
             checkpoints,
-            *(callbacks or []),
+            *callbacks,
         ],
         max_steps=mixture.steps,
         max_epochs=-1,
@@ -151,43 +215,17 @@ def train(
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
     )
-    launcher = fitter.strategy.launcher
-    with deferred((lambda _: launcher.kill(signal.SIGINT)) if launcher else None):
+    check_started(fitter)
+    saved = unfinished(scratch, made_by, lesson.title, best) if ranks is None or ranks.first else None
+    saved = ranks.agree(saved) if ranks else saved
+    with deferred():
         try:
-            fitter.fit(learner, mixture, ckpt_path=unfinished(scratch, made_by, lesson.title, best), weights_only=True)
+            fitter.fit(learner, mixture, ckpt_path=saved, weights_only=True)
         except SIGTERMException as problem:  # between the moments at which `Checkpoints` looks
             raise Interrupted(signal.SIGTERM) from problem
-        except ProcessRaisedException as problem:  # of what another process raised only the text comes here
-            if said := re.search(rf"^{Diverged.__module__}.{Diverged.__name__}: (.+)$", str(problem), re.MULTILINE):
-                raise Diverged(said[1]) from problem
-            raise
-    if fitter.global_step not in (mixture.steps, 0):  # 0: the steps were another process's
+    if fitter.global_step != mixture.steps:
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
-    learner.cpu()
-    if best:
-        learner.load_state_dict(torch.load(latest_best(scratch), map_location="cpu", weights_only=True))
-    images_seen = mixture.steps * mixture.batch_size
-    train_flops, direct_flops = stage_flops(
-        freezing,
-        start=lesson.start,
-        head=lesson.monitor,
-        images_seen=images_seen,
-        images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
-    )
-    return Outcome(
-        seconds=clock.seconds,
-        hardware=_said(scratch / HARDWARE),
-        images_seen=images_seen,
-        train_flops=train_flops,
-        direct_flops=direct_flops,
-        curve=_said(scratch / CURVE),
-        certificate=certify(freezing, before, probe_BCHW),
-    )
-
-
-def _said(file: Path) -> list[Any]:
-    """What another process may have written; nothing where there was nothing to write."""
-    return list(json.loads(file.read_text())) if file.exists() else []
+    return _Fitted(learner=learner, clock=clock, hardware=hardware, curve=curve, best=best)
 
 
 class Clock(L.Callback):
@@ -211,20 +249,20 @@ class Clock(L.Callback):
 
 
 class Hardware(L.Callback):
-    """The processors that a stage was computed on: several where it was killed and went on on another machine.
-
-    Args:
-        file: where they are kept, for the process that trains may not be the one that asks: a list of names, each once.
+    """The processors that a stage was computed on, each once: several where it was killed and went on on another
+    machine, or where those of its processes differ.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.names = file, list[str]()
+    def __init__(self) -> None:
+        self.names = list[str]()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        here = processor(trainer.strategy.root_device.type)
-        self.names = list(dict.fromkeys([*self.names, here]))
-        if trainer.is_global_zero:
-            replace_text(self.file, json.dumps(self.names))
+        found = [processor(trainer.strategy.root_device.type)]
+        if trainer.world_size > 1:
+            each = [""] * trainer.world_size
+            torch.distributed.all_gather_object(each, found[0])
+            found = each
+        self.names = list(dict.fromkeys([*self.names, *found]))
 
     def state_dict(self) -> dict[str, Any]:
         return {"names": self.names}
@@ -236,25 +274,22 @@ class Hardware(L.Callback):
 class Curve(L.Callback):
     """What each validation of a stage said, and the mean training loss of the steps since the one before.
 
-    Args:
-        file: where the curve is kept, for the process that trains may not be the one that asks: a list of points,
-            each `step`, `train/loss`, and `NAME/val/KEY` of every data set with a head and every metric.
+    Attributes:
+        points: each has `step`, `train/loss`, and `NAME/val/KEY` of every data set with a head and every metric.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.points = file, list[dict[str, float]]()
+    def __init__(self) -> None:
+        self.points = list[dict[str, float]]()
         self.loss, self.steps = 0.0, 0
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any) -> None:
-        self.loss, self.steps = self.loss + float(outputs["loss"]), self.steps + 1
+        self.loss, self.steps = self.loss + float(outputs["of_all"]), self.steps + 1
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         validated = {name: float(value) for name, value in trainer.callback_metrics.items() if "/val/" in name}
         mean = {"train/loss": self.loss / self.steps} if self.steps else {}
         self.points.append({"step": trainer.global_step, **mean, **validated})
         self.loss, self.steps = 0.0, 0
-        if trainer.is_global_zero:
-            replace_text(self.file, json.dumps(self.points))
 
     def state_dict(self) -> dict[str, Any]:
         return {"points": self.points, "loss": self.loss, "steps": self.steps}
