@@ -101,6 +101,8 @@ def outputs(
     batches = EvalBatches(served, BATCH)
     if ranks is None or question is None or len(batches) == 1:
         found = torch.cat(_pass(trainer, model, function, batches, range(len(batches)), workers, precision))
+    elif not ranks.first:  # a network's file system may not show yet what rank 0 has stored
+        raise RuntimeError(f"rank {ranks.rank} does not see what rank 0 computed of {question.data_set}")
     else:
         with ranks.together():
             ranks.say(question)
