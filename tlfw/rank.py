@@ -8,13 +8,14 @@ from typing import Any
 import hydra
 
 from tlfw.devices.ranks import Ranks, here
+from tlfw.devices.strategy import use_threads
 from tlfw.errors import TrainingFailed
 from tlfw.internals.announcements import silence
 from tlfw.records.ledger import VARIABLE
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.fold import Fold
-from tlfw.runs.run import Job, prepare, run, use_threads
+from tlfw.runs.run import Job, prepare, run
 from tlfw.signals import Interrupted
 from tlfw.training.evaluate import Question, answer
 
@@ -49,7 +50,7 @@ def work(job: Job, key: str) -> Any:
 
 def follow(ranks: Ranks, experiment: Experiment, key: str) -> None:
     """Do what rank 0 says until it says that all is done, or is gone."""
-    use_threads(experiment)
+    use_threads(experiment.threads)
     plan = experiment.plan(Memo())
     plan.check_key(key)
     fold = Fold(experiment, plan, "", _no_tracking)

@@ -133,7 +133,7 @@ def test_processes_are_started_where_something_trains(tmp_path: Path, monkeypatc
     two = functools.partial(TRAINER, devices=2, strategy="ddp")
     started: list[Any] = []
     monkeypatch.setattr("tlfw.runs.run.in_ranks", lambda *given, **how: started.append((given, how)) or "made there")
-    monkeypatch.setattr("tlfw.runs.run._Run.go", lambda self: "made here")
+    monkeypatch.setattr("tlfw.runs.run._Run.go", lambda *_: ("made here", False))
     asked = experiment(tmp_path, trainer=two)
     assert fold.run(asked, JOB) == "made there"
     (given, how) = started.pop()
@@ -160,7 +160,7 @@ def test_a_run_whose_processes_are_killed_leaves_a_record(tmp_path: Path, monkey
 
 
 def test_a_run_that_lost_its_stages_trains_none_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlfw.runs.run._Run.needs_ranks", lambda *_, **__: False)
+    monkeypatch.setattr("tlfw.runs.fold.Fold.needs_ranks", lambda *_, **__: False)
     with pytest.raises(TrainingFailed, match="takes 2 processes to train, and this one is alone"):
         fold.run(experiment(tmp_path, trainer=functools.partial(TRAINER, devices=2)), JOB)
 

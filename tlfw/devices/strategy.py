@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 
+from tlfw.devices.nodes import Node, this_node
 from tlfw.devices.ranks import here
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.internals.lightning import started_elsewhere
@@ -98,3 +99,21 @@ def environment() -> dict[str, str]:
     """The environment of processes that this one starts, and that are to have as many threads as it."""
     kept = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
     return kept | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+
+_THREADS = torch.get_num_threads()
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch have so many threads; None: as many as it began with, whatever an earlier run of this process had."""
+    torch.set_num_threads(threads or _THREADS)
+
+
+def settle(trainer: Any, threads: int | None) -> Node:
+    """Make this process one that can compute a run: -> its machine among those of the run.
+
+    Raises:
+        ConfigError: a scheduler has started it in another way than the trainer says.
+    """
+    use_threads(threads)
+    return Node() if here() else this_node(given(trainer, "num_nodes") or 1)

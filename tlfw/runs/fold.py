@@ -8,7 +8,7 @@ import datetime
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,16 @@ class Fold:
     @functools.cached_property
     def model(self) -> Model:
         return Model(self.experiment.backbone, self.plan.image_size, self.plan.stages[0].seed)
+
+    def needs_ranks(self, stages: Sequence[PlannedStage], *, again: bool = False) -> bool:
+        """Whether several processes are to be started: there is something to train that the store has not.
+
+        Args:
+            again: whether the last stage is made again.
+        """
+        if here() or self.plan.numerics["world_size"] == 1:
+            return False
+        return again or not all(self.store.find(STAGES, stage.key) for stage in stages)
 
     def add_heads(self, planned: PlannedStage) -> None:
         """A head for each data set of a stage that has none yet."""

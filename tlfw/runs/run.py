@@ -6,18 +6,16 @@ import contextlib
 import dataclasses
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors.torch
-import torch
 
 from tlfw.backbones.weights import CHECKPOINT
 from tlfw.devices.launch import RanksFailed, in_ranks
-from tlfw.devices.nodes import Node, this_node
-from tlfw.devices.ranks import here
-from tlfw.devices.strategy import given
+from tlfw.devices.nodes import Node
+from tlfw.devices.strategy import settle
 from tlfw.identity.fields import unnamed
 from tlfw.records.claim import Claim, claimed
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
@@ -27,13 +25,13 @@ from tlfw.records.settings import flat
 from tlfw.runs.environment import environment
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
-from tlfw.runs.fold import STAGES, Fold, finite, said_of, status_of
-from tlfw.runs.plan import Plan, PlannedStage
+from tlfw.runs.fold import Fold, finite, said_of, status_of
+from tlfw.runs.plan import Plan
 from tlfw.runs.planned import check_planned
 from tlfw.runs.trained_model import FILE as BLUEPRINT
 from tlfw.runs.trained_model import leave
 from tlfw.signals import deferred, heeded
-from tlfw.tracking.wandb_run import Tracked
+from tlfw.tracking.wandb_run import Tracked, axes
 from tlfw.training.cost import peak_memory_bytes, start_measuring_memory
 from tlfw.training.evaluate import PREDICTIONS, examine, rename_predictions, save_predictions
 from tlfw.training.train import weights_of
@@ -72,7 +70,7 @@ def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Recor
         TrainingFailed: a stage failed; the record says `failed` and why.
         Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
-    node = _settle(experiment)
+    node = settle(experiment.trainer, experiment.threads)
     memo = Memo()
     plan = experiment.plan(memo)
     plan.check_key(key)
@@ -85,7 +83,7 @@ def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Recor
     attempt = found[1].attempt + experiment.force if found else 0
     with heeded():
         begun = _Run(experiment, plan, job, attempt)
-        if begun.needs_ranks(plan.stages, again=experiment.force):
+        if begun.fold.needs_ranks(plan.stages, again=experiment.force):
             return begun.go_in_ranks(node)  # and rank 0 claims the run
         if node.number:
             return None
@@ -114,14 +112,14 @@ def prepare(experiment: Experiment, job: Job, key: str | None = None) -> Mapping
         TrainingFailed: a stage failed.
         Interrupted: SIGINT or SIGTERM asked for it.
     """
-    node = _settle(experiment)
+    node = settle(experiment.trainer, experiment.threads)
     plan = experiment.plan()
     plan.check_key(key)
     check_planned(experiment, plan)
     begun = _Run(experiment, plan, job, 0)
     with heeded():
         wanted, _ = plan.part(experiment.until or "")
-        if begun.needs_ranks(wanted):
+        if begun.fold.needs_ranks(wanted):
             said: Mapping[str, float] | None = begun.start_ranks(node)
             return said
         if node.number:
@@ -161,23 +159,6 @@ def _claimed(runs: Path, key: str, what: Literal["run", "record"], said: str, *,
 
 NEAR_COPIES = "near_copies"
 
-_THREADS = torch.get_num_threads()
-
-
-def _settle(experiment: Experiment) -> Node:
-    """Make this process one that can compute the run: -> its machine among those of the run.
-
-    Raises:
-        ConfigError: a scheduler has started it in another way than the trainer says.
-    """
-    use_threads(experiment)
-    return Node() if here() else this_node(given(experiment.trainer, "num_nodes") or 1)
-
-
-def use_threads(experiment: Experiment) -> None:
-    """Also undoes what an earlier run of this process wanted."""
-    torch.set_num_threads(experiment.threads or _THREADS)
-
 
 class _Run:
     """One pass through the fold."""
@@ -193,16 +174,6 @@ class _Run:
         self.predictions: dict[str, Any] = {}
         self.evaluation_seconds = 0.0
         self.fold = Fold(experiment, plan, kinds[0], self.open)
-
-    def needs_ranks(self, stages: Sequence[PlannedStage], *, again: bool = False) -> bool:
-        """Whether several processes are to be started: there is something to train that the store has not.
-
-        Args:
-            again: whether the last stage is made again.
-        """
-        if here() or self.plan.numerics["world_size"] == 1:
-            return False
-        return again or not all(self.fold.store.find(STAGES, stage.key) for stage in stages)
 
     def start_ranks(self, node: Node) -> Any:
         """What this run's own program returns in rank 0 of its processes."""
@@ -286,7 +257,7 @@ class _Run:
         assert self.fold.weights is not None
         tracked.keep(self.fold.weights, {**self.paradigm, **self.metrics})
         costs = {f"cost/{name}": value for name, value in record.cost.items()}
-        tracked.finish({**_axes(record), **self.metrics, **costs, "status": "done"})
+        tracked.finish({**axes(record), **self.metrics, **costs, "status": "done"})
         record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
         standing = self.publish(record)
         return standing, standing is not record
@@ -421,18 +392,3 @@ def follow(experiment: Experiment, plan: Plan, found: tuple[Path, Record], memo:
             near.write(Path(experiment.outputs).expanduser() / NEAR_COPIES)
             dataclasses.replace(record, near_copies=near.digest).write(folder)
     return f"{folder.name}: {count} of {len(test)} test images have other paths now; its predictions name these"
-
-
-def _axes(record: Record) -> dict[str, Any]:
-    """What runs of a sweep differ in and what they took, for W&B's panels: by what they group, and axes."""
-    return {
-        **record.paradigm,
-        "backbone": record.backbone,
-        "source": record.source,
-        "target": record.target,
-        "seed": record.seed,
-        "labelled_images": record.images["target"]["train"] + record.images["target"]["val"],
-        "random_features": "random_features" in record.labels,
-        "images_seen": sum(stage["images_seen"] for stage in record.stages),
-        "steps": sum(stage["steps"] for stage in record.stages),
-    }

@@ -24,6 +24,7 @@ from pydantic.dataclasses import dataclass
 from wandb.sdk.artifacts.exceptions import WaitTimeoutError
 
 from tlfw.errors import ConfigError
+from tlfw.records.record import Record
 from tlfw.records.secret import masked, masked_arguments
 from tlfw.strictness import STRICT
 from tlfw.tracking.connection import Line, brief, has_login, silence, within
@@ -171,6 +172,21 @@ class Weights:
     name: str
     file: Path
     run_id: str | None
+
+
+def axes(record: Record) -> dict[str, Any]:
+    """What runs of a sweep differ in and what they took, for W&B's panels: by what they group, and axes."""
+    return {
+        **record.paradigm,
+        "backbone": record.backbone,
+        "source": record.source,
+        "target": record.target,
+        "seed": record.seed,
+        "labelled_images": record.images["target"]["train"] + record.images["target"]["val"],
+        "random_features": "random_features" in record.labels,
+        "images_seen": sum(stage["images_seen"] for stage in record.stages),
+        "steps": sum(stage["steps"] for stage in record.stages),
+    }
 
 
 class Tracked:
