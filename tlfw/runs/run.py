@@ -128,13 +128,14 @@ def prepare(experiment: Experiment, job: Job, key: str | None = None) -> Mapping
     return begun.fold.validation
 
 
-def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str) -> None:
+def leave_unmade(experiment: Experiment, job: Job, status: Status, why: str, memo: Memo | None = None) -> None:
     """Leave a record of a run that cannot be made, unless it was finished before.
 
     Args:
         status: `blocked`, or `diverged` where a stage that it needs has.
+        memo: what is known already, as of the machine that it was planned for.
     """
-    plan = experiment.plan()
+    plan = experiment.plan(memo)
     found = find_record(experiment.runs, plan.key, LEFT)
     if found is None or found[1].status not in FINISHED:
         unmade = _Run(experiment, plan, job, 0)

@@ -369,13 +369,14 @@ def _leaves(node: Any, prefix: str) -> list[str]:
     return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}".lstrip("."))]
 
 
-def leave(config: DictConfig, sweep: str, status: Status, why: str) -> None:
+def leave(config: DictConfig, sweep: str, status: Status, why: str, memo: Memo) -> None:
     """Leave a record of a run that cannot be made.
 
     Args:
         config: the job's, whole.
         sweep: the sweep's name.
         status: `blocked`, or `diverged`.
+        memo: as `checked` has it.
     """
     from hydra.utils import instantiate
 
@@ -384,4 +385,4 @@ def leave(config: DictConfig, sweep: str, status: Status, why: str) -> None:
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
     settings: Any = OmegaConf.to_container(_own(config), resolve=True)
     job = Job(choices=choices, config=settings, folder=None, sweep=sweep)
-    leave_unmade(instantiate(config), job, status, why)
+    leave_unmade(instantiate(config), job, status, why, memo)

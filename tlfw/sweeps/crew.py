@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from hydra.core.singleton import Singleton
 
 from tlfw.cluster.executor import EXECUTORS
 from tlfw.cluster.job import Job
-from tlfw.cluster.launcher import resources
+from tlfw.cluster.launcher import gpus, resources
 from tlfw.errors import LauncherFailed, first_three
 from tlfw.records.ledger import Ledger
 from tlfw.records.record import FINISHED, Record, find_record
@@ -25,6 +25,7 @@ from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import Queue, Result, weights
 from tlfw.sweeps.task_graph import Agenda, Speeds
 from tlfw.sweeps.watch import Watch
+from tlfw.training.hardware import Machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,18 @@ class Sweep:
         """The record of a run that has ended as a result."""
         found = find_record(self.runs, run_id, LEFT)
         return found[1] if found and found[1].status in FINISHED else None
+
+
+def machine_of(name: str, settings: Mapping[str, Any]) -> Machine | None:
+    """What the jobs of a launcher are computed on; None: on what this process is, as far as it is said.
+
+    Args:
+        name: the option of `hydra/launcher`.
+        settings: the config's `hydra.launcher`.
+    """
+    if (count := gpus(name, settings)) is None:
+        return None
+    return Machine("cuda" if count else "cpu", max(count, 1), None)
 
 
 def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None, watch: Watch | None = None) -> Crew:

@@ -61,7 +61,7 @@ class TlfwSweeper(Sweeper):
         from tlfw.runs.experiment_data import Memo
         from tlfw.store import Store
         from tlfw.sweeps import check, jobs, launch, results_table
-        from tlfw.sweeps.crew import conducting
+        from tlfw.sweeps.crew import conducting, machine_of
         from tlfw.sweeps.final_report import conclude
         from tlfw.sweeps.order import enter
         from tlfw.sweeps.task_graph import make_agenda
@@ -77,7 +77,7 @@ class TlfwSweeper(Sweeper):
         store = Store(Path(self.config.store.dir).expanduser())
         folder = Path(self.config.hydra.sweep.dir)
         runs = Path(self.config.outputs).expanduser() / "runs"
-        memo, note = Memo(), None
+        memo, note = Memo(machine_of(self._launcher_name, settings)), None
         if self.search is not None:
             space = check.search_settings(OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found)
             if (best := self._search(space, overrides[0], folder, runs, store, memo)) is None:
@@ -107,7 +107,7 @@ class TlfwSweeper(Sweeper):
         sweep = self._sweep(folder, runs)
         enter(agenda, sweep.ledger)
         with conducting(sweep, agenda, speeds) as crew:
-            outcomes = launch.conduct(agenda, crew, said=_said, leave=partial(self._leave, agenda, sweep))
+            outcomes = launch.conduct(agenda, crew, said=_said, leave=partial(self._leave, agenda, sweep, memo))
         rows = launch.rows(agenda, checked.done, outcomes)
         results_table.show(rows, launch.metrics_of(agenda, self.config.metric))
         launch.leave_summary(folder, rows)
@@ -174,7 +174,7 @@ class TlfwSweeper(Sweeper):
         assert self.config is not None
         return str(self.config.hydra.runtime.choices["hydra/launcher"])
 
-    def _leave(self, agenda: Any, sweep: Any, task: Any, status: Any, why: str) -> None:
+    def _leave(self, agenda: Any, sweep: Any, memo: Any, task: Any, status: Any, why: str) -> None:
         """Leave word of a task that cannot be made: in the ledger, and where it is a run in its record."""
         from tlfw.sweeps import check
         from tlfw.sweeps.order import order_of
@@ -182,7 +182,8 @@ class TlfwSweeper(Sweeper):
         if entry := sweep.ledger.entry(order_of(agenda, task).key):
             sweep.ledger.write(entry.changed(state=status, error=why))
         if task.step is None:
-            check.leave(self._compose(agenda.candidates[task.candidate].overrides), sweep.folder.name, status, why)
+            config = self._compose(agenda.candidates[task.candidate].overrides)
+            check.leave(config, sweep.folder.name, status, why, memo)
 
     def _compose(self, overrides: Sequence[str]) -> DictConfig:
         assert self.config is not None
