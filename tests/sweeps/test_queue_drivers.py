@@ -1,0 +1,158 @@
+"""Several drivers of one sweep, at once or one after the other's death: no job is submitted twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+
+from tests.records.test_record import RECORD
+from tests.sweeps.simulated import Fate, World, killed, look, order, world
+from tlfw.sweeps.order import Order
+from tlfw.sweeps.queue import SUBMITTING_SECONDS, UNKNOWN_SECONDS
+
+__all__ = ["world"]
+
+A, B = order("a", 0), order("b", 1)
+DONE = (RECORD, False)
+
+
+def dead_driver(world: World, *orders: Order, job: bool = True, written: bool = True) -> None:
+    """A driver claims tasks and dies: before it asks the scheduler, before it writes the id down, or after that."""
+    for each in orders:
+        world.enter(each)
+        number = world.ledger.listed()[1].get(each.key, -1) + 1
+        assert world.ledger.claim_submission(each.key, number, "simulated")
+        entry = world.ledger.entry(each.key)
+        assert entry is not None
+        world.ledger.write(entry.changed(state="submitted"))
+        if job:
+            submitted = world.scheduler.submit(lambda key=each.key: key, each.name)  # type: ignore[misc]
+            if written:
+                world.ledger.submitted(each.key, number, submitted)
+
+
+def test_a_living_job_of_a_dead_driver_is_waited_for(world: World) -> None:
+    world.scheduler.fates = {"a": [Fate(seconds=200)]}
+    dead_driver(world, A)
+    world.move(100)
+    driver = world.queue()
+    driver.submit([A])
+    assert look(driver) == []
+    assert driver.jobs == ["100"]
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_dead_job_of_a_dead_driver_is_submitted_again(world: World) -> None:
+    world.scheduler.fates = {"a": [killed(), Fate()]}
+    dead_driver(world, A)
+    world.move(300)
+    driver = world.queue()
+    driver.submit([A])
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a", "a"]
+    last = world.ledger.submission("a")
+    assert last is not None
+    assert (last.number, last.job) == (1, "101")
+
+
+def test_a_job_of_another_scheduler_is_not_waited_for(world: World) -> None:
+    world.scheduler.fates = {"a": [Fate(seconds=1000), Fate()]}
+    dead_driver(world, A)
+    file = world.ledger.folder / "a.0.job"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"executor": "another"}))
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    assert world.scheduler.submitted == ["a", "a"]
+
+
+@pytest.mark.parametrize("soon", [True, False])
+def test_a_job_whose_id_was_not_written_down_is_found_by_its_name(world: World, soon: bool) -> None:
+    world.scheduler.fates = {"a": [Fate(seconds=400)]}
+    dead_driver(world, A, written=False)
+    world.move(1 if soon else 300)
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    assert driver.jobs == ["100"]
+    submission = world.ledger.submission("a")
+    assert submission is not None
+    assert submission.job == "100"
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_claim_without_a_job_is_respected_for_a_while(world: World) -> None:
+    """The driver that made it may be about to ask the scheduler."""
+    dead_driver(world, A, job=False)
+    driver = world.queue()
+    driver.submit([A])
+    while world.clock.passed < UNKNOWN_SECONDS - 5:
+        assert look(driver) == []
+        world.move()
+    assert world.scheduler.submitted == []
+    assert driver.jobs == []
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
+    assert world.clock.passed < UNKNOWN_SECONDS + 60
+
+
+def test_a_claim_of_long_ago_without_a_job_is_not_waited_for(world: World) -> None:
+    dead_driver(world, A, job=False)
+    world.move(SUBMITTING_SECONDS + 1)
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_claim_whose_job_is_written_down_at_last(world: World) -> None:
+    dead_driver(world, A, job=False)
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    world.move(20)
+    world.scheduler.fates = {"a": [Fate(seconds=300)]}
+    world.ledger.submitted("a", 0, world.scheduler.submit(lambda: "a", A.name))
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_an_old_entry_is_not_taken_while_another_driver_submits(world: World) -> None:
+    """It has claimed the task, and the entry is still the one of a job that failed."""
+    world.enter(A, state="failed", error="of an earlier job")
+    world.ledger.claim_submission("a", 0, "simulated")
+    world.ledger.submitted("a", 0, "7")
+    assert world.ledger.claim_submission("a", 1, "simulated")
+    driver = world.queue()
+    driver.submit([A])
+    for _ in range(20):
+        assert look(driver) == []
+        world.move()
+    world.enter(A, state="submitted")
+    world.ledger.submitted("a", 1, world.scheduler.submit(lambda: "a", A.name))
+    assert world.drain(driver) == [{"a": DONE}]
+
+
+def test_two_drivers_claim_one_task_and_one_submits_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at the submissions and the claim the other one is quicker."""
+    world.enter(A)
+    first, second = world.queue(), world.queue()
+    submission = world.ledger.submission
+    turn = itertools.count()
+
+    def other_is_quicker(key, number=None):
+        if next(turn) == 0:
+            second.submit([A])
+            look(second)
+            return None
+        return submission(key, number)
+
+    monkeypatch.setattr(world.ledger, "submission", other_is_quicker)
+    first.submit([A])
+    look(first)
+    assert world.drain(first, second) == [{"a": DONE}, {"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
