@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_scheduler_is_not_asked_at_every_look(world: World, monkeypatch: pytes
     monkeypatch.setattr(world.scheduler, "seen", lambda jobs: asked.append(world.clock.passed) or seen(jobs))
     ends(world, Fate(seconds=60))
     assert len(asked) == 12
-    assert all(later - earlier == Scheduler.patience for earlier, later in zip(asked, asked[1:], strict=False))
+    assert all(later - earlier == Scheduler.patience for earlier, later in itertools.pairwise(asked))
 
 
 def test_the_entry_of_an_earlier_command_is_not_the_new_jobs(world: World) -> None:

@@ -156,3 +156,19 @@ def test_two_drivers_claim_one_task_and_one_submits_it(world: World, monkeypatch
     look(first)
     assert world.drain(first, second) == [{"a": DONE}, {"a": DONE}]
     assert world.scheduler.submitted == ["a"]
+
+
+def test_a_late_driver_sees_that_a_preempted_job_was_submitted_again(world: World) -> None:
+    """It was asleep when the job ended and the other one submitted the next, which has kept nothing yet."""
+    world.scheduler.fates = {"a": [killed("timed out", kept={"adapt": 1}), Fate(seconds=200)]}
+    world.enter(A)
+    quick, slow = world.queue(), world.queue()
+    for driver in (quick, slow):
+        driver.submit([A])
+        look(driver)
+    for _ in range(60):
+        world.move()
+        look(quick)
+    assert world.scheduler.submitted == ["a", "a"]
+    assert world.drain(quick, slow) == [{"a": DONE}, {"a": DONE}]
+    assert world.scheduler.submitted == ["a", "a"]

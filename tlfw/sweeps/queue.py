@@ -202,13 +202,18 @@ class Queue:
         if seen.phase == "alive":
             each.gone = None
             return None
+        last = self.ledger.submission(each.order.key)
+        if last is not None and last.number > each.number:  # another driver has submitted it again
+            before = self.ledger.submission(each.order.key, each.number)
+            each.in_vain = 0 if before and dict(last.kept) != dict(before.kept) else each.in_vain + 1
+            each.number, each.job, each.gone = last.number, last.job, None
+            return None
         each.gone = now if each.gone is None else each.gone
         patience = UNKNOWN_SECONDS if seen.phase == "unknown" else GRACE_SECONDS
         entry = self._entry(each.order)
         lately = self.ledger.silent_seconds(each.order.key) < patience
         if now - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
             return None
-        last = self.ledger.submission(each.order.key)
         progress = last is not None and dict(entry.kept) != dict(last.kept)
         in_vain = 0 if progress else each.in_vain + 1
         again = (
