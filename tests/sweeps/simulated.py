@@ -261,6 +261,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(cluster, "wait", _waits)
     monkeypatch.setattr(queues, "time", SimpleNamespace(monotonic=made.clock.monotonic))
     monkeypatch.setattr("tlfw.records.ledger.time", SimpleNamespace(time=made.clock.time, monotonic=time.monotonic))
-    monkeypatch.setattr("tlfw.records.ledger.now", made.clock.now)
+    for place in ("tlfw.records.ledger.now", "tlfw.sweeps.queue.now"):
+        monkeypatch.setattr(place, made.clock.now)
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # nothing here outlives a loss of power
     return made

@@ -172,3 +172,55 @@ def test_a_late_driver_sees_that_a_preempted_job_was_submitted_again(world: Worl
     assert world.scheduler.submitted == ["a", "a"]
     assert world.drain(quick, slow) == [{"a": DONE}, {"a": DONE}]
     assert world.scheduler.submitted == ["a", "a"]
+
+
+def test_what_another_driver_has_made_meanwhile_is_not_made_again(world: World) -> None:
+    world.enter(A, B)
+    world.scheduler.fates = {"a": [Fate(seconds=500)], "b": [Fate(seconds=5)]}
+    busy, other = world.queue(at_most=1), world.queue()
+    busy.submit([A, B])
+    other.submit([B])
+    look(busy)
+    for _ in range(20):
+        world.move()
+        look(other)
+    assert world.drain(busy) == [{"a": DONE, "b": DONE}]
+    assert world.scheduler.submitted == ["a", "b"]
+
+
+def test_a_task_that_is_cancelled_just_before_it_is_submitted_again_has_ended(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.enter(A)
+    world.scheduler.fates = {"a": [killed("preempted")]}
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    begin = driver._begin
+
+    def cancelled(each: Order, in_vain: int = 0) -> None:
+        entry = world.ledger.entry("a")
+        assert entry is not None
+        world.ledger.write(entry.changed(state="interrupted", error="cancelled by ada"))
+        begin(each, in_vain)
+
+    monkeypatch.setattr(driver, "_begin", cancelled)
+    (found,) = world.drain(driver)
+    assert str(found["a"]) == "cancelled by ada"
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_what_another_driver_has_made_and_left_no_record_of_yet(world: World) -> None:
+    world.enter(A, B)
+    world.scheduler.fates = {"a": [Fate(seconds=60)], "b": [Fate(seconds=5)]}
+    busy, other = world.queue(at_most=1), world.queue()
+    busy.submit([A, B])
+    other.submit([B])
+    look(busy)
+    for _ in range(55):
+        world.move()
+        look(other)
+    world.record_late = {"b": world.clock.passed + 12}
+    world.first_asked = {"b": 0.0}
+    assert world.drain(busy) == [{"a": DONE, "b": DONE}]
+    assert world.scheduler.submitted == ["a", "b"]

@@ -14,7 +14,7 @@ from tlfw.cluster import executor as cluster
 from tlfw.cluster.executor import Executor, Seen
 from tlfw.errors import Diverged, Pruned
 from tlfw.records.ledger import Entry, Ledger, State
-from tlfw.records.record import Record, Status
+from tlfw.records.record import Record, Status, now
 from tlfw.signals import deferred
 from tlfw.sweeps.launch import JobLost
 from tlfw.sweeps.order import Order
@@ -99,7 +99,8 @@ class Queue:
         self.waiting: list[Order] = []
         self.at_work: dict[str, _AtWork] = {}
         self.asked = 0.0
-        self.cancelled: list[tuple[Order, Result]] = []
+        self.known: list[tuple[Order, Result]] = []
+        self.since = now()
 
     def submit(self, orders: Sequence[Order]) -> None:
         self.waiting += orders
@@ -109,7 +110,8 @@ class Queue:
         while True:
             while self.waiting and len(self.at_work) < self.at_most:
                 self._begin(self.waiting.pop(0))
-            found, self.cancelled = [*self.cancelled, *self._look()], []
+            found = [*self._look(), *self.known]  # in this order: a look may find what is known already
+            self.known = []
             if found:
                 return found
             self.look()
@@ -122,11 +124,8 @@ class Queue:
 
     def _begin(self, order: Order, in_vain: int = 0) -> None:
         """Submit a task, or wait for the job that another driver has submitted for it and that still lives."""
-        entry = self._entry(order)
-        if entry.state == "interrupted":  # by `tlfw.status --cancel`, since this driver entered it
-            self.cancelled.append((order, Result(JobLost(entry.error or "cancelled", "interrupted"))))
-            return
         last = self.ledger.submission(order.key)
+        job = None
         if last is not None:
             job = last.job or self.executor.find(order.name)
             if job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS:
@@ -139,13 +138,19 @@ class Queue:
                 self.at_work[order.key] = _AtWork(order, last.number, job)
                 print(f"{order.name}: job {job} is at it already", flush=True)
                 return
+        entry = self._entry(order)
+        if entry.ended and entry.since > self.since:  # by another driver's job, or by `tlfw.status --cancel`
+            if result := self._result(order, entry):
+                self.known.append((order, result))
+            else:
+                self.at_work[order.key] = _AtWork(order, last.number if last else 0, job)
+            return
         number = 0 if last is None else last.number + 1
         with deferred():  # a signal does not come between a job and its id
             if not self.ledger.claim_submission(order.key, number, self.executor.kind):
                 self.at_work[order.key] = _AtWork(order, number, None)
                 return
-            entry = self._entry(order)
-            self.ledger.write(entry.changed(state="submitted", **AS_NEW))
+            self.ledger.write(self._entry(order).changed(state="submitted", **AS_NEW))
             job = self.executor.submit(self.job(order), order.name)
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
@@ -170,18 +175,16 @@ class Queue:
                 del self.at_work[each.order.key]
             else:
                 doubtful.append(each)
-        now = time.monotonic()
-        if found or now - self.asked < self.executor.patience:
+        moment = time.monotonic()
+        if found or moment - self.asked < self.executor.patience:
             return found
-        self.asked = now
+        self.asked = moment
         for each in doubtful:
             if each.job is None and (last := self.ledger.submission(each.order.key)):
                 each.job = last.job or self.executor.find(each.order.name)
         seen = self.executor.seen([each.job for each in doubtful if each.job])
         for each in doubtful:
-            if result := self._judge(
-                each, seen.get(each.job or "", Seen("unknown", "no scheduler knows its job")), now
-            ):
+            if result := self._judge(each, seen.get(each.job or "", NOT_SEEN), moment):
                 found.append((each.order, result))
         return found
 
@@ -197,7 +200,7 @@ class Queue:
             return Result(Diverged(why) if entry.state == "diverged" else Pruned(why))
         return Result(JobLost(why, "interrupted" if entry.state == "interrupted" else "failed"))
 
-    def _judge(self, each: _AtWork, seen: Seen, now: float) -> Result | None:
+    def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Result | None:
         """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
         if seen.phase == "alive":
             each.gone = None
@@ -208,11 +211,11 @@ class Queue:
             each.in_vain = 0 if before and dict(last.kept) != dict(before.kept) else each.in_vain + 1
             each.number, each.job, each.gone = last.number, last.job, None
             return None
-        each.gone = now if each.gone is None else each.gone
+        each.gone = moment if each.gone is None else each.gone
         patience = UNKNOWN_SECONDS if seen.phase == "unknown" else GRACE_SECONDS
         entry = self._entry(each.order)
         lately = self.ledger.silent_seconds(each.order.key) < patience
-        if now - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
+        if moment - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
             return None
         progress = last is not None and dict(entry.kept) != dict(last.kept)
         in_vain = 0 if progress else each.in_vain + 1
