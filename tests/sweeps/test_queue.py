@@ -213,9 +213,15 @@ def test_an_entry_that_arrives_late(world: World, late: float) -> None:
     assert ends(world, Fate(late=late)) == (RECORD, False)
 
 
-def test_a_record_that_arrives_later_than_its_entry(world: World) -> None:
-    world.record_late = {"a": GRACE_SECONDS - 6}
+@pytest.mark.parametrize("late", [GRACE_SECONDS - 6, UNKNOWN_SECONDS - 20])
+def test_a_record_that_arrives_later_than_its_entry(world: World, late: float) -> None:
+    world.record_late = {"a": late}
     assert ends(world, Fate()) == (RECORD, False)
+
+
+def test_a_record_that_never_arrives(world: World) -> None:
+    world.record_late = {"a": float("inf")}
+    assert "ended without a result" in lost(world, Fate())
 
 
 def test_a_dead_job_that_had_been_silent_is_not_waited_for(world: World) -> None:

@@ -212,8 +212,9 @@ class Queue:
             each.number, each.job, each.gone = last.number, last.job, None
             return None
         each.gone = moment if each.gone is None else each.gone
-        patience = UNKNOWN_SECONDS if seen.phase == "unknown" else GRACE_SECONDS
         entry = self._entry(each.order)
+        # A task that is done is not failed because its record comes late.
+        patience = UNKNOWN_SECONDS if seen.phase == "unknown" or entry.state == "done" else GRACE_SECONDS
         lately = self.ledger.silent_seconds(each.order.key) < patience
         if moment - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
             return None
