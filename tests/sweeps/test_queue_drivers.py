@@ -224,3 +224,13 @@ def test_what_another_driver_has_made_and_left_no_record_of_yet(world: World) ->
     world.first_asked = {"b": 0.0}
     assert world.drain(busy) == [{"a": DONE, "b": DONE}]
     assert world.scheduler.submitted == ["a", "b"]
+
+
+def test_a_job_that_ended_before_its_id_was_written_down_counts(world: World) -> None:
+    """The driver died at once, the job was short, and the scheduler has forgotten it."""
+    dead_driver(world, A, written=False)
+    driver = world.queue()
+    world.scheduler.lost = {"100"}
+    driver.submit([A])
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]

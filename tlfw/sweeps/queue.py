@@ -164,13 +164,8 @@ class Queue:
         doubtful: list[_AtWork] = []
         for each in list(self.at_work.values()):
             entry = self._entry(each.order)
-            # As long as another driver has not said which job it submitted, the entry may be of an earlier one.
-            if (
-                each.job
-                and entry.ended
-                and entry.state != "interrupted"
-                and (result := self._result(each.order, entry))
-            ):
+            over = entry.ended and entry.state != "interrupted" and self._is_of(each, entry)
+            if over and (result := self._result(each.order, entry)):
                 found.append((each.order, result))
                 del self.at_work[each.order.key]
             else:
@@ -187,6 +182,14 @@ class Queue:
             if result := self._judge(each, seen.get(each.job or "", NOT_SEEN), moment):
                 found.append((each.order, result))
         return found
+
+    def _is_of(self, each: _AtWork, entry: Entry) -> bool:
+        """Whether what an entry says is of the job that is at work.
+
+        As long as another driver has not said which job it submitted, it may be of an earlier one.
+        """
+        last = None if each.job else self.ledger.submission(each.order.key)
+        return each.job is not None or (last is not None and last.at != "" and entry.since > last.at)
 
     def _result(self, order: Order, entry: Entry) -> Result | None:
         """What an entry says of a task that has ended; None: its record cannot be read yet."""
