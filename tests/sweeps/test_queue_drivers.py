@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 
 import pytest
 
 from tests.records.test_record import RECORD
 from tests.sweeps.simulated import Fate, World, killed, look, order, world
+from tlfw.errors import LauncherFailed
 from tlfw.sweeps.order import Order
-from tlfw.sweeps.queue import SUBMITTING_SECONDS, UNKNOWN_SECONDS
+from tlfw.sweeps.queue import GRACE_SECONDS, SUBMITTING_SECONDS, UNKNOWN_SECONDS
 
 __all__ = ["world"]
 
@@ -234,3 +236,60 @@ def test_a_job_that_ended_before_its_id_was_written_down_counts(world: World) ->
     driver.submit([A])
     assert world.drain(driver) == [{"a": DONE}]
     assert world.scheduler.submitted == ["a"]
+
+
+def test_a_refusal_is_an_error_and_leaves_no_claim(world: World) -> None:
+    """The same command submits the task at once, and is not kept waiting for a job that nobody submits."""
+    world.enter(A)
+    world.scheduler.refuses = True
+    driver = world.queue()
+    driver.submit([A])
+    with pytest.raises(LauncherFailed, match="does not take the job"):
+        driver.ended()
+    entry = world.ledger.entry("a")
+    assert entry is not None
+    assert entry.state == "waiting"
+    world.scheduler.refuses = False
+    world.move(GRACE_SECONDS)
+    again = world.queue()
+    again.submit([A])
+    look(again)
+    assert world.scheduler.submitted == ["a"]
+    assert world.drain(again) == [{"a": DONE}]
+
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_two_drivers_share_a_sweep(world: World, seed: int) -> None:
+    """Each looks when it likes; jobs die of what is not their fault, are timed out, and fail."""
+    dice = random.Random(seed)
+    orders = [order(f"k{number}", number) for number in range(8)]
+    fates = {
+        "k0": [Fate(seconds=30)],
+        "k1": [killed("preempted"), Fate()],
+        "k2": [killed("timed out", kept={"adapt": 1}), killed("timed out", kept={"adapt": 2}), Fate()],
+        "k3": [Fate(told={"state": "failed", "error": "bad"})],
+        "k4": [killed("cancelled")],
+        "k5": [Fate(pending=40, late=8)],
+        "k6": [killed(text="out of memory")],
+        "k7": [Fate(seconds=1)],
+    }
+    world.scheduler.fates = fates
+    world.enter(*orders)
+    drivers = [world.queue(at_most=3), world.queue(at_most=3)]
+    ended: list[dict[str, object]] = [{}, {}]
+    for driver in drivers:
+        driver.submit(orders)
+    for _ in range(2000):
+        for found, driver in zip(ended, drivers, strict=True):
+            if (driver.waiting or driver.at_work) and dice.random() < 0.6:
+                found |= {each.key: result for each, result in look(driver)}
+        if not any(driver.waiting or driver.at_work for driver in drivers):
+            break
+        world.move(dice.choice([1.0, 1.0, 4.0]))
+    counts = {key: world.scheduler.submitted.count(key) for key in fates}
+    assert counts == {key: len(each) for key, each in fates.items()}
+    assert all(set(found) == set(fates) for found in ended)
+    for key in fates:
+        states = {type(found[key].value).__name__ for found in ended}  # type: ignore[attr-defined]
+        assert len(states) == 1, key

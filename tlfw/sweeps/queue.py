@@ -150,8 +150,14 @@ class Queue:
             if not self.ledger.claim_submission(order.key, number, self.executor.kind):
                 self.at_work[order.key] = _AtWork(order, number, None)
                 return
-            self.ledger.write(self._entry(order).changed(state="submitted", **AS_NEW))
-            job = self.executor.submit(self.job(order), order.name)
+            entry = self._entry(order)
+            self.ledger.write(entry.changed(state="submitted", **AS_NEW))
+            try:
+                job = self.executor.submit(self.job(order), order.name)
+            except Exception:
+                self.ledger.refused(order.key, number)
+                self.ledger.write(entry)
+                raise
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
 
