@@ -190,28 +190,6 @@ def test_what_another_driver_has_made_meanwhile_is_not_made_again(world: World) 
     assert world.scheduler.submitted == ["a", "b"]
 
 
-def test_a_task_that_is_cancelled_just_before_it_is_submitted_again_has_ended(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world.enter(A)
-    world.scheduler.fates = {"a": [killed("preempted")]}
-    driver = world.queue()
-    driver.submit([A])
-    look(driver)
-    begin = driver._begin
-
-    def cancelled(each: Order, in_vain: int = 0) -> None:
-        entry = world.ledger.entry("a")
-        assert entry is not None
-        world.ledger.write(entry.changed(state="interrupted", error="cancelled by ada"))
-        begin(each, in_vain)
-
-    monkeypatch.setattr(driver, "_begin", cancelled)
-    (found,) = world.drain(driver)
-    assert str(found["a"]) == "cancelled by ada"
-    assert world.scheduler.submitted == ["a"]
-
-
 def test_what_another_driver_has_made_and_left_no_record_of_yet(world: World) -> None:
     world.enter(A, B)
     world.scheduler.fates = {"a": [Fate(seconds=60)], "b": [Fate(seconds=5)]}
@@ -258,8 +236,7 @@ def test_a_refusal_is_an_error_and_leaves_no_claim(world: World) -> None:
     assert world.drain(again) == [{"a": DONE}]
 
 
-
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 def test_two_drivers_share_a_sweep(world: World, seed: int) -> None:
     """Each looks when it likes; jobs die of what is not their fault, are timed out, and fail."""
     dice = random.Random(seed)

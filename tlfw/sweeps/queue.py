@@ -122,30 +122,34 @@ class Queue:
         """The ids of the jobs that go on if this process ends."""
         return sorted(each.job for each in self.at_work.values() if each.job)
 
-    def _begin(self, order: Order, in_vain: int = 0) -> None:
-        """Submit a task, or wait for the job that another driver has submitted for it and that still lives."""
+    def _begin(self, order: Order) -> None:
+        """Submit a task, or wait for the job that another driver has submitted for it."""
         last = self.ledger.submission(order.key)
         job = None
         if last is not None:
             job = last.job or self.executor.find(order.name)
-            if job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS:
-                self.at_work[order.key] = _AtWork(order, last.number, None)
-                return
-            alive = job is not None and self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
-            if last.executor == self.executor.kind and alive:
-                if last.job is None and job is not None:
-                    self.ledger.submitted(order.key, last.number, job)
+            young = job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS
+            alive = last.executor == self.executor.kind and job is not None and self._lives(job)
+            if alive and job and last.job is None:
+                self.ledger.submitted(order.key, last.number, job)
+            if young or alive:
                 self.at_work[order.key] = _AtWork(order, last.number, job)
-                print(f"{order.name}: job {job} is at it already", flush=True)
+                print(f"{order.name}: job {job} is at it already\n" * alive, end="", flush=True)
                 return
         entry = self._entry(order)
-        if entry.ended and entry.since > self.since:  # by another driver's job, or by `tlfw.status --cancel`
-            if result := self._result(order, entry):
-                self.known.append((order, result))
-            else:
-                self.at_work[order.key] = _AtWork(order, last.number if last else 0, job)
-            return
-        number = 0 if last is None else last.number + 1
+        ended = entry.ended and entry.since > self.since  # by another driver's job, or by `tlfw.status --cancel`
+        if ended and (result := self._result(order, entry)):
+            self.known.append((order, result))
+        elif last is not None and last.executor == self.executor.kind and (ended or last.at > self.since):
+            self.at_work[order.key] = _AtWork(order, last.number, job)  # what it died of is judged as of an own job
+        else:
+            self._submit(order, 0 if last is None else last.number + 1)
+
+    def _lives(self, job: str) -> bool:
+        return self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
+
+    def _submit(self, order: Order, number: int, in_vain: int = 0) -> None:
+        """Submit a task, unless another driver is quicker."""
         with deferred():  # a signal does not come between a job and its id
             if not self.ledger.claim_submission(order.key, number, self.executor.kind):
                 self.at_work[order.key] = _AtWork(order, number, None)
@@ -236,9 +240,8 @@ class Queue:
         )
         del self.at_work[each.order.key]
         if again and in_vain < TRIES:
-            self.ledger.write(entry.changed(state="submitted"))
             print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
-            self._begin(each.order, in_vain)
+            self._submit(each.order, last.number + 1 if last else 0, in_vain)
             return None
         state: State = "interrupted" if seen.phase == "cancelled" or entry.state == "interrupted" else "failed"
         limit = "; the time limit was reached before anything was kept: give a job more time"
