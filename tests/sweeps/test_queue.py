@@ -14,6 +14,7 @@ from tlfw.cluster.executor import Phase
 from tlfw.errors import Diverged, Pruned
 from tlfw.records.ledger import Entry
 from tlfw.sweeps.launch import JobLost
+from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import GRACE_SECONDS, TRIES, UNKNOWN_SECONDS, Result
 
 __all__ = ["world"]
@@ -262,6 +263,22 @@ def test_a_task_without_an_entry_gets_one(world: World) -> None:
         key="a", name="run-a", overrides=["run=a"], needs=[], state="submitted", since=world.clock.now()
     )
     assert world.drain(driver) == [{"a": (RECORD, False)}]
+
+
+def test_a_trial_has_no_record_and_returns_what_validation_said(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes as far as its last stage; nothing has entered it before, and what it is told may hold a secret."""
+    monkeypatch.setenv("WANDB_API_KEY", "abcdefgh")
+    trial = Order(A.task, ("lr=0.1", "tracking.api_key=abcdefgh", "until=adapt"), "a", "trial")
+    world.scheduler.fates = {"a": [Fate(told={"state": "done", "result": {"target/val/acc": 0.5}})]}
+    driver = world.queue()
+    driver.submit([trial])
+    assert world.drain(driver) == [{"a": {"target/val/acc": 0.5}}]
+    entry = world.ledger.entry("a")
+    assert entry is not None
+    assert entry.until == "adapt"
+    assert "abcdefgh" not in str(entry.overrides)
 
 
 def test_what_is_cancelled_while_it_waits_is_not_submitted(world: World) -> None:

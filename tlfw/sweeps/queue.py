@@ -15,6 +15,7 @@ from tlfw.cluster.executor import Executor, Seen
 from tlfw.errors import Diverged, Pruned
 from tlfw.records.ledger import Entry, Ledger, State
 from tlfw.records.record import Record, Status, now
+from tlfw.records.secret import masked
 from tlfw.signals import deferred
 from tlfw.sweeps.launch import JobLost
 from tlfw.sweeps.order import Order
@@ -166,7 +167,9 @@ class Queue:
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
 
     def _entry(self, order: Order) -> Entry:
-        return self.ledger.entry(order.key) or Entry(key=order.key, name=order.name, overrides=order.overrides)
+        return self.ledger.entry(order.key) or Entry(
+            key=order.key, name=order.name, until=order.until, overrides=masked(list(order.overrides))
+        )
 
     def _look(self) -> list[tuple[Order, Result]]:
         """The tasks that have ended. The ledger is read each time, and the scheduler is asked now and then."""
@@ -205,7 +208,7 @@ class Queue:
         """What an entry says of a task that has ended; None: its record cannot be read yet."""
         why = entry.error or entry.state
         if entry.state == "done":
-            if order.task.step or entry.until:
+            if order.until:
                 return Result(dict(entry.result or {}))
             record = self.record(order.key)
             return None if record is None else Result((record, entry.reused))
