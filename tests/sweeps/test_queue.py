@@ -209,6 +209,23 @@ def test_a_job_that_no_scheduler_knows_any_more_is_lost(world: World) -> None:
     assert UNKNOWN_SECONDS <= world.clock.passed < UNKNOWN_SECONDS + 30
 
 
+def test_a_job_that_beats_lives_though_its_scheduler_says_nothing(world: World) -> None:
+    """Its controller is down for an hour, or accounting is missing."""
+    world.enter(A)
+    world.scheduler.fates = {"a": [Fate(seconds=1000)]}
+    world.scheduler.blind = True
+    driver = world.queue()
+    driver.submit([A])
+    assert world.drain(driver) == [{"a": (RECORD, False)}]
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_job_that_was_last_heard_of_long_ago_is_lost_where_its_scheduler_says_nothing(world: World) -> None:
+    world.scheduler.blind = True
+    lost(world, killed(seconds=1000, beats=False))
+    assert UNKNOWN_SECONDS <= world.clock.passed < UNKNOWN_SECONDS + 10
+
+
 @pytest.mark.parametrize("late", [1.0, GRACE_SECONDS - 6])
 def test_an_entry_that_arrives_late(world: World, late: float) -> None:
     assert ends(world, Fate(late=late)) == (RECORD, False)

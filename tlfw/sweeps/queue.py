@@ -13,7 +13,7 @@ from typing import Any
 from tlfw.cluster import executor as cluster
 from tlfw.cluster.executor import Executor, Seen
 from tlfw.errors import Diverged, Pruned
-from tlfw.records.ledger import Entry, Ledger, State
+from tlfw.records.ledger import SILENT_SECONDS, Entry, Ledger, State
 from tlfw.records.record import Record, Status, now
 from tlfw.records.secret import masked
 from tlfw.signals import deferred
@@ -229,10 +229,12 @@ class Queue:
             return None
         each.gone = moment if each.gone is None else each.gone
         entry = self._entry(each.order)
+        silent = self.ledger.silent_seconds(each.order.key)
+        if seen.phase == "unknown" and entry.state == "running" and silent < SILENT_SECONDS:
+            return None  # it says itself that it lives, whatever the scheduler's commands say
         # A task that is done is not failed because its record comes late.
         patience = UNKNOWN_SECONDS if seen.phase == "unknown" or entry.state == "done" else GRACE_SECONDS
-        lately = self.ledger.silent_seconds(each.order.key) < patience
-        if moment - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
+        if moment - each.gone < (patience if silent < patience or seen.phase == "unknown" else self.executor.patience):
             return None
         progress = last is not None and dict(entry.kept) != dict(last.kept)
         in_vain = 0 if progress else each.in_vain + 1
