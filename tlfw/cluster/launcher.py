@@ -29,7 +29,7 @@ def resources(settings: Mapping[str, Any]) -> Resources:
         return Resources(**{name: value for name, value in settings.items() if name != "_target_"})
     except ValidationError as problem:
         first = problem.errors()[0]
-        field = ".".join(["hydra.launcher", *map(str, first["loc"])])
+        field = f"hydra.launcher.{first['loc'][0]}"  # beyond that stand pydantic's words for its type
         said = first["msg"].removeprefix("Value error, ")
         raise ConfigError(
             field, f"{said}.", "Look at docs/how-to/clusters.md for the fields of a launcher."
