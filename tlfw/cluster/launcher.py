@@ -76,7 +76,7 @@ def threads(name: str, settings: Mapping[str, Any], here: int) -> int | None:
     if name in EXECUTORS:
         return resources(settings).cpus
     if name == "joblib":
-        at_a_time = settings.get("n_jobs", 1)
+        at_a_time = settings.get("n_jobs") or 1
         at_a_time = max(1, cores() + 1 + at_a_time) if at_a_time < 0 else at_a_time
         return here if at_a_time == 1 else max(1, cores() // at_a_time)
     ray = (settings.get("ray") or {}).get("remote") or {}
