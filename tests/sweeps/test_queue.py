@@ -282,9 +282,7 @@ def test_a_task_without_an_entry_gets_one(world: World) -> None:
     assert world.drain(driver) == [{"a": (RECORD, False)}]
 
 
-def test_a_trial_has_no_record_and_returns_what_validation_said(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trial_has_no_record_and_returns_what_validation_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes as far as its last stage; nothing has entered it before, and what it is told may hold a secret."""
     monkeypatch.setenv("WANDB_API_KEY", "abcdefgh")
     trial = Order(A.task, ("lr=0.1", "tracking.api_key=abcdefgh", "until=adapt"), "a", "trial")
