@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,10 +24,9 @@ OTHER = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_was_told(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _nothing_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(module, "_told", -TELL_SECONDS)
-    yield
 
 
 @pytest.fixture
@@ -234,15 +233,22 @@ def test_a_task_that_is_made_anew_runs_since_then(ledger: Ledger) -> None:
 def test_a_task_inside_another_one(ledger: Ledger) -> None:
     for key in ("k", "inner"):
         ledger.write(Entry(key=key, name=key))
-    with pytest.raises(ZeroDivisionError), working(ledger, "k"):
-        with pytest.raises(KeyError), working(ledger, "inner"):
-            assert os.environ[VARIABLE] == str(ledger.path("inner"))
-            tell(step=1)
-            raise KeyError
-        assert os.environ[VARIABLE] == str(ledger.path("k"))
-        tell(step=2)
-        _ = 1 / 0
-    assert (read(ledger, "inner").step, read(ledger).step) == (1, 2)
+
+    def fails(key: str, *then: Callable[[], None]) -> None:
+        with working(ledger, key):
+            for each in then:
+                each()
+            assert os.environ[VARIABLE] == str(ledger.path(key))
+            tell(step=len(then))
+            raise KeyError(key)
+
+    def inside() -> None:
+        with pytest.raises(KeyError, match="inner"):
+            fails("inner")
+
+    with pytest.raises(KeyError, match="k"):
+        fails("k", inside)
+    assert (read(ledger, "inner").step, read(ledger).step) == (0, 1)
     assert VARIABLE not in os.environ
 
 
