@@ -123,7 +123,15 @@ def test_this_machine_is_one_node(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Iterator[Callable[..., tuple[Local, str]]]:
+def _ctrl_c() -> Iterator[None]:
+    """Ctrl-C would end this process; where it was begun in the background it would not, nor what it begins."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
+
+
+@pytest.fixture
+def local(tmp_path: Path, _ctrl_c: None) -> Iterator[Callable[..., tuple[Local, str]]]:
     """Submit a line of Python: -> the executor, and the job's id. What is left of jobs ends with the test."""
     begun: list[tuple[Local, str]] = []
 
@@ -179,9 +187,8 @@ def test_ctrl_c_ends_no_job_and_cancelling_does(
     local: Callable[..., tuple[Local, str]], tmp_path: Path, setup: list[str]
 ) -> None:
     mark = tmp_path / "mark"
-    handled = signal.getsignal(signal.SIGINT)
     executor, job = local(SLEEPS.format(mark=str(mark)), setup=setup)
-    assert signal.getsignal(signal.SIGINT) is handled
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     until(lambda: mark.exists() and mark.read_text() != "")
     worker = int(mark.read_text())
     assert executor.seen([job]) == {job: Seen("alive", "runs")}

@@ -98,7 +98,7 @@ def test_where_accounting_is_missing_the_queue_says_how_a_job_ended(commands: Co
 
 def test_what_accounting_says_beside_its_lines_is_no_job(commands: Commands) -> None:
     commands.says("squeue")
-    commands.says("sacct", "a warning\n\n7|\n7|FAILED\n7||0:0\n8|FAILED|1:0\n7|FAILED|1:0\n")
+    commands.says("sacct", "a warning\n\n7|\n7|FAILED\n7||0:0\n8|FAILED|1:0\n7|FAILED|1:0\n7|FAILED\n")
     assert states(["7"]) == {"7": Said("FAILED", "FAILED, exit code 1")}
 
 

@@ -225,6 +225,7 @@ class World:
                         assert order.key not in found, "it ended twice"
                         found[order.key] = outcome(result)
             if not any(driver.waiting or driver.at_work for driver in drivers):
+                assert not any(driver.known for driver in drivers), "it would end twice"
                 return ended
             self.move()
         raise AssertionError(f"still at work: {[list(driver.at_work) for driver in drivers]}")
