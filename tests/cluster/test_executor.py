@@ -160,14 +160,14 @@ class _Code:
         raise AssertionError("it is not to be run here")
 
 
-def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it is waited for in vain"
         time.sleep(0.02)
 
 
-SLEEPS = "import pathlib, time, os; pathlib.Path({mark!r}).write_text(str(os.getpid())); time.sleep(60)"
+SLEEPS = "import pathlib, time, os; pathlib.Path({mark!r}).write_text(str(os.getpid())); time.sleep(90)"
 
 
 def test_a_job_of_this_machine_runs_and_ends(local: Callable[..., tuple[Local, str]], tmp_path: Path) -> None:

@@ -270,3 +270,18 @@ def test_two_drivers_share_a_sweep(world: World, seed: int) -> None:
     for key in fates:
         states = {type(found[key].value).__name__ for found in ended}  # type: ignore[attr-defined]
         assert len(states) == 1, key
+
+
+def test_what_a_job_of_before_this_driver_has_made_since_and_left_no_record_of_yet(world: World) -> None:
+    world.enter(A)
+    world.scheduler.fates = {"a": [Fate(seconds=5)]}
+    first = world.queue()
+    first.submit([A])
+    look(first)
+    world.move(2)
+    second = world.queue()
+    world.move(10)
+    world.first_asked, world.record_late = {"a": 0.0}, {"a": 20.0}
+    second.submit([A])
+    assert world.drain(second) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
