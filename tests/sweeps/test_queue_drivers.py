@@ -12,7 +12,7 @@ from tests.records.test_record import RECORD
 from tests.sweeps.simulated import Fate, World, killed, look, order, world
 from tlfw.errors import LauncherFailed
 from tlfw.sweeps.order import Order
-from tlfw.sweeps.queue import GRACE_SECONDS, SUBMITTING_SECONDS, UNKNOWN_SECONDS
+from tlfw.sweeps.queue import GRACE_SECONDS, SUBMITTING_SECONDS, TRIES, UNKNOWN_SECONDS
 
 __all__ = ["world"]
 
@@ -285,3 +285,45 @@ def test_what_a_job_of_before_this_driver_has_made_since_and_left_no_record_of_y
     second.submit([A])
     assert world.drain(second) == [{"a": DONE}]
     assert world.scheduler.submitted == ["a"]
+
+
+def test_a_job_whose_id_was_not_written_down_is_found_when_its_scheduler_answers_again(world: World) -> None:
+    world.scheduler.fates = {"a": [Fate(seconds=400)]}
+    dead_driver(world, A, written=False)
+    world.scheduler.blind = True
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    assert driver.jobs == []
+    world.scheduler.blind = False
+    world.move(10)
+    look(driver)
+    assert driver.jobs == ["100"]
+    assert world.drain(driver) == [{"a": DONE}]
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_claim_that_is_not_written_yet_says_nothing_of_its_job(world: World) -> None:
+    world.enter(A, state="failed", error="of an earlier job")
+    (world.ledger.folder / "a.0.job").touch()
+    driver = world.queue()
+    driver.submit([A])
+    for _ in range(10):
+        assert look(driver) == []
+        world.move()
+
+
+def test_two_drivers_together_try_as_often_as_one(world: World) -> None:
+    """Each submits what the other one has submitted before."""
+    world.enter(A)
+    world.scheduler.fates = {"a": [killed("preempted")]}
+    drivers = [world.queue(), world.queue()]
+    for driver in drivers:
+        driver.submit([A])
+        look(driver)
+    for _ in range(200):
+        driver = drivers[len(world.scheduler.submitted) % 2]
+        if driver.at_work:
+            look(driver)
+        world.move()
+    assert world.scheduler.submitted == ["a"] * TRIES
