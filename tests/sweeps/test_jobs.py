@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from tlfw import CONF
 from tlfw.errors import ConfigError
-from tlfw.sweeps.jobs import Jobs, jobs, repeated
+from tlfw.sweeps.jobs import Jobs, jobs, repeated, with_threads
 
 GRID = {"data_mix": "a,b", "freeze_policy": "x,y"}
 CONTROL = [["data_mix=c", "freeze_policy=x"]]
@@ -192,3 +193,28 @@ def test_an_experiments_file_may_give_a_number_and_the_command_line_another(tmp_
     assert repeated(asked("++repeat.count=2"), with_own).times == 2
     with pytest.raises(ConfigError, match=r"repeat.count: it is not given"):
         repeated(asked("++repeat.by=cross"), with_own)
+
+
+@pytest.mark.parametrize(
+    ("launcher", "settings", "expected"),
+    [
+        ("slurm", {"cpus": 6}, "threads=6"),
+        ("slurm_local", {}, "threads=2"),
+        ("submitit_slurm", {"cpus_per_task": 4}, "threads=4"),
+        ("ray", {"ray": {"remote": {"num_cpus": 3}}}, "threads=3"),
+        ("joblib", {"n_jobs": 1}, "threads=5"),
+    ],
+)
+def test_jobs_are_told_their_threads_before_they_are_planned(
+    monkeypatch: pytest.MonkeyPatch, launcher: str, settings: dict[str, Any], expected: str
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 5)
+    found = [["seed=0"], ["seed=1", "a=2"]]
+    told = with_threads(found, OmegaConf.create({"threads": None}), launcher, settings)
+    assert told == [["seed=0", expected], ["seed=1", "a=2", expected]]
+    assert found == [["seed=0"], ["seed=1", "a=2"]]
+
+
+@pytest.mark.parametrize(("threads", "launcher"), [(3, "slurm"), (None, "basic"), (3, "basic")])
+def test_threads_that_are_given_or_are_this_process_s_are_not_told(threads: int | None, launcher: str) -> None:
+    assert with_threads([["seed=0"]], OmegaConf.create({"threads": threads}), launcher, {}) == [["seed=0"]]

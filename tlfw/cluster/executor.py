@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,6 +20,9 @@ from tlfw.errors import ConfigError, LauncherFailed
 
 Phase = Literal["alive", "ended", "preempted", "timed out", "cancelled", "unknown"]
 """How a job is. `ended` says nothing of how; of `unknown` ones the scheduler knows nothing (any more)."""
+
+CONTROLLER = b"submitit.local._local"
+"""The module that a job's process on this machine runs."""
 
 LOGS = "logs"
 """The folder, in a sweep's, of what jobs print."""
@@ -81,7 +86,8 @@ class Slurm:
     def submit(self, job: Callable[[], None], name: str) -> str:
         asked = self.resources
         executor = submitit().SlurmExecutor(folder=self.folder / LOGS / "%j")
-        options = {"requeue": True, "mem": asked.memory, **asked.options}
+        asked_for = {"requeue": True, "mem": asked.memory, **asked.options}
+        options = {name: value for name, value in asked_for.items() if value is not None and value is not False}
         given = {
             "job_name": name,
             "partition": asked.partition,
@@ -98,7 +104,7 @@ class Slurm:
             # The job step is given as many cores as the job has; newer versions of Slurm do not do so by themselves.
             "srun_args": [f"--cpus-per-task={asked.cpus}"],
             "stderr_to_stdout": True,
-            "additional_parameters": {option: value for option, value in options.items() if value is not None},
+            "additional_parameters": options,
         }
         executor.update_parameters(**{option: value for option, value in given.items() if value is not None})
         try:
@@ -148,7 +154,7 @@ class Local:
 
     def submit(self, job: Callable[[], None], name: str) -> str:
         asked = self.resources
-        executor = submitit().LocalExecutor(folder=self.folder / LOGS / "%j")
+        executor = submitit().LocalExecutor(folder=self.folder / LOGS / "%j", python=_python(asked.setup))
         executor.update_parameters(
             timeout_min=asked.minutes,
             signal_delay_s=asked.signal_seconds,
@@ -156,7 +162,6 @@ class Local:
             visible_gpus=tuple(range(asked.gpus)),
             tasks_per_node=1,
             stderr_to_stdout=True,
-            setup=tuple(asked.setup),
         )
         # A terminal sends Ctrl-C to all that it started; jobs live on when the driver ends.
         kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,20 +176,36 @@ class Local:
         return {job: self._seen(job) for job in jobs}
 
     def _seen(self, job: str) -> Seen:
-        alive = self.own[job].state == "RUNNING" if job in self.own else _lives(int(job))
+        alive = self.own[job].state == "RUNNING" if job in self.own else _is_job(int(job))
         return Seen("alive", "runs") if alive else Seen("ended", f"its process {job} has ended")
 
     def find(self, name: str) -> str | None:
         return None  # a process that nobody wrote down cannot be told from others
 
     def cancel(self, jobs: Collection[str]) -> bool:
-        for job in jobs:
+        for job in filter(_is_job, map(int, jobs)):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(job), signal.SIGTERM)
+                os.kill(job, signal.SIGTERM)
         return True
 
 
-def _lives(pid: int) -> bool:
+def _python(setup: Sequence[str]) -> str:
+    """What starts Python after some lines of shell, whose place it takes, so that it gets the signals itself."""
+    lines = [*setup, 'exec "$0" "$@"']
+    return shlex.join(["bash", "-c", "\n".join(lines), sys.executable] if setup else [sys.executable])
+
+
+def _is_job(pid: int) -> bool:
+    """Whether a process lives and is a job's; numbers of processes are used again, and other machines have theirs."""
+    if not _alive(pid):
+        return False
+    try:
+        return CONTROLLER in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:  # no Linux
+        return True
+
+
+def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

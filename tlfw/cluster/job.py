@@ -88,6 +88,8 @@ class Job:
         if problem.signum != WARNING or entry is None:
             print(f"interrupted by {problem}; the same command resumes it", flush=True)
             sys.exit(128 + problem.signum)
+        if entry.ended and entry.state != "interrupted":  # it had ended when the warning came
+            sys.exit(0)
         if entry.kept == before:
             why = f"the time limit of {self.limit} was reached before anything was kept: give a job more time"
             ledger.write(entry.changed(state="failed", error=why))

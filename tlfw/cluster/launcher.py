@@ -29,7 +29,7 @@ def resources(settings: Mapping[str, Any]) -> Resources:
         return Resources(**{name: value for name, value in settings.items() if name != "_target_"})
     except ValidationError as problem:
         first = problem.errors()[0]
-        field = ".".join(["hydra.launcher", *map(str, first["loc"])])
+        field = f"hydra.launcher.{first['loc'][0]}"  # beyond that stand pydantic's words for its type
         said = first["msg"].removeprefix("Value error, ")
         raise ConfigError(
             field, f"{said}.", "Look at docs/how-to/clusters.md for the fields of a launcher."
@@ -76,7 +76,7 @@ def threads(name: str, settings: Mapping[str, Any], here: int) -> int | None:
     if name in EXECUTORS:
         return resources(settings).cpus
     if name == "joblib":
-        at_a_time = settings.get("n_jobs", 1)
+        at_a_time = settings.get("n_jobs") or 1
         at_a_time = max(1, cores() + 1 + at_a_time) if at_a_time < 0 else at_a_time
         return here if at_a_time == 1 else max(1, cores() // at_a_time)
     ray = (settings.get("ray") or {}).get("remote") or {}

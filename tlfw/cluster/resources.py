@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from tlfw.limits import cores
 from tlfw.strictness import STRICT
 
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
-MEMORY = re.compile(r"\d+(?:\.\d+)?[KMGT]B?", re.IGNORECASE)
-UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+MEMORY = re.compile(r"\d+[KMGT]B?", re.IGNORECASE)
+"""Slurm takes whole numbers only."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -37,8 +37,8 @@ class Resources:
     gpus: int = Field(default=0, ge=0)
     nodes: int = Field(default=1, ge=1)
     memory: str | None = None
-    time: int | str = 240
-    signal_seconds: int = Field(default=120, ge=1)
+    time: int | str = Field(default=240)  # a Field, so that it is there when signal_seconds is looked at
+    signal_seconds: int = Field(default=120, ge=1, validate_default=True)
     at_a_time: int | None = Field(default=None, ge=1)
     partition: str | None = None
     account: str | None = None
@@ -61,14 +61,15 @@ class Resources:
             raise ValueError(f"{value!r} is no amount of memory; write 500MB or 16GB")
         return value
 
-    @model_validator(mode="after")
-    def _check_signal(self) -> Resources:
-        if self.signal_seconds >= 60 * minutes(self.time):
+    @field_validator("signal_seconds")
+    @classmethod
+    def _check_signal(cls, value: int, info: ValidationInfo) -> int:
+        time = info.data.get("time")  # None: it is wrong itself
+        if time is not None and value >= 60 * minutes(time):
             raise ValueError(
-                f"signal_seconds={self.signal_seconds} is not before the time limit of {60 * minutes(self.time)} s; "
-                "use less, or give a job more time"
+                f"{value} s is not before the time limit of {60 * minutes(time)} s; use less, or give a job more time"
             )
-        return self
+        return value
 
     @property
     def minutes(self) -> int:

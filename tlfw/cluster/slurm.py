@@ -49,13 +49,15 @@ def states(jobs: Collection[str]) -> Mapping[str, Said]:
     for line in (queue or "").splitlines():
         job, _, rest = line.partition("|")
         state, _, reason = rest.partition("|")
-        if job in jobs and state in ALIVE:
+        if job in jobs:
             found[job] = Said(state, f"{state}, {reason}" if reason not in ("", "None") else state)
-    if rest_of := sorted(set(jobs) - set(found)):
+    # Of those that have ended accounting knows more, where there is one.
+    if rest_of := sorted(job for job in jobs if job not in found or found[job].state not in ALIVE):
         accounts = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode"]
         for line in (_ask([*accounts, f"--jobs={','.join(rest_of)}"]) or "").splitlines():
-            job, state, code = line.split("|")[:3]
-            if job in rest_of and state:
+            job, _, rest = line.partition("|")
+            state, _, code = rest.partition("|")
+            if job in rest_of and state and code:
                 exit_code, _, signal = code.partition(":")
                 how = f", signal {signal}" if signal not in ("", "0") else f", exit code {exit_code}"
                 found[job] = Said(state.split()[0], state + how * (state != "COMPLETED"))

@@ -241,6 +241,10 @@ class Ledger:
         path = self._job(key, number)
         replace_text(path, json.dumps(json.loads(path.read_text()) | {"job": job}))
 
+    def refused(self, key: str, number: int) -> None:
+        """No id will be written into a submission: nobody waits for it, as if it had been made long ago."""
+        os.utime(self._job(key, number), (0, 0))
+
     def _job(self, key: str, number: int) -> Path:
         return self.folder / f"{key}.{number}.job"
 

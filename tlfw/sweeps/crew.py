@@ -146,7 +146,7 @@ def _otherwise(sweep: Sweep, order: Order, why: str) -> Returned:
     """What became of a task whose results its launcher lost: what its entry says; else it is lost too."""
     entry = sweep.ledger.entry(order.key)
     if entry is not None and entry.state == "done":
-        if order.task.step or entry.until:
+        if order.until:
             return Result(dict(entry.result or {}))
         if (record := sweep.record(order.key)) is not None:
             return Result((record, entry.reused))

@@ -29,6 +29,13 @@ class Order:
     name: str
 
     @property
+    def until(self) -> str | None:
+        """How far a run is brought; None: to its end."""
+        if self.task.step:
+            return self.task.step.until
+        return next((word.removeprefix("until=") for word in self.overrides if word.startswith("until=")), None)
+
+    @property
     def words(self) -> list[str]:
         """The overrides that its job is told, with the key that it has to come to."""
         return [*self.overrides, f"planned='{self.key}'"]

@@ -13,8 +13,9 @@ from typing import Any
 from tlfw.cluster import executor as cluster
 from tlfw.cluster.executor import Executor, Seen
 from tlfw.errors import Diverged, Pruned
-from tlfw.records.ledger import Entry, Ledger, State
-from tlfw.records.record import Record, Status
+from tlfw.records.ledger import SILENT_SECONDS, Entry, Ledger, State
+from tlfw.records.record import Record, Status, now
+from tlfw.records.secret import masked
 from tlfw.signals import deferred
 from tlfw.sweeps.launch import JobLost
 from tlfw.sweeps.order import Order
@@ -99,7 +100,8 @@ class Queue:
         self.waiting: list[Order] = []
         self.at_work: dict[str, _AtWork] = {}
         self.asked = 0.0
-        self.cancelled: list[tuple[Order, Result]] = []
+        self.known: list[tuple[Order, Result]] = []
+        self.since = now()
 
     def submit(self, orders: Sequence[Order]) -> None:
         self.waiting += orders
@@ -109,7 +111,8 @@ class Queue:
         while True:
             while self.waiting and len(self.at_work) < self.at_most:
                 self._begin(self.waiting.pop(0))
-            found, self.cancelled = [*self.cancelled, *self._look()], []
+            found = [*self._look(), *self.known]  # in this order: a look may find what is known already
+            self.known = []
             if found:
                 return found
             self.look()
@@ -120,38 +123,53 @@ class Queue:
         """The ids of the jobs that go on if this process ends."""
         return sorted(each.job for each in self.at_work.values() if each.job)
 
-    def _begin(self, order: Order, in_vain: int = 0) -> None:
-        """Submit a task, or wait for the job that another driver has submitted for it and that still lives."""
-        entry = self._entry(order)
-        if entry.state == "interrupted":  # by `tlfw.status --cancel`, since this driver entered it
-            self.cancelled.append((order, Result(JobLost(entry.error or "cancelled", "interrupted"))))
-            return
+    def _begin(self, order: Order) -> None:
+        """Submit a task, or wait for the job that another driver has submitted for it."""
         last = self.ledger.submission(order.key)
+        job = None
         if last is not None:
             job = last.job or self.executor.find(order.name)
-            if job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS:
-                self.at_work[order.key] = _AtWork(order, last.number, None)
-                return
-            alive = job is not None and self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
-            if last.executor == self.executor.kind and alive:
-                if last.job is None and job is not None:
-                    self.ledger.submitted(order.key, last.number, job)
+            young = job is None and self.ledger.submission_seconds(order.key, last.number) < SUBMITTING_SECONDS
+            alive = last.executor == self.executor.kind and job is not None and self._lives(job)
+            if alive and job and last.job is None:
+                self.ledger.submitted(order.key, last.number, job)
+            if young or alive:
                 self.at_work[order.key] = _AtWork(order, last.number, job)
-                print(f"{order.name}: job {job} is at it already", flush=True)
+                print(f"{order.name}: job {job} is at it already\n" * alive, end="", flush=True)
                 return
-        number = 0 if last is None else last.number + 1
+        entry = self._entry(order)
+        ended = entry.ended and entry.since > self.since  # by another driver's job, or by `tlfw.status --cancel`
+        if ended and (result := self._result(order, entry)):
+            self.known.append((order, result))
+        elif last is not None and last.executor == self.executor.kind and (ended or last.at > self.since):
+            self.at_work[order.key] = _AtWork(order, last.number, job)  # what it died of is judged as of an own job
+        else:
+            self._submit(order, 0 if last is None else last.number + 1)
+
+    def _lives(self, job: str) -> bool:
+        return self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
+
+    def _submit(self, order: Order, number: int, in_vain: int = 0) -> None:
+        """Submit a task, unless another driver is quicker."""
         with deferred():  # a signal does not come between a job and its id
             if not self.ledger.claim_submission(order.key, number, self.executor.kind):
                 self.at_work[order.key] = _AtWork(order, number, None)
                 return
             entry = self._entry(order)
             self.ledger.write(entry.changed(state="submitted", **AS_NEW))
-            job = self.executor.submit(self.job(order), order.name)
+            try:
+                job = self.executor.submit(self.job(order), order.name)
+            except Exception:
+                self.ledger.refused(order.key, number)
+                self.ledger.write(entry)
+                raise
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
 
     def _entry(self, order: Order) -> Entry:
-        return self.ledger.entry(order.key) or Entry(key=order.key, name=order.name, overrides=order.overrides)
+        return self.ledger.entry(order.key) or Entry(
+            key=order.key, name=order.name, until=order.until, overrides=masked(list(order.overrides))
+        )
 
     def _look(self) -> list[tuple[Order, Result]]:
         """The tasks that have ended. The ledger is read each time, and the scheduler is asked now and then."""
@@ -159,37 +177,38 @@ class Queue:
         doubtful: list[_AtWork] = []
         for each in list(self.at_work.values()):
             entry = self._entry(each.order)
-            # As long as another driver has not said which job it submitted, the entry may be of an earlier one.
-            if (
-                each.job
-                and entry.ended
-                and entry.state != "interrupted"
-                and (result := self._result(each.order, entry))
-            ):
+            over = entry.ended and entry.state != "interrupted" and self._is_of(each, entry)
+            if over and (result := self._result(each.order, entry)):
                 found.append((each.order, result))
                 del self.at_work[each.order.key]
             else:
                 doubtful.append(each)
-        now = time.monotonic()
-        if found or now - self.asked < self.executor.patience:
+        moment = time.monotonic()
+        if found or moment - self.asked < self.executor.patience:
             return found
-        self.asked = now
+        self.asked = moment
         for each in doubtful:
             if each.job is None and (last := self.ledger.submission(each.order.key)):
                 each.job = last.job or self.executor.find(each.order.name)
         seen = self.executor.seen([each.job for each in doubtful if each.job])
         for each in doubtful:
-            if result := self._judge(
-                each, seen.get(each.job or "", Seen("unknown", "no scheduler knows its job")), now
-            ):
+            if result := self._judge(each, seen.get(each.job or "", NOT_SEEN), moment):
                 found.append((each.order, result))
         return found
+
+    def _is_of(self, each: _AtWork, entry: Entry) -> bool:
+        """Whether what an entry says is of the job that is at work.
+
+        As long as another driver has not said which job it submitted, it may be of an earlier one.
+        """
+        last = None if each.job else self.ledger.submission(each.order.key)
+        return each.job is not None or (last is not None and last.at != "" and entry.since > last.at)
 
     def _result(self, order: Order, entry: Entry) -> Result | None:
         """What an entry says of a task that has ended; None: its record cannot be read yet."""
         why = entry.error or entry.state
         if entry.state == "done":
-            if order.task.step or entry.until:
+            if order.until:
                 return Result(dict(entry.result or {}))
             record = self.record(order.key)
             return None if record is None else Result((record, entry.reused))
@@ -197,18 +216,26 @@ class Queue:
             return Result(Diverged(why) if entry.state == "diverged" else Pruned(why))
         return Result(JobLost(why, "interrupted" if entry.state == "interrupted" else "failed"))
 
-    def _judge(self, each: _AtWork, seen: Seen, now: float) -> Result | None:
+    def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Result | None:
         """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
         if seen.phase == "alive":
             each.gone = None
             return None
-        each.gone = now if each.gone is None else each.gone
-        patience = UNKNOWN_SECONDS if seen.phase == "unknown" else GRACE_SECONDS
-        entry = self._entry(each.order)
-        lately = self.ledger.silent_seconds(each.order.key) < patience
-        if now - each.gone < (patience if lately or seen.phase == "unknown" else self.executor.patience):
-            return None
         last = self.ledger.submission(each.order.key)
+        if last is not None and last.number > each.number:  # another driver has submitted it again
+            before = self.ledger.submission(each.order.key, each.number)
+            each.in_vain = 0 if before and dict(last.kept) != dict(before.kept) else each.in_vain + 1
+            each.number, each.job, each.gone = last.number, last.job, None
+            return None
+        each.gone = moment if each.gone is None else each.gone
+        entry = self._entry(each.order)
+        silent = self.ledger.silent_seconds(each.order.key)
+        if seen.phase == "unknown" and entry.state == "running" and silent < SILENT_SECONDS:
+            return None  # it says itself that it lives, whatever the scheduler's commands say
+        # A task that is done is not failed because its record comes late.
+        patience = UNKNOWN_SECONDS if seen.phase == "unknown" or entry.state == "done" else GRACE_SECONDS
+        if moment - each.gone < (patience if silent < patience or seen.phase == "unknown" else self.executor.patience):
+            return None
         progress = last is not None and dict(entry.kept) != dict(last.kept)
         in_vain = 0 if progress else each.in_vain + 1
         again = (
@@ -218,9 +245,8 @@ class Queue:
         )
         del self.at_work[each.order.key]
         if again and in_vain < TRIES:
-            self.ledger.write(entry.changed(state="submitted"))
             print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
-            self._begin(each.order, in_vain)
+            self._submit(each.order, last.number + 1 if last else 0, in_vain)
             return None
         state: State = "interrupted" if seen.phase == "cancelled" or entry.state == "interrupted" else "failed"
         limit = "; the time limit was reached before anything was kept: give a job more time"
