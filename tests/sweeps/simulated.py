@@ -162,6 +162,9 @@ class Scheduler:
     def cancel(self, jobs: Collection[str]) -> bool:
         raise AssertionError("a queue ends no job")
 
+    def close(self) -> None:
+        """All that it did not ask for has ended."""
+
     def advance(self) -> None:
         """Let happen what has happened by now."""
         for job, each in self.processes.items():

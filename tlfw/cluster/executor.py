@@ -24,6 +24,9 @@ Phase = Literal["alive", "ended", "preempted", "timed out", "cancelled", "unknow
 CONTROLLER = b"submitit.local._local"
 """The module that a job's process on this machine runs."""
 
+CLOSING_SECONDS = 15.0
+"""How long a process of this machine may take to end once its task has."""
+
 LOGS = "logs"
 """The folder, in a sweep's, of what jobs print."""
 
@@ -60,6 +63,9 @@ class Executor(Protocol):
 
     def cancel(self, jobs: Collection[str]) -> bool:
         """Whether jobs are ended, each in its own good time."""
+
+    def close(self) -> None:
+        """Wait a moment for jobs that have said how they ended, and whose processes still do."""
 
 
 class Slurm:
@@ -121,6 +127,9 @@ class Slurm:
 
     def cancel(self, jobs: Collection[str]) -> bool:
         return slurm.cancel(jobs)
+
+    def close(self) -> None:
+        """Slurm looks after its jobs."""
 
 
 def _phase(state: str) -> Phase:
@@ -187,6 +196,11 @@ class Local:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(job, signal.SIGTERM)
         return True
+
+    def close(self) -> None:
+        end = time.monotonic() + CLOSING_SECONDS
+        while time.monotonic() < end and any(job.state == "RUNNING" for job in self.own.values()):
+            wait(0.05)
 
 
 def _python(setup: Sequence[str]) -> str:

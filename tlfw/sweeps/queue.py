@@ -114,6 +114,8 @@ class Queue:
             found = [*self._look(), *self.known]  # in this order: a look may find what is known already
             self.known = []
             if found:
+                if not (self.waiting or self.at_work):
+                    self.executor.close()
                 return found
             self.look()
             cluster.wait(min(1.0, self.executor.patience))
