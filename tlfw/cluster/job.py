@@ -17,7 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from tlfw.cluster import slurm
-from tlfw.records.ledger import VARIABLE, Ledger
+from tlfw.records.ledger import Ledger
 from tlfw.signals import Interrupted, heeded
 
 AGAIN = 144
@@ -115,6 +115,3 @@ def job_id() -> str | None:
 def restarts() -> int:
     """How often the scheduler has begun the job of this process again."""
     return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-
-
-__all__ = ["AGAIN", "VARIABLE", "WARNING", "Job", "job_id", "restarts"]
