@@ -102,20 +102,20 @@ def test_what_accounting_says_beside_its_lines_is_no_job(commands: Commands) -> 
     assert states(["7"]) == {"7": Said("FAILED", "FAILED, exit code 1")}
 
 
-def test_where_slurm_has_no_commands_nothing_is_known(commands: Commands) -> None:
-    assert states(["7"]) == {}
+def test_where_slurm_has_no_commands_it_does_not_answer(commands: Commands) -> None:
+    assert states(["7"]) is None
     assert find("run-a") is None
     assert not requeue("7")
     assert not cancel(["7"])
     assert cancel([])
 
 
-def test_where_slurm_does_not_answer_nothing_is_known(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slurm_that_takes_too_long_does_not_answer(commands: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
     script = commands.folder / "squeue"
     script.write_text("#!/bin/sh\nexec /bin/sleep 5\n")
     script.chmod(0o755)
     monkeypatch.setattr(slurm, "ASK_SECONDS", 0.05)
-    assert states(["7"]) == {}
+    assert states(["7"]) is None
     assert find("run-a") is None
 
 

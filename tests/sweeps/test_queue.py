@@ -11,11 +11,11 @@ from tests.records.test_record import RECORD
 from tests.sweeps.simulated import Fate, Scheduler, World, killed, look, order, world
 from tests.sweeps.test_task_graph import stage
 from tlfw.cluster.executor import Phase
-from tlfw.errors import Diverged, Pruned
+from tlfw.errors import Diverged, LauncherFailed, Pruned
 from tlfw.records.ledger import Entry
 from tlfw.sweeps.launch import JobLost
 from tlfw.sweeps.order import Order
-from tlfw.sweeps.queue import GRACE_SECONDS, TRIES, UNKNOWN_SECONDS, Result
+from tlfw.sweeps.queue import ANSWER_SECONDS, GRACE_SECONDS, TRIES, UNKNOWN_SECONDS, Result
 
 __all__ = ["world"]
 
@@ -173,6 +173,51 @@ def test_a_job_that_was_to_begin_again_and_was_not(world: World, kept: dict[str,
     found = ends(world, refused, Fate())
     assert (found == (RECORD, False)) == again
     assert world.scheduler.submitted == ["a"] * (1 + again)
+
+
+def test_a_scheduler_that_does_not_answer_loses_no_job(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.enter(A)
+    world.scheduler.fates = {"a": [Fate(pending=500, seconds=20)]}
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    for silence in (ANSWER_SECONDS - 600, 400):  # each counts from its own beginning
+        world.scheduler.mute = True
+        for _ in range(int(silence / 10)):
+            world.clock.passed += 10
+            assert look(driver) == []
+        world.scheduler.mute = False
+        world.clock.passed += 10
+        assert look(driver) == []
+    assert capsys.readouterr().out.count("it does not answer: jobs go on, and it is asked again\n") == 2
+    (found,) = world.drain(driver)
+    assert found["a"] == (RECORD, False)
+    assert world.scheduler.submitted == ["a"]
+
+
+def test_a_scheduler_that_never_answers_is_not_waited_for_without_end(world: World) -> None:
+    world.enter(A)
+    world.scheduler.fates = {"a": [Fate(pending=1e6)]}
+    driver = world.queue()
+    driver.submit([A])
+    look(driver)
+    world.scheduler.mute = True
+    world.clock.passed += 10
+    look(driver)
+    world.clock.passed += ANSWER_SECONDS + 10
+    with pytest.raises(LauncherFailed, match="for 60 minutes"):
+        driver.ended()
+
+
+def test_a_scheduler_that_takes_so_many_jobs_is_asked_again(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.scheduler.room = 2
+    world.enter(A, B, C)
+    driver = world.queue(weight=lambda task: -task.candidate)
+    driver.submit([A, B, C])
+    (found,) = world.drain(driver)
+    assert found == dict.fromkeys("abc", (RECORD, False))
+    assert world.scheduler.submitted == ["a", "b", "c"]
+    assert "it does not take the job; it is asked again when one of 2 has ended\n" in capsys.readouterr().out
 
 
 def test_a_scheduler_that_knows_nothing_for_a_while(world: World) -> None:

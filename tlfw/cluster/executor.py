@@ -18,8 +18,10 @@ from tlfw.cluster import slurm
 from tlfw.cluster.resources import Resources
 from tlfw.errors import ConfigError, LauncherFailed
 
-Phase = Literal["alive", "ended", "preempted", "timed out", "cancelled", "unknown"]
-"""How a job is. `ended` says nothing of how; of `unknown` ones the scheduler knows nothing (any more)."""
+Phase = Literal["alive", "ended", "preempted", "timed out", "cancelled", "unknown", "no answer"]
+"""How a job is. `ended` says nothing of how; of `unknown` ones the scheduler knows nothing (any more); `no answer`: it
+cannot be asked now.
+"""
 
 CONTROLLER = b"submitit.local._local"
 """The module that a job's process on this machine runs."""
@@ -120,7 +122,10 @@ class Slurm:
             raise LauncherFailed(f"Slurm does not take the job {name}: {said[-400:]}") from problem
 
     def seen(self, jobs: Collection[str]) -> Mapping[str, Seen]:
-        return {job: Seen(_phase(said.state), f"Slurm: {said.text}") for job, said in slurm.states(jobs).items()}
+        found = slurm.states(jobs)
+        if found is None:
+            return {job: Seen("no answer", "Slurm does not answer") for job in jobs}
+        return {job: Seen(_phase(said.state), f"Slurm: {said.text}") for job, said in found.items()}
 
     def find(self, name: str) -> str | None:
         return slurm.find(name)

@@ -35,8 +35,8 @@ class Said:
     text: str
 
 
-def states(jobs: Collection[str]) -> Mapping[str, Said]:
-    """What Slurm says of jobs, by id; of those of which it says nothing there is nothing.
+def states(jobs: Collection[str]) -> Mapping[str, Said] | None:
+    """What Slurm says of jobs, by id; of those of which it says nothing there is nothing. None: it does not answer.
 
     The queue is asked first, which costs a controller least, and accounting for what is not in it any more.
     """
@@ -51,17 +51,20 @@ def states(jobs: Collection[str]) -> Mapping[str, Said]:
         state, _, reason = rest.partition("|")
         if job in jobs:
             found[job] = Said(state, f"{state}, {reason}" if reason not in ("", "None") else state)
+    answers = queue is not None
     # Of those that have ended accounting knows more, where there is one.
     if rest_of := sorted(job for job in jobs if job not in found or found[job].state not in ALIVE):
         accounts = ["sacct", "--noheader", "--parsable2", "--allocations", "--format=JobID,State,ExitCode"]
-        for line in (_ask([*accounts, f"--jobs={','.join(rest_of)}"]) or "").splitlines():
+        said = _ask([*accounts, f"--jobs={','.join(rest_of)}"])
+        answers = answers or said is not None
+        for line in (said or "").splitlines():
             job, _, rest = line.partition("|")
             state, _, code = rest.partition("|")
             if job in rest_of and state and code:
                 exit_code, _, signal = code.partition(":")
                 how = f", signal {signal}" if signal not in ("", "0") else f", exit code {exit_code}"
                 found[job] = Said(state.split()[0], state + how * (state != "COMPLETED"))
-    return found
+    return found if answers else None
 
 
 def find(name: str) -> str | None:

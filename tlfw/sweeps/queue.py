@@ -12,7 +12,7 @@ from typing import Any
 
 from tlfw.cluster import executor as cluster
 from tlfw.cluster.executor import Executor, Seen
-from tlfw.errors import Diverged, Pruned
+from tlfw.errors import Diverged, LauncherFailed, Pruned
 from tlfw.records.ledger import SILENT_SECONDS, Entry, Ledger, State
 from tlfw.records.record import Record, Status, now
 from tlfw.records.secret import masked
@@ -26,6 +26,9 @@ GRACE_SECONDS = 15.0
 
 UNKNOWN_SECONDS = 120.0
 """How long a scheduler may know nothing of a job that it took."""
+
+ANSWER_SECONDS = 3600.0
+"""How long a scheduler may not answer at all."""
 
 SUBMITTING_SECONDS = 60.0
 """How long another driver may take from claiming a submission to writing down its job."""
@@ -100,6 +103,7 @@ class Queue:
         self.waiting: list[Order] = []
         self.at_work: dict[str, _AtWork] = {}
         self.asked = 0.0
+        self.silent: float | None = None
         self.known: list[tuple[Order, Result]] = []
         self.since = now()
 
@@ -149,7 +153,7 @@ class Queue:
             self._submit(order, 0 if last is None else last.number + 1)
 
     def _lives(self, job: str) -> bool:
-        return self.executor.seen([job]).get(job, NOT_SEEN).phase == "alive"
+        return self.executor.seen([job]).get(job, NOT_SEEN).phase in ("alive", "no answer")
 
     def _submit(self, order: Order, number: int, in_vain: int = 0) -> None:
         """Submit a task, unless another driver is quicker."""
@@ -161,10 +165,16 @@ class Queue:
             self.ledger.write(entry.changed(state="submitted", **AS_NEW))
             try:
                 job = self.executor.submit(self.job(order), order.name)
-            except Exception:
+            except Exception as problem:
                 self.ledger.refused(order.key, number)
                 self.ledger.write(entry)
-                raise
+                if not isinstance(problem, LauncherFailed) or not self.at_work:
+                    raise
+                # A limit of the scheduler, say, which lets in another job when one of these has ended.
+                self.at_most = len(self.at_work)
+                self.waiting.insert(0, order)
+                print(f"{problem}; it is asked again when one of {self.at_most} has ended", flush=True)
+                return
             self.ledger.submitted(order.key, number, job)
         self.at_work[order.key] = _AtWork(order, number, job, in_vain=in_vain)
 
@@ -206,6 +216,20 @@ class Queue:
         last = None if each.job else self.ledger.submission(each.order.key)
         return each.job is not None or (last is not None and last.at != "" and entry.since > last.at)
 
+    def _wait_for_an_answer(self, seen: Seen, moment: float) -> None:
+        """Nothing can be made of a scheduler that does not answer; jobs go on meanwhile.
+
+        Raises:
+            LauncherFailed: it has not answered for long.
+        """
+        if self.silent is None:
+            self.silent = moment
+            print(f"{seen.text}: jobs go on, and it is asked again", flush=True)
+        if moment - self.silent > ANSWER_SECONDS:
+            raise LauncherFailed(
+                f"{seen.text} for {ANSWER_SECONDS / 60:.0f} minutes. Jobs go on; the same command waits for them."
+            )
+
     def _result(self, order: Order, entry: Entry) -> Result | None:
         """What an entry says of a task that has ended; None: its record cannot be read yet."""
         why = entry.error or entry.state
@@ -220,6 +244,10 @@ class Queue:
 
     def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Result | None:
         """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
+        if seen.phase == "no answer":
+            self._wait_for_an_answer(seen, moment)
+            return None
+        self.silent = None
         if seen.phase == "alive":
             each.gone = None
             return None
