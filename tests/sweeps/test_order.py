@@ -202,7 +202,6 @@ def test_a_task_begins_when_what_it_needs_is_there_while_others_of_its_wave_are_
     [
         (killed(text="out of memory"), "failed", "its job 100 ended without a result (out of memory)"),
         (killed("cancelled", text="CANCELLED by 0"), "interrupted", "its job 100 ended .* (CANCELLED by 0)"),
-        (Fate(told={"state": "failed", "error": "bad"}), "failed", "bad"),
     ],
 )
 def test_a_lost_run_leaves_word_and_the_others_go_on(
@@ -214,6 +213,14 @@ def test_a_lost_run_leaves_word_and_the_others_go_on(
     why = said.replace(".*", "without a result")
     assert left == [(0, None, status, why)]
     assert outcomes == {0: why if status == "failed" else f"interrupted: {why}", 1: (RECORD, False)}
+
+
+def test_a_run_that_said_why_it_failed_has_left_its_record(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    agenda = agenda_of(named("a", stage("adapt", "1")), named("b", stage("adapt", "2")))
+    world.scheduler.fates = {"a": [Fate(told={"state": "failed", "error": "bad"})]}
+    outcomes, left = conducted(world, monkeypatch, agenda, 2, {"a": 20.0, "b": 10.0})
+    assert left == []
+    assert outcomes == {0: "bad", 1: (RECORD, False)}
 
 
 def test_a_lost_stage_blocks_what_needs_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

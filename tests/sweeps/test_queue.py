@@ -13,7 +13,7 @@ from tests.sweeps.test_task_graph import stage
 from tlfw.cluster.executor import Phase
 from tlfw.errors import Diverged, LauncherFailed, Pruned
 from tlfw.records.ledger import Entry
-from tlfw.sweeps.launch import JobLost
+from tlfw.sweeps.launch import JobFailed, JobLost
 from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import ANSWER_SECONDS, GRACE_SECONDS, TRIES, UNKNOWN_SECONDS, Result
 
@@ -32,10 +32,10 @@ def ends(world: World, *fates: Fate) -> Any:
     return found["a"]
 
 
-def lost(world: World, *fates: Fate) -> str:
+def lost(world: World, *fates: Fate, kind: type[JobFailed] = JobLost) -> str:
     """Why a task counts as failed."""
     problem = ends(world, *fates)
-    assert isinstance(problem, JobLost)
+    assert type(problem) is kind
     assert problem.status == "failed"
     entry = world.ledger.entry("a")
     assert entry is not None
@@ -104,7 +104,8 @@ def test_what_is_returned_and_what_is_raised() -> None:
 
 
 def test_a_job_that_says_why_it_failed(world: World) -> None:
-    assert lost(world, Fate(told={"state": "failed", "error": "no such folder"})) == "no such folder"
+    said = Fate(told={"state": "failed", "error": "no such folder"})
+    assert lost(world, said, kind=JobFailed) == "no such folder"  # and its record is there
     assert world.clock.passed <= 11  # the scheduler need not be asked
 
 

@@ -20,7 +20,7 @@ from tlfw.records.record import FINISHED, Record, find_record
 from tlfw.runs.run import LEFT
 from tlfw.signals import Interrupted, delegated
 from tlfw.sweeps.jobs import Compose
-from tlfw.sweeps.launch import Crew, JobLost, Returned, Waves
+from tlfw.sweeps.launch import Crew, JobFailed, JobLost, Returned, Waves
 from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import Queue, Result, weights
 from tlfw.sweeps.task_graph import Agenda, Speeds
@@ -151,7 +151,7 @@ def _otherwise(sweep: Sweep, order: Order, why: str) -> Returned:
         if (record := sweep.record(order.key)) is not None:
             return Result((record, entry.reused))
     if entry is not None and entry.ended and entry.error:
-        return Result(JobLost(entry.error))
+        return Result(JobFailed(entry.error))
     if entry is not None:
         sweep.ledger.write(entry.changed(state="failed", error=why))
     return Result(JobLost(f"its job ended without a result (hydra/launcher={sweep.name})"))

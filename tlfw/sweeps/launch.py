@@ -34,8 +34,8 @@ Launch = Callable[[Sequence[Sequence[str]], int], Sequence[Returned]]
 """From the overrides of a wave's jobs and the number of the first of them."""
 
 
-class JobLost(LauncherFailed):
-    """A job ended without saying how; the text is what its launcher says.
+class JobFailed(LauncherFailed):
+    """A job failed, and has said why, in the ledger and where it makes a run in its record.
 
     Args:
         status: how its run is recorded.
@@ -44,6 +44,10 @@ class JobLost(LauncherFailed):
     def __init__(self, why: str, status: Status = "failed") -> None:
         super().__init__(why)
         self.status = status
+
+
+class JobLost(JobFailed):
+    """A job ended without saying how, and left no record; the text is what its launcher says."""
 
 
 class Crew(Protocol):
@@ -141,9 +145,9 @@ def conduct(
                     failed |= dict.fromkeys(task.step.keys, ("blocked", why))
                 else:
                     outcomes[task.candidate] = said(problem)
+                if isinstance(problem, JobFailed) and problem.status in APART and not task.step:
+                    outcomes[task.candidate] = f"{problem.status}: {said(problem)}"
                 if isinstance(problem, JobLost):
-                    if problem.status in APART and not task.step:
-                        outcomes[task.candidate] = f"{problem.status}: {said(problem)}"
                     leave(task, problem.status, said(problem))
             else:
                 if isinstance(value, Interrupted):  # in a process of its own

@@ -17,7 +17,7 @@ from tlfw.records.ledger import SILENT_SECONDS, Entry, Ledger, State
 from tlfw.records.record import Record, Status, now
 from tlfw.records.secret import masked
 from tlfw.signals import deferred
-from tlfw.sweeps.launch import JobLost
+from tlfw.sweeps.launch import JobFailed, JobLost
 from tlfw.sweeps.order import Order
 from tlfw.sweeps.task_graph import Agenda, Task
 
@@ -240,7 +240,7 @@ class Queue:
             return None if record is None else Result((record, entry.reused))
         if entry.state in ("diverged", "pruned"):
             return Result(Diverged(why) if entry.state == "diverged" else Pruned(why))
-        return Result(JobLost(why, "interrupted" if entry.state == "interrupted" else "failed"))
+        return Result(JobFailed(why, "interrupted" if entry.state == "interrupted" else "failed"))
 
     def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Result | None:
         """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
