@@ -22,10 +22,21 @@ class Unavailable(Exception):
     """This machine cannot have a Slurm of its own; the text says why."""
 
 
-def up() -> dict[str, str]:
-    """Bring Slurm up: -> the environment in which its commands find it."""
+def up(**own: str) -> dict[str, str]:
+    """Bring Slurm up: -> the environment in which its commands find it.
+
+    Args:
+        own: what `slurm.sh` takes from its environment, for a Slurm beside another one.
+    """
+    command = ["bash", str(HERE / "slurm.sh"), "up"]
     told = subprocess.run(
-        ["bash", str(HERE / "slurm.sh"), "up"], capture_output=True, text=True, timeout=900, check=False
+        command,
+        env=os.environ | own,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if told.returncode:
         raise Unavailable(told.stderr.strip()[-300:])
@@ -33,7 +44,12 @@ def up() -> dict[str, str]:
     lines = [line.removeprefix("export ") for line in file.read_text().splitlines()]
     given = dict(line.partition("=")[::2] for line in lines)
     os.environ |= given  # for the commands that are run from here
-    return {**os.environ, **given}
+    return {**os.environ, **given, **own}
+
+
+def down(env: dict[str, str]) -> None:
+    """End the Slurm of an environment."""
+    subprocess.run(["bash", str(HERE / "slurm.sh"), "down"], env=env, timeout=60, check=True)
 
 
 def slurm(*command: str) -> str:
