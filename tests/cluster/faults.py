@@ -3,12 +3,14 @@
 It brings up a Slurm of its own and takes a quarter of an hour on two cores. A sweep without faults is compared with the
 same one on this machine; then a sweep meets a time limit three times, a process that is killed, a job that is killed by
 the scheduler's command, a requeue, a preemption, a second driver, and a driver that is killed and started again.
+In a FOLDER of before, what has no faults is not made again.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,7 +21,13 @@ from tests.cluster.lab import Drive, Watched, slurm, up, wait_until
 from tests.status.agreement import disagreements, finished, queue
 
 GRID = ["+experiment=quickstart_grid", "tracking=disabled", "hydra.sweeper.report=false", "checkpoint_seconds=3"]
-SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus=1", "hydra.launcher.memory=3GB", "hydra.launcher.time=60"]
+SLURM = [
+    "hydra/launcher=slurm",
+    "hydra.launcher.cpus=1",
+    "hydra.launcher.memory=3GB",
+    "hydra.launcher.time=60",
+    "hydra.launcher.signal_seconds=20",
+]
 LONG = ["pretrain.budget=128000images"]
 """So that the shared stage outlives its time limit three times."""
 
@@ -43,7 +51,7 @@ def main(place: Path) -> int:
 
 def local(folder: Path, words: list[str], env: dict[str, str]) -> dict[str, dict[str, float | None]]:
     """Run id -> metrics, of the same sweep in one process of this machine."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     code = Drive(folder, words, "log.txt", env).end(3000)
     assert code == 0, (folder / "log.txt").read_text()
@@ -52,7 +60,7 @@ def local(folder: Path, words: list[str], env: dict[str, str]) -> dict[str, dict
 
 
 def faultless(folder: Path, env: dict[str, str], numbers: dict[str, dict[str, float | None]]) -> tuple[str, bool]:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     code = Drive(folder, [*GRID, *SLURM], "log.txt", env | {"OMP_NUM_THREADS": "2"}).end(PATIENCE)
     records = Watched(folder, NAME).records()
@@ -65,6 +73,7 @@ def faultless(folder: Path, env: dict[str, str], numbers: dict[str, dict[str, fl
 def faulty(
     folder: Path, env: dict[str, str], numbers: dict[str, dict[str, float | None]]
 ) -> list[tuple[str, str, bool]]:
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     words, sweep = [*GRID, *LONG, *SLURM], Watched(folder, NAME)
     found: list[tuple[str, str, bool]] = []
@@ -78,7 +87,7 @@ def faulty(
 
     first = Drive(folder, words, "first.txt", env)
     pretrain = wait_until(lambda: sweep.running("pretrain-", 5), 200, "the shared stage to train")
-    slurm("scontrol", "update", f"JobId={pretrain.job}", "TimeLimit=1")
+    slurm("scontrol", "update", f"JobId={pretrain.job}", "TimeLimit=2")
     look()
 
     killed = wait_until(lambda: sweep.running("joint-full", 5), 300, "a run to train")
