@@ -26,7 +26,7 @@ SLURM = [
     "hydra.launcher.cpus=1",
     "hydra.launcher.memory=3GB",
     "hydra.launcher.time=60",
-    "hydra.launcher.signal_seconds=20",
+    "hydra.launcher.signal_seconds=70",
 ]
 LONG = ["pretrain.budget=128000images"]
 """So that the shared stage outlives its time limit three times."""
