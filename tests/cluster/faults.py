@@ -81,9 +81,9 @@ def faulty(
 
     def look() -> None:
         """Compare the status with Slurm and the records, now."""
-        before = queue(), finished(folder / "outputs" / "runs")
+        before = queue(folder), finished(folder / "outputs" / "runs")
         _, said = sweep.status()
-        moments.append(disagreements(said, before, (queue(), finished(folder / "outputs" / "runs"))))
+        moments.append(disagreements(said, before, (queue(folder), finished(folder / "outputs" / "runs"))))
 
     first = Drive(folder, words, "first.txt", env)
     pretrain = wait_until(lambda: sweep.running("pretrain-", 5), 200, "the shared stage to train")
@@ -111,7 +111,7 @@ def faulty(
     second = Drive(folder, words, "second.txt", env)
     wait_until(lambda: "plan:" in second.log.read_text(), 120, "the second driver")
     first.kill()
-    found.append(("the driver killed", f"{len(queue())} jobs go on", True))
+    found.append(("the driver killed", f"{len(queue(folder))} jobs go on", True))
     third = Drive(folder, words, "third.txt", env)
     wait_until(lambda: "plan:" in third.log.read_text(), 120, "the third driver")
 

@@ -17,11 +17,16 @@ LIVES = {
 """State of a task whose job Slurm has -> what Slurm may say of the job."""
 
 
-def queue() -> dict[str, str]:
-    """Job -> its state, as Slurm says it now."""
-    asked = ["squeue", "--noheader", "--array", "--format=%i %T"]
+def queue(folder: Path | None = None) -> dict[str, str]:
+    """Job -> its state, as Slurm says it now.
+
+    Args:
+        folder: in which the jobs were submitted that count; None: all do.
+    """
+    asked = ["squeue", "--noheader", "--array", "--format=%i %T %Z"]
     said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout
-    return dict(line.split() for line in said.splitlines())
+    jobs = [line.split(maxsplit=2) for line in said.splitlines()]
+    return {job: state for job, state, place in jobs if folder is None or Path(place) == folder}
 
 
 def finished(runs: Path) -> dict[str, str]:
@@ -44,7 +49,7 @@ def disagreements(
     """
     found = []
     for row in status["rows"]:
-        if row["shown"] in LIVES and row["executor"] == "slurm":
+        if row["shown"] in LIVES and row["executor"] == "slurm" and row["job"]:  # else it is just being submitted
             said = [queue.get(row["job"], "nothing") for queue, _ in (before, after)]
             if not set(said) & set(LIVES[row["shown"]]):
                 found.append(f"{row['name']}: {row['shown']}, but Slurm says {said[0]} and {said[1]} of {row['job']}")
