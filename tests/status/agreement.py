@@ -61,7 +61,7 @@ def disagreements(
         shown = [row["state"] for row in status["rows"] if row["key"] == key]
         if ended in FINISHED and shown and shown[0] not in FINISHED:
             found.append(f"{key}: {shown[0]}, but its record said {ended} before")
-    ours = {row["job"] for row in status["rows"] if row["going"]}
+    ours = {row["job"] for row in status["rows"]}  # also of tasks that are done, whose processes are just ending
     for job in before[0].keys() & after[0].keys() - ours:
         if "COMPLETING" not in (before[0][job], after[0][job]):
             found.append(f"job {job}: in Slurm's queue, but of no task")
