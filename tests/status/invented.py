@@ -16,12 +16,9 @@ from tlfw.records.ledger import Entry, Ledger
 from tlfw.records.plan_file import NAMES
 from tlfw.records.record import Record
 
-NOW = time.time()
-
-
 def ago(seconds: float) -> str:
     """A time as entries have it."""
-    return datetime.datetime.fromtimestamp(NOW - seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(time.time() - seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def key(number: int) -> str:
@@ -51,7 +48,8 @@ def entry(folder: Path, number: int, state: str, *, quiet: float = 0.0, **facts:
     made = Entry(key=key(number), state=state, **facts)  # type: ignore[arg-type]
     ledger = Ledger(folder)
     ledger.write(made)
-    os.utime(ledger.path(made.key), (NOW - quiet, NOW - quiet))
+    touched = time.time() - quiet
+    os.utime(ledger.path(made.key), (touched, touched))
     return made
 
 
