@@ -202,7 +202,15 @@ def test_whether_somebody_conducts_a_sweep(ledger: Ledger) -> None:
         (ledger.folder / "elsewhere.7.driver").touch()
         assert ledger.driven() is True
         assert ledger.listed() == ([], {})
-    assert [path.name for path in ledger.folder.iterdir()] == ["elsewhere.7.driver"]
+    (ledger.folder / "elsewhere.7.driver").unlink()
+    assert ledger.driven() is False  # it has said that it ended
+    with ledger.conducting():
+        assert ledger.driven() is True
+        assert [path.name for path in ledger.folder.iterdir()] == [mark.name]
+    (ledger.folder / "elsewhere.7.driver").touch()
+    os.utime(ledger.folder / "elsewhere.7.driver", (0, 0))
+    with ledger.conducting():  # marks of ended commands do not gather
+        assert [path.name for path in ledger.folder.iterdir()] == [mark.name]
 
 
 def test_while_a_task_is_made_its_entry_says_so(ledger: Ledger) -> None:

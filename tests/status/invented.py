@@ -16,6 +16,7 @@ from tlfw.records.ledger import Entry, Ledger
 from tlfw.records.plan_file import NAMES
 from tlfw.records.record import Record
 
+
 def ago(seconds: float) -> str:
     """A time as entries have it."""
     return datetime.datetime.fromtimestamp(time.time() - seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -54,6 +54,8 @@ def test_runs_without_an_entry_are_as_their_records_say(tmp_path: Path) -> None:
         ("running", {}, "done", 9000, "running"),  # it is made again
         ("running", {}, "failed", 100, "failed"),
         ("waiting", {}, "interrupted", 9000, "waiting"),  # of an earlier command
+        ("requeued", {}, "interrupted", 100, "requeued"),  # a job that saved before its time was up
+        ("running", {}, "interrupted", 100, "running"),
         ("interrupted", {"began": 500}, "done", 300, "done"),  # a result is not replaced by less
         ("interrupted", {"began": 500}, "done", 600, "interrupted"),
         ("failed", {"began": 500}, "interrupted", 300, "failed"),
@@ -114,7 +116,8 @@ def test_what_waits_is_lost_where_its_command_has_died(tmp_path: Path) -> None:
         overview = SweepReader(folder).read()
     assert not overview.going
     assert overview.notes == ["No command conducts this sweep now: 2 tasks wait for the same command."]
-    assert SweepReader(folder).read().driven is None
+    assert SweepReader(folder).read().driven is False  # at once: it said that it ended
+    assert not SweepReader(folder).read().going
 
 
 def test_shared_stages_come_first_and_only_while_a_run_lacks_them(tmp_path: Path) -> None:

@@ -35,10 +35,16 @@ LOGS = "logs"
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a scheduler says of a job."""
+    """What a scheduler says of a job.
+
+    Attributes:
+        text: for people.
+        waits_for: why it does not begin, where that is not that others are before it.
+    """
 
     phase: Phase
     text: str
+    waits_for: str = ""
 
 
 class Executor(Protocol):
@@ -125,7 +131,9 @@ class Slurm:
         found = slurm.states(jobs)
         if found is None:
             return {job: Seen("no answer", "Slurm does not answer") for job in jobs}
-        return {job: Seen(_phase(said.state), f"Slurm: {said.text}") for job, said in found.items()}
+        return {
+            job: Seen(_phase(said.state), f"Slurm: {said.text}", slurm.waits_for(said)) for job, said in found.items()
+        }
 
     def find(self, name: str) -> str | None:
         return slurm.find(name)
@@ -206,6 +214,7 @@ class Local:
         end = time.monotonic() + CLOSING_SECONDS
         while time.monotonic() < end and any(job.state == "RUNNING" for job in self.own.values()):
             wait(0.05)
+        self.own = {name: job for name, job in self.own.items() if job.state == "RUNNING"}
 
 
 def _python(setup: Sequence[str]) -> str:

@@ -12,6 +12,9 @@ from tlfw.limits import cores
 from tlfw.strictness import STRICT
 
 TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+EARLY_SECONDS = 60
+"""How much earlier than asked Slurm may send its warning."""
+
 MEMORY = re.compile(r"\d+[KMGT]B?", re.IGNORECASE)
 """Slurm takes whole numbers only."""
 
@@ -65,9 +68,10 @@ class Resources:
     @classmethod
     def _check_signal(cls, value: int, info: ValidationInfo) -> int:
         time = info.data.get("time")  # None: it is wrong itself
-        if time is not None and value >= 60 * minutes(time):
+        if time is not None and value + EARLY_SECONDS >= 60 * minutes(time):
             raise ValueError(
-                f"{value} s is not before the time limit of {60 * minutes(time)} s; use less, or give a job more time"
+                f"{value} s before the time limit of {60 * minutes(time)} s, and up to {EARLY_SECONDS} s earlier still "
+                "as Slurm may have it, a job may not have begun; use less, or give a job more time"
             )
         return value
 

@@ -67,6 +67,16 @@ def states(jobs: Collection[str]) -> Mapping[str, Said] | None:
     return found if answers else None
 
 
+USUAL = ("BeginTime", "Dependency", "None", "Prolog", "Priority", "Resources")
+"""Why Slurm lets a job wait that begins by itself."""
+
+
+def waits_for(said: Said) -> str:
+    """Why a job does not begin, if somebody has to do something for it; else empty."""
+    state, _, reason = said.text.partition(", ")
+    return reason if state == "PENDING" and reason and not reason.startswith(USUAL) else ""
+
+
 def find(name: str) -> str | None:
     """The id of the latest job of this user that is called so and that Slurm still has; None: there is none."""
     said = _ask(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])

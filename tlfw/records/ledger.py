@@ -194,12 +194,17 @@ class Ledger:
         """Inside, this process conducts the sweep: what waits will begin."""
         self.folder.mkdir(parents=True, exist_ok=True)
         mark = self.folder / f"{socket.gethostname()}.{os.getpid()}{DRIVER}"
+        for other in self.folder.glob(f"*{DRIVER}"):
+            with contextlib.suppress(OSError):  # another command has just done so
+                if time.time() - other.stat().st_mtime > SILENT_SECONDS:
+                    other.unlink()
         mark.touch()
         try:
             with _beating(mark):
                 yield
         finally:
-            mark.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder may be gone
+                os.utime(mark, (0, 0))  # it has ended, as all see at once
 
     def driven(self) -> bool | None:
         """Whether a command conducts the sweep; None: it is not known, for none says that it does or did."""

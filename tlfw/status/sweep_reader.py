@@ -214,6 +214,8 @@ class SweepReader:
                 continue
             if record.run_id != row.key or row.state in FINISHED:
                 continue
+            if entry is not None and entry.state in STILL and record.status == "interrupted":
+                continue  # of a job that was interrupted, and begins again
             ended = moment(record.ended)
             if entry is not None:
                 begun = row.began if entry.ended and record.status in FINISHED else None

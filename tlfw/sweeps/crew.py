@@ -110,10 +110,15 @@ def conducting(sweep: Sweep, agenda: Agenda, speeds: Speeds) -> Iterator[Crew]:
             count = len(crew.jobs)
             print(
                 f"{count} job{'s go' if count != 1 else ' goes'} on: {first_three(crew.jobs)}. The same command waits "
-                f"for them; python -m tlfw.status {sweep.folder} shows them, and with --cancel ends them.",
+                f"for them{_and(crew.waiting)}; python -m tlfw.status {sweep.folder} shows them, and with --cancel "
+                "ends them.",
                 flush=True,
             )
         raise
+
+
+def _and(waiting: Sequence[Order]) -> str:
+    return f" and submits {len(waiting)} more" if waiting else ""
 
 
 def _job(sweep: Sweep, order: Order, limit: str) -> Callable[[], None]:

@@ -132,7 +132,17 @@ def with_threads(
     import torch
 
     own = threads(launcher, settings, torch.get_num_threads())
-    return [[*job, f"threads={own}"] for job in found]
+    assert own is not None
+    return [[*job, f"threads={max(1, own // _processes(job, config))}"] for job in found]
+
+
+def _processes(job: Sequence[str], config: DictConfig) -> int:
+    """That share the cores of a job: one for each device."""
+    asked = OmegaConf.select(config, "trainer.devices", default=1)
+    for word in job:
+        if _field(word) == "trainer.devices":
+            asked = word.partition("=")[2]
+    return int(asked) if str(asked).isdecimal() and int(asked) else 1
 
 
 def repeated(asked: Jobs, compose: Compose) -> Repeated:

@@ -54,6 +54,7 @@ class _AtWork:
     Attributes:
         gone: since when the scheduler says that its job has ended, on this process's clock; None: it has not.
         in_vain: how often it was submitted in a row without keeping anything.
+        waits_for: why the scheduler does not begin its job, as far as that was said.
     """
 
     order: Order
@@ -61,6 +62,7 @@ class _AtWork:
     job: str | None
     gone: float | None = None
     in_vain: int = 0
+    waits_for: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +252,9 @@ class Queue:
         self.silent = None
         if seen.phase == "alive":
             each.gone = None
+            if seen.waits_for and seen.waits_for != each.waits_for:
+                print(f"{each.order.name}: job {each.job} does not begin: {seen.text}", flush=True)
+            each.waits_for = seen.waits_for
             return None
         last = self.ledger.submission(each.order.key)
         if last is not None and last.number > each.number:  # another driver has submitted it again
@@ -274,6 +279,10 @@ class Queue:
             or ((seen.phase == "timed out" or entry.state == "requeued") and progress)
         )
         del self.at_work[each.order.key]
+        record = None if each.order.until else self.record(each.order.key)
+        if record is not None and record.ended and record.ended > self.since:  # its entry was taken away
+            self.ledger.write(entry.changed(state=record.status, error=record.error))
+            return Result((record, False))
         if again and in_vain < TRIES:
             print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
             self._submit(each.order, last.number + 1 if last else 0, in_vain)

@@ -84,7 +84,8 @@ def show(rows: Sequence[Row], metrics: Sequence[Metric]) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=140)
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     labels = sorted({label for _, record, _ in rows if isinstance(record, Record) for label in record.labels})
     if labels:
         console.print(f"* {'; '.join(LABELS.get(label, label) for label in labels)}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tlfw.cluster.job import job_id, restarts
+from tlfw.cluster.job import WARNING, job_id, restarts
 from tlfw.command_line.messages import explain
 from tlfw.devices.nodes import is_a_further_node
 from tlfw.errors import Diverged, Pruned
@@ -28,8 +28,10 @@ def made(sweep: Path, key: str | None, work: Callable[[], Any]) -> Any:
         try:
             value = work()
         except BaseException as problem:
-            state, why = _of(problem)
-            tell(state=state, error=masked(why))
+            warned = isinstance(problem, Interrupted) and problem.signum == WARNING
+            if not (warned and job_id()):  # then the job says whether it begins again
+                state, why = _of(problem)
+                tell(state=state, error=masked(why))
             raise
         if isinstance(value, Mapping):
             tell(state="done", result=dict(value))
