@@ -25,6 +25,7 @@ from tlfw.devices.nodes import Node
 from tlfw.devices.process import ERR, FAILURE, RESULT, _leave
 from tlfw.errors import ConfigError, Diverged, TrainingFailed
 from tlfw.signals import Interrupted, heeded
+from tlfw.training import evaluate
 
 ALONE = Node()
 
@@ -59,7 +60,8 @@ def marked(mark: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("left_over")
-def test_two_processes_learn_and_say_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_learn_and_say_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "BATCH", BATCH)  # as `learnt` has it, and not for the tests after this one
     one, two = learnt(str(tmp_path)), work("learnt", str(tmp_path))
     for name in POLICIES:
         alone, together = one[name], two[name]
