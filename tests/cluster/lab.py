@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tlfw.records.ledger import Entry, Ledger
 from tlfw.records.record import Record
@@ -80,6 +80,8 @@ class Drive:
         log: the file, in `folder`, of what it prints.
     """
 
+    all: ClassVar[list[Drive]] = []
+
     def __init__(self, folder: Path, words: list[str], log: str, env: dict[str, str]) -> None:
         self.log = folder / log
         with self.log.open("a") as file:
@@ -87,6 +89,15 @@ class Drive:
                 [sys.executable, "-m", "tlfw", "-m", *words],
                 cwd=folder, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
+
+        self.all.append(self)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Kill what a test that failed has left at work."""
+        for drive in cls.all:
+            if drive.process.poll() is None:
+                drive.kill()
 
     def end(self, seconds: float) -> int:
         """Its exit code."""

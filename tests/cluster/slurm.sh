@@ -12,6 +12,7 @@ down() {
   for name in $(seq -f 'slurmd-n%g' 0 "$LAST") slurmctld slurmdbd munged mariadbd; do
     [ -s "$LAB/run/$name.pid" ] && kill "$(cat "$LAB/run/$name.pid")" 2>/dev/null || true
   done
+  sleep 2  # they still write into the folder
 }
 
 install() {

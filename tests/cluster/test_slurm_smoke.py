@@ -14,9 +14,9 @@ import pytest
 from tests.cluster.lab import Drive, Unavailable, Watched, down, slurm, up, wait_until
 
 SWEEP = [
-    *("+experiment=quickstart", "tracking=disabled", "source.per_class=20", "pretrain.budget=3200images"),
-    *("adapt.budget=960images", "checkpoint_seconds=0.5", "hydra.sweeper.report=false", "data_mix=target_only"),
-    *("freeze_policy=last_layer", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1,2"),
+    *("+experiment=quickstart", "tracking=disabled", "source.per_class=20", "validations=2"),
+    *("adapt.budget=12800images", "checkpoint_seconds=0.5", "hydra.sweeper.report=false", "data_mix=target_only"),
+    *("freeze_policy=full", "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1,2"),
 ]
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus=1", "hydra.launcher.memory=3GB", "hydra.launcher.time=20"]
 PORTS = {"CTLD_PORT": "27817", "DBD_PORT": "27819", "NODE_PORT": "27820", "SQL_PORT": "23306"}
@@ -33,6 +33,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     except Unavailable as why:
         pytest.skip(f"no Slurm can be brought up here: {why}")
     yield env
+    Drive.end_all()
     down(env)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -48,13 +49,13 @@ def test_a_sweep_on_a_real_slurm(lab: dict[str, str], tmp_path: Path) -> None:
     driver = Drive(folder, [*SWEEP, *SLURM], "log.txt", lab | {"OMP_NUM_THREADS": "2"})
     plan = wait_until(lambda: len(entries := sweep.ledger.entries()) == 2 and entries, 120, "the plan")
     worlds = {entry.numerics["world_size"]: entry.key for entry in plan}
+    one = wait_until(lambda: (e := sweep.ledger.entry(worlds[1])) and (e.step or e.ended) and e, 120, "steps")
+    assert not one.ended
+    slurm("scontrol", "requeue", str(one.job))
     killed = wait_until(
         lambda: (e := sweep.ledger.entry(worlds[2])) and e.state == "running" and e.pid and e, 120, "it"
     )
     os.kill(killed.pid, signal.SIGKILL)
-    one = wait_until(lambda: (e := sweep.ledger.entry(worlds[1])) and (e.step or e.ended) and e, 120, "steps")
-    assert not one.ended
-    slurm("scontrol", "requeue", str(one.job))
     assert driver.end(240) == 1, driver.log.read_text()
     ended = sweep.ledger.entry(worlds[2])
     assert ended is not None
