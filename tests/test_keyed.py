@@ -162,6 +162,7 @@ CASES = [
             "store.dir=other",
             "force=true",
             "until=pretrain",
+            "planned=abc",
             "backbone.runs=other",
             "tracking.mode=offline",
             "tracking.project=other",

@@ -28,6 +28,7 @@ from tlfw.runs import run as fold
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.trial import Trial, open_journal
 from tlfw.sweeps.check import deciding
+from tlfw.sweeps.launch import Waves
 from tlfw.sweeps.search import JOURNAL, MONITOR, Search, search, study_name, trials_there
 
 SPACE = {"data_mix": "joint,pretrain_joint", "lr": "tag(log,interval(0.001,0.1))"}
@@ -49,7 +50,7 @@ class World:
         for each in batch:
             if len(self.jobs) == self.stop_after:
                 raise KeyboardInterrupt
-            self.jobs.append(list(each))
+            self.jobs.append([word for word in each if not word.startswith("planned=")])
             settings = dict(word.split("=", 1) for word in each)
             assert settings["until"] == "adapt"
             rate = float(settings["lr"])
@@ -69,7 +70,7 @@ class World:
         settings = Search(**{"trials": 9, "at_a_time": 2, "space": SPACE, **changes})
         return search(
             settings, study_name(settings, "s", self.metric, deciding), folder, ["seed=3"], self.metric,
-            checked=self.checked, stored=lambda key: False, launch=self.launch, said=str,
+            checked=self.checked, stored=lambda key: False, crew=lambda _: Waves(self.launch), said=str,
         )  # fmt: skip
 
 
