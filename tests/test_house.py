@@ -27,6 +27,7 @@ ORDER = (
     "strictness",
     "signals",
     "limits",
+    "processes",
     "errors",
     "identity",
     "records",

@@ -197,9 +197,9 @@ def test_ctrl_c_ends_no_job_and_cancelling_does(
     time.sleep(0.1)
     other = Local(tmp_path, Resources())
     assert other.seen([job]) == {job: Seen("alive", "runs")}
-    assert module._alive(worker)
+    assert module.alive(worker)
     assert other.cancel([job])
-    until(lambda: executor.seen([job])[job].phase == "ended" and not module._alive(worker))
+    until(lambda: executor.seen([job])[job].phase == "ended" and not module.alive(worker))
     until(lambda: other.seen([job])[job].phase == "ended")
     assert other.cancel([job])
 

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 
 from tlfw.cluster import job as module
 from tlfw.cluster import slurm
-from tlfw.cluster.job import AGAIN, WARNING, Job, job_id, restarts
+from tlfw.cluster.job import AGAIN, WARNING, Job, job_id
+from tlfw.processes import slurm_restarts
 from tlfw.records.ledger import Entry, Ledger
 from tlfw.signals import Interrupted
 
@@ -222,10 +223,10 @@ def test_a_job_whose_entry_is_gone_ends(ledger: Ledger, monkeypatch: pytest.Monk
 
 def test_the_id_of_a_job_and_how_often_it_began_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert job_id() is None
-    assert restarts() == 0
+    assert slurm_restarts() == 0
     monkeypatch.setenv("SUBMITIT_LOCAL_JOB_ID", "77")
     assert job_id() == "77"
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
     assert job_id() == "42"
-    assert restarts() == 3
+    assert slurm_restarts() == 3

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from tlfw.cluster import slurm
 from tlfw.cluster.resources import Resources
 from tlfw.errors import ConfigError, LauncherFailed
+from tlfw.processes import alive
 
 Phase = Literal["alive", "ended", "preempted", "timed out", "cancelled", "unknown", "no answer"]
 """How a job is. `ended` says nothing of how; of `unknown` ones the scheduler knows nothing (any more); `no answer`: it
@@ -225,24 +226,12 @@ def _python(setup: Sequence[str]) -> str:
 
 def _is_job(pid: int) -> bool:
     """Whether a process lives and is a job's; numbers of processes are used again, and other machines have theirs."""
-    if not _alive(pid):
+    if not alive(pid):
         return False
     try:
         return CONTROLLER in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:  # no Linux
         return True
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return True
 
 
 def submitit() -> Any:

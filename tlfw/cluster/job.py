@@ -17,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
 from tlfw.cluster import slurm
+from tlfw.processes import slurm_job
 from tlfw.records.ledger import Ledger
 from tlfw.signals import Interrupted, heeded
 
@@ -97,7 +98,7 @@ class Job:
             sys.exit(1)
         ledger.write(entry.changed(state="requeued", error=None))
         print("time is nearly up: what was learnt is saved, and the job begins again", flush=True)
-        if (job := os.environ.get("SLURM_JOB_ID")) is None:
+        if (job := slurm_job()) is None:
             sys.exit(AGAIN)
         if not slurm.requeue(job):
             print(f"Slurm does not begin job {job} again; the driver submits another one", flush=True)
@@ -107,11 +108,6 @@ class Job:
 
 def job_id() -> str | None:
     """The id that a scheduler gave the job of this process."""
-    if (job := os.environ.get("SLURM_JOB_ID")) is not None:
+    if (job := slurm_job()) is not None:
         return job
     return os.environ.get("SUBMITIT_LOCAL_JOB_ID")
-
-
-def restarts() -> int:
-    """How often the scheduler has begun the job of this process again."""
-    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tlfw.escape import printable
+from tlfw.processes import alive, slurm_job, slurm_restarts, state
 from tlfw.records.record import now
 from tlfw.signals import Interrupted, asked, deferred
 
@@ -46,9 +47,6 @@ PAUSES = (0.02, 1.0)
 
 DIGITS = 12
 """Of the beat: so a claim is always of the same size, and a beat needs no room on a full disk."""
-
-DEAD = ("Z", "X")
-"""States of a process that has ended, and that its parent did not ask for yet."""
 
 
 class Held(Exception):
@@ -101,18 +99,12 @@ class Holder:
     @property
     def dead(self) -> bool:
         """Whether its process is known to have ended."""
-        if self.job is not None and self.job == _job() and self.restarts < _restarts():
+        if self.job is not None and self.job == slurm_job() and self.restarts < slurm_restarts():
             return True  # on whichever machine: it was this job before it was begun again
         if not self.here:
             return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:  # another user's lives
-            pass
-        state, started = _process(self.pid)
-        return state in DEAD or (None not in (self.started, started) and self.started != started)
+        started = state(self.pid)[1]
+        return not alive(self.pid) or (None not in (self.started, started) and self.started != started)
 
 
 Sight = MutableMapping[Path, tuple[bytes, float, float]]
@@ -142,9 +134,9 @@ class Claim:
             "host": socket.gethostname(),
             "machine": _machine(),
             "pid": os.getpid(),
-            "started": _process(os.getpid())[1],
-            "job": _job(),
-            "restarts": _restarts(),
+            "started": state(os.getpid())[1],
+            "job": slurm_job(),
+            "restarts": slurm_restarts(),
             "since": now(),
         }
         self._facts = json.dumps(facts).encode() + b"\n"
@@ -351,24 +343,3 @@ def _machine() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # containers have numbers of processes of their own
     except OSError:
         return f"{socket.gethostname()} {uuid.getnode():x}"
-
-
-def _job() -> str | None:
-    return os.environ.get("SLURM_JOB_ID")
-
-
-def _restarts() -> int:
-    text = os.environ.get("SLURM_RESTART_COUNT", "")
-    return int(text) if text.isdecimal() else 0
-
-
-def _process(pid: int) -> tuple[str, int | None]:
-    """A process's state, a letter, and when it was started, in ticks of the machine; where that cannot be known: None.
-
-    A number of a process is given again; number and start are not.
-    """
-    try:
-        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # names may hold anything
-        return words[0], int(words[19])
-    except (OSError, ValueError, IndexError):
-        return "", None

@@ -5,7 +5,7 @@ Drivers, jobs and `tlfw.status` read these files, and nothing else that they kno
 `SWEEP/tasks/KEY.json` is a task's entry. The driver writes it until a job begins, and the job from then on.
 `SWEEP/tasks/KEY.N.job` is its N-th submission to a scheduler. It is made with O_EXCL before the scheduler is asked, so
 that of two drivers one submits; the job's id is written into it afterwards.
-`SWEEP/tasks/HOST.PID.driver` is of a command that conducts the sweep: touched while that lives, removed at its end.
+`SWEEP/tasks/HOST.PID.driver` is of a command that conducts the sweep: touched while that lives, made old at its end.
 """
 
 from __future__ import annotations

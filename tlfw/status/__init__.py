@@ -1,9 +1,8 @@
 """How far a sweep is: `python -m tlfw.status`, and the live table of the command that conducts it.
 
 `sweep_reader` reads the plan, the ledger's entries and the records of a sweep, and makes a `Row` of each task.
-`status_table` shows rows to people and logs, `time_left` estimates, `processes` knows which processes of this machine
-live, and `cancelling` ends jobs. Nothing but that writes. It imports `tlfw.records`, and no torch. Begin with
-`sweep_reader`.
+`status_table` shows rows to people and logs, `time_left` estimates, and `cancelling` ends jobs. Nothing but that
+writes. It imports `tlfw.records`, and no torch. Begin with `sweep_reader`.
 """
 
 from tlfw.status.row import Row

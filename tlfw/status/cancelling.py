@@ -14,9 +14,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tlfw.processes import lives
 from tlfw.records.ledger import Entry, Ledger, State
 from tlfw.records.record import now
-from tlfw.status.processes import lives
 from tlfw.status.row import Row, moment
 
 PATIENCE_SECONDS = 60.0

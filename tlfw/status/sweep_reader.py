@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tlfw.errors import ConfigError
+from tlfw.processes import lives
 from tlfw.records import plan_file
 from tlfw.records.ledger import ENDED, SILENT_SECONDS, Entry, Ledger
 from tlfw.records.record import FILE, FINISHED, Record
-from tlfw.status.processes import lives
 from tlfw.status.row import RESULTS, STILL, Row, moment
 
 RECORDS = "../../runs"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import shutil
@@ -11,7 +10,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+from tlfw.records.folder import FULL
+
 FULL_SAID = re.compile(r"no space left|disk quota exceeded|not enough space", re.IGNORECASE)
 PROBE_BYTES = 1 << 20
 

@@ -31,14 +31,16 @@ class Order:
     @property
     def until(self) -> str | None:
         """How far a run is brought; None: to its end."""
-        if self.task.step:
-            return self.task.step.until
-        return next((word.removeprefix("until=") for word in self.overrides if word.startswith("until=")), None)
+        return self.task.step.until if self.task.step else _until(self.overrides)
 
     @property
     def words(self) -> list[str]:
         """The overrides that its job is told, with the key that it has to come to."""
         return [*self.overrides, f"planned='{self.key}'"]
+
+
+def _until(words: Sequence[str]) -> str | None:
+    return next((word.removeprefix("until=") for word in words if word.startswith("until=")), None)
 
 
 def order_of(agenda: Agenda, task: Task, whole: Whole | None = None) -> Order:
@@ -54,7 +56,7 @@ def order_of(agenda: Agenda, task: Task, whole: Whole | None = None) -> Order:
     if task.step:
         words.append(f"until={task.step.until}")
         key, name = task.step.keys[0][1], f"{task.step.until}-{names[2]}-{seed}"
-    elif until := next((word.removeprefix("until=") for word in words if word.startswith("until=")), None):
+    elif until := _until(words):
         key = next(step.keys[0][1] for step in candidate.steps if step.until == until)
         name = "-".join([*names, seed])
     else:

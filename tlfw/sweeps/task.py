@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tlfw.cluster.job import WARNING, job_id, restarts
+from tlfw.cluster.job import WARNING, job_id
 from tlfw.command_line.messages import explain
 from tlfw.devices.nodes import is_a_further_node
 from tlfw.errors import Diverged, Pruned
+from tlfw.processes import slurm_restarts
 from tlfw.records.ledger import Ledger, State, tell, working
 from tlfw.records.secret import masked
 from tlfw.signals import Interrupted
@@ -24,7 +25,7 @@ def made(sweep: Path, key: str | None, work: Callable[[], Any]) -> Any:
     """
     if key is None or is_a_further_node():  # the first node of a job speaks for all
         return work()
-    with working(Ledger(sweep), key, job=job_id(), requeues=restarts()):
+    with working(Ledger(sweep), key, job=job_id(), requeues=slurm_restarts()):
         try:
             value = work()
         except BaseException as problem:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.status.invented import ended_process
-from tlfw.status.processes import lives
+from tlfw.processes import lives
 
 
 def test_this_one_lives() -> None:
