@@ -59,7 +59,7 @@ def test_a_tag_of_a_machine_with_gpus_is_what_it_is_there(
     monkeypatch.undo()  # and here there is none
     if torch.cuda.is_available():
         pytest.skip("this machine has GPUs itself")
-    here = of(settings, Machine("cuda", 4, torch.get_num_threads()))
+    here = of(settings, Machine("cuda", 4, torch.get_num_threads(), settings.get("num_nodes", 1)))
     assert digest(here.tag) == digest(there.tag)
     assert dict(here.tag) == dict(there.tag)
     assert (here.keyed, here.most_steps) == (there.keyed, there.most_steps)
@@ -87,6 +87,12 @@ def test_a_tag_of_a_machine_without_gpus_is_what_it_is_there(
     ("settings", "machine", "said"),
     [
         ({"devices": 3}, Machine("cuda", 2, 1), r"trainer.devices: 3 were asked for, .* has 2\. Use at most 2"),
+        (
+            {"num_nodes": 2},
+            Machine("cpu", 1, 1),
+            r"trainer.num_nodes: it is 2, and hydra.launcher.nodes gives a job 1\.",
+        ),
+        ({}, Machine("cpu", 1, 1, 3), r"trainer.num_nodes: it is 1, and hydra.launcher.nodes gives a job 3\."),
         ({"accelerator": "gpu"}, Machine("cpu", 1, 1), r"trainer.accelerator: gpu was asked for, .* computed on cpu\."),
         ({"sync_batchnorm": True}, Machine("cpu", 1, 1), r"trainer.sync_batchnorm: PyTorch has no .* Leave it out"),
         ({"strategy": "fsdp"}, Machine("cuda", 2, 1), r"trainer.strategy: fsdp divides the model.* Use ddp"),

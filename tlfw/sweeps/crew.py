@@ -65,7 +65,7 @@ def machine_of(name: str, settings: Mapping[str, Any]) -> Machine | None:
     """
     if (count := gpus(name, settings)) is None:
         return None
-    return Machine("cuda" if count else "cpu", max(count, 1), None)
+    return Machine("cuda" if count else "cpu", max(count, 1), None, settings.get("nodes") or 1)
 
 
 def crew_of(sweep: Sweep, agenda: Agenda, speeds: Speeds | None = None, watch: Watch | None = None) -> Crew:

@@ -58,11 +58,13 @@ class Machine:
         device: its type: `cpu`, `cuda`.
         devices: how many of them a machine has; of no interest on the CPU, whose cores any number of processes share.
         threads: of torch, where `threads` does not say; None: as many as here.
+        nodes: machines of a job.
     """
 
     device: str
     devices: int
     threads: int | None
+    nodes: int = 1
 
 
 def decoders() -> dict[str, str]:

@@ -197,6 +197,12 @@ def _on_machine(settings: Mapping[str, Any], machine: Machine) -> dict[str, Any]
     Raises:
         ConfigError: the machine has not what is asked for.
     """
+    if (nodes := settings.get("num_nodes", 1)) != machine.nodes:
+        raise ConfigError(
+            "trainer.num_nodes",
+            f"it is {nodes}, and hydra.launcher.nodes gives a job {machine.nodes}.",
+            "Set both to the same number.",
+        )
     if _device(settings, machine) == "cpu":
         return {"accelerator": "cpu"}
     asked = settings.get("devices", "auto")
