@@ -17,7 +17,7 @@ from tests.conftest import paint
 from tests.tiny import Tiny
 from tlfw.data import EvalBatches, ImageArray, Mixture, MixtureLoader, Pixels, View
 from tlfw.data.division import Part
-from tlfw.data.mixture import TrainBatches
+from tlfw.data.mixture import TrainBatches, image_loader
 from tlfw.signals import deferred, heeded
 
 VIEW = View(size=16, resize=16, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -147,6 +147,9 @@ class Unequal:
 
     labels_N = torch.tensor([3, 2, 3, 3, 0, 3, 2, 3, 3, 2, 3, 3])
 
+    def open(self) -> None:
+        pass
+
 
 def test_balanced_classes_are_seen_equally_often_and_each_image_before_any_again() -> None:
     made = TrainBatches({"target": Unequal()}, {"target": 4}, 0, balanced=["target"])
@@ -183,10 +186,27 @@ def test_processes_divide_a_batch() -> None:
         assert torch.equal(parts[0][name][0], whole[name][0][::2])
 
 
-def test_images_that_do_not_fit_into_memory_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = SETS["source"].batch([0, 3], None, 0)
-    monkeypatch.setattr("tlfw.data.mixture.IN_MEMORY_BYTES", 0)
-    assert torch.equal(Pixels(SETS["source"].part, VIEW).batch([0, 3], None, 0), kept)
+class Nothing:
+    """An archive that takes no images."""
+
+    def find(self) -> None:
+        pass
+
+    get = find
+
+
+def test_other_processes_make_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images that are decoded each time, and those that are augmented one by one."""
+    monkeypatch.setattr("tlfw.data.mixture.INDEPENDENT_PIXELS", VIEW.size - 1)
+    part = SETS["target"].part
+    streamed, large = EvalBatches(Pixels(part, VIEW, Nothing()), 4), Pixels(part, MOVING)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    assert image_loader(streamed, None).num_workers == 1
+    assert image_loader(streamed, 0).num_workers == 0
+    assert image_loader(TrainBatches({"target": large}, {"target": 4}, 0), None).num_workers == 1
+    assert image_loader(EvalBatches(large, 4), None).num_workers == 0
+    monkeypatch.setattr("tlfw.data.mixture.INDEPENDENT_PIXELS", VIEW.size)
+    assert image_loader(TrainBatches({"target": large}, {"target": 4}, 0), None).num_workers == 0
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="who sent a signal is not known here")

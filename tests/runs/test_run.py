@@ -396,7 +396,7 @@ def test_weights_that_are_no_numbers_at_a_stages_end_are_found(
 
     def measured(predictions: Predictions) -> dict[str, float]:
         calls.append(1)
-        last = 5 if moment == "the test" else 2
+        last = 3 if moment == "the test" else 2
         return real(predictions) | ({"loss": float("nan")} if len(calls) > last else {})
 
     monkeypatch.setattr("tlfw.training.evaluate.measured", measured)
@@ -571,7 +571,8 @@ def test_wherever_a_signal_arrives_the_same_run_goes_on_to_the_same_numbers(
     function = getattr(importlib.import_module(room), name)
 
     def interrupted(*args, **kwargs):
-        os.kill(os.getpid(), signal.SIGTERM)
+        if moment != "publication" or args[1]["kind"] == "stages":
+            os.kill(os.getpid(), signal.SIGTERM)
         return function(*args, **kwargs)
 
     made = experiment(tmp_path)

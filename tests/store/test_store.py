@@ -479,7 +479,8 @@ def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -
     store, random = made.shelf, np.random.default_rng(0)
     last = made.plan().stages[-1].key
     for _ in range(17):
-        entries = store.entries()
+        # Of decoded images only those of the test are needed again where stages and features are there.
+        entries = [e for e in store.entries() if e.kind != "pixels" or e.made_by["images"].endswith(" test")]
         chosen = [entries[i] for i in random.choice(len(entries), 3, replace=False)]
         for entry in chosen:
             files = sorted(store.place(entry.kind, entry.key).iterdir())
@@ -494,7 +495,7 @@ def test_damage_of_any_kind_anywhere_changes_no_number(tmp_path: Path, capsys) -
         assert numbers(again) == numbers(first)
         said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("store: ")]
         assert sorted(line.split(" (")[0] for line in said) == sorted(f"store: {e.name} is damaged" for e in chosen)
-    assert {entry.key for entry in store.entries()} == {entry.key for entry in entries}
+    assert {entry.key for entry in store.entries()} >= {entry.key for entry in entries}
 
 
 def test_sizes_are_for_people() -> None:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from tests.tiny import TRAINER, Tiny
 from tests.training.test_train import TRAIN, VAL, VIEW, model, opinionated
+from tlfw.data import Pixels
 from tlfw.signals import Interrupted, heeded
 from tlfw.training.evaluate import examine, measures, outputs, validate
 
@@ -73,7 +74,7 @@ def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -
 
 def test_predictions_can_be_compared_pairwise() -> None:
     part = Tiny().divide().test
-    measured, predictions = examine(TRAINER, model(), "target", part, VIEW)
+    measured, predictions = examine(TRAINER, model(), "target", Pixels(part, VIEW))
     classes = predictions.pop("classes")
     assert classes.tolist() == list(part.images.classes)
     assert {name: array.shape for name, array in predictions.items()} == dict.fromkeys(

@@ -19,6 +19,7 @@ from tlfw.methods.freeze import FreezePolicy, LastBlocks, frozen_first
 from tlfw.runs import run as fold
 from tlfw.runs.run import Job
 from tlfw.store import Store
+from tlfw.training.evaluate import DELIVERED, validate
 from tlfw.training.features import stored, stored_blocks
 
 JOB = Job(choices={}, config={}, folder=None, sweep=None)
@@ -59,6 +60,19 @@ def test_features_are_what_the_blocks_say(tmp_path: Path, name: str) -> None:
         through = model(features.batch(range(5), None, 0), "target", start=cut)
     torch.testing.assert_close(through, direct, rtol=1e-4, atol=1e-5)
     assert torch.equal(features.labels_N, TRAIN.labels_N)
+
+
+@pytest.mark.parametrize("name", FAMILIES_AT_32)
+def test_what_a_head_takes_says_what_the_images_say(tmp_path: Path, name: str) -> None:
+    """To the last bit where it takes vectors, so that a head that was trained alone is judged without its network."""
+    model = Model(TorchvisionBackbone(name=name), SIZE, seed=0)
+    model.add_head("target", 3)
+    cut = len(model.trunk.blocks)
+    features = stored(Store(tmp_path), TRAINER, model, TRAIN, cut, "k", "title", precision=DELIVERED)
+    said = validate(TRAINER, model, "target", TRAIN)
+    if features.z_N.ndim > 2:  # SqueezeNet's head convolves
+        said = pytest.approx(said, rel=1e-5)
+    assert validate(TRAINER, model, "target", features, None, cut) == said
 
 
 def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,9 @@ has passes of its own.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import lightning as L
 import numpy as np
@@ -25,10 +24,11 @@ from torch.utils.data import DataLoader, Dataset
 from tlfw.data.division import Part
 from tlfw.data.pictures.view import View
 from tlfw.identity.names import seed_from
+from tlfw.limits import cores
 from tlfw.signals import heeded_by_loader
 
-IN_MEMORY_BYTES = 2**30
-"""Decoded images of a part that take no more are kept; others are decoded each time. Not keyed: equal numbers."""
+INDEPENDENT_PIXELS = 64
+"""Images with longer sides are augmented one by one, in processes of their own."""
 
 
 class Served(Protocol):
@@ -36,6 +36,14 @@ class Served(Protocol):
 
     @property
     def labels_N(self) -> Tensor: ...
+
+    def open(self) -> None:
+        """Have at hand what batches are made of, before several processes make them."""
+        ...
+
+    def heavy(self, *, training: bool) -> bool:
+        """Whether a batch takes so long that other processes should make it."""
+        ...
 
     def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
         """Inputs at `positions`, float32 with the batch axis first.
@@ -52,24 +60,54 @@ class Served(Protocol):
         ...
 
 
+class Archive(Protocol):
+    """Where decoded images of a part may lie: uint8 `[N, 3, size, size]`."""
+
+    def find(self) -> np.ndarray | None:
+        """What is there; None: nothing."""
+        ...
+
+    def get(self) -> np.ndarray | None:
+        """What is there, or comes to be now; None: each image is to be decoded whenever it is asked for."""
+        ...
+
+
 class Pixels:
-    """The images of a `part` as seen through a `view`: float32 `[B, 3, size, size]`."""
+    """The images of a `part` as seen through a `view`: float32 `[B, 3, size, size]`.
 
-    def __init__(self, part: Part, view: View) -> None:
-        self.part, self.view = part, view
+    Args:
+        archive: where they may lie decoded; None: nowhere.
+    """
+
+    def __init__(self, part: Part, view: View, archive: Archive | None = None) -> None:
+        self.part, self.view, self.archive = part, view, archive
         self.labels_N = torch.from_numpy(part.labels_M)
-        small = len(part) * 3 * view.size**2 <= IN_MEMORY_BYTES
-        # One after the other: for small images threads only wait for each other.
-        self._pixels_NCHW = torch.stack([self._decode(i) for i in range(len(part))]) if small else None
+        self._pixels_NCHW: np.ndarray | None = None
 
-    def _decode(self, position: int) -> Tensor:
-        return self.view.pixels(self.part.images.open(int(self.part.indices[position])))
+    def open(self) -> None:
+        if self._pixels_NCHW is None and self.archive is not None:
+            self._pixels_NCHW = self.archive.get()
+
+    def heavy(self, *, training: bool) -> bool:
+        augmented = training and self.view.size > INDEPENDENT_PIXELS and bool(self.view.augmentation)
+        return augmented or (self.archive is not None and self._pixels_NCHW is None)
+
+    def few(self, count: int) -> Tensor:
+        """The first images as in evaluation, without having all of them decoded."""
+        if self._pixels_NCHW is None and self.archive is not None:
+            self._pixels_NCHW = self.archive.find()
+        return self.batch(range(min(count, len(self.part))), None, 0)
+
+    def decode(self, positions: Sequence[int]) -> Tensor:
+        """uint8 `[B, 3, size, size]`, from the images themselves."""
+        opened = (self.part.images.open(int(self.part.indices[position])) for position in positions)
+        return torch.stack([self.view.pixels(picture) for picture in opened])
 
     def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
         if self._pixels_NCHW is not None:
-            x_BCHW = self._pixels_NCHW[torch.as_tensor(positions)]
+            x_BCHW = torch.from_numpy(np.asarray(self._pixels_NCHW[np.asarray(positions)]))
         else:
-            x_BCHW = torch.stack([self._decode(p) for p in positions])
+            x_BCHW = self.decode(positions)
         if passes is not None and self.view.augmentation:
             seen = zip(x_BCHW, positions, passes, strict=True)
             x_BCHW = torch.stack([self.view.augment(x, seed, k, p) for x, p, k in seen])
@@ -77,28 +115,6 @@ class Pixels:
 
     def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:
         return self.view.mix(x, y_B, len(self.part.images.classes), *key)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    """A part that is equal to another of the same content."""
-
-    content: str
-    part: Part = dataclasses.field(compare=False)
-
-
-def kept_pixels(content: str, part: Part, view: View) -> Pixels:
-    """The images of a part, decoded once for all runs of a process that are close to each other.
-
-    Args:
-        content: the part's digest.
-    """
-    return _kept_pixels(_Named(content, part), view)
-
-
-@lru_cache(maxsize=6)
-def _kept_pixels(named: _Named, view: View) -> Pixels:
-    return Pixels(named.part, view)
 
 
 @lru_cache(maxsize=64)
@@ -135,9 +151,16 @@ class TrainBatches(Dataset):
         earlier: Mapping[str, int] | None = None,
     ) -> None:
         self.sets, self.per_batch, self.rank, self.world = sets, per_batch, rank, world
+        for served in sets.values():
+            served.open()
         times = earlier or {}
         self.seeds = {name: seed_from("draws", seed, name, times.get(name, 0)) for name in per_batch}
         self._members = {name: _by_class(sets[name].labels_N.numpy()) for name in balanced}
+
+    @property
+    def heavy(self) -> bool:
+        """Whether a batch takes so long that other processes should make it."""
+        return any(served.heavy(training=True) for served in self.sets.values())
 
     def rows(self, name: str, step: int) -> list[tuple[int, int]]:
         """(position, pass) of each image of data set `name` in the batch of `step`."""
@@ -164,10 +187,25 @@ class TrainBatches(Dataset):
         return batch
 
 
-def image_loader(batches: Dataset, workers: int, indices: range | None = None) -> DataLoader:
-    """Serves the batches of these indices, all by default, made ahead by `workers` processes if there are any."""
+class Batches(Protocol):
+    """Whole batches by number."""
+
+    @property
+    def heavy(self) -> bool: ...
+
+    def __getitem__(self, i: int) -> Any: ...
+
+
+def image_loader(batches: Batches, workers: int | None, indices: range | None = None) -> DataLoader:
+    """Serves the batches of these indices, all by default, made ahead by other processes.
+
+    Args:
+        workers: how many; None: as many as torch has threads where a batch takes long to make, and none elsewhere.
+    """
+    if workers is None:
+        workers = min(torch.get_num_threads(), cores()) if batches.heavy else 0
     return DataLoader(
-        batches,
+        cast(Dataset, batches),
         batch_size=None,
         sampler=indices,
         num_workers=workers,
@@ -181,7 +219,13 @@ class EvalBatches(Dataset):
 
     def __init__(self, served: Served, batch_size: int, rank: int = 0, world: int = 1) -> None:
         self.served, self.size = served, batch_size
+        served.open()
         self.positions = range(len(served.labels_N))[rank::world]
+
+    @property
+    def heavy(self) -> bool:
+        """As for `TrainBatches`."""
+        return self.served.heavy(training=False)
 
     def __len__(self) -> int:
         return -(-len(self.positions) // self.size)
@@ -192,14 +236,14 @@ class EvalBatches(Dataset):
         positions = self.positions[i * self.size : (i + 1) * self.size]
         return self.served.batch(positions, None, 0), self.served.labels_N[torch.as_tensor(positions)]
 
-    def loader(self, workers: int = 0) -> DataLoader:
+    def loader(self, workers: int | None = None) -> DataLoader:
         return image_loader(self, workers)
 
 
 class MixtureLoader:
     """The batches of steps `first` to `last` (exclusive). It owns its position and holds no random state."""
 
-    def __init__(self, batches: TrainBatches, first: int, last: int, workers: int = 0) -> None:
+    def __init__(self, batches: TrainBatches, first: int, last: int, workers: int | None = None) -> None:
         self.batches, self.first, self.last, self.workers = batches, first, last, workers
         self.step = first
 
@@ -242,7 +286,7 @@ class Mixture(L.LightningDataModule):
         steps: int,
         rounds: int,
         seed: int,
-        workers: int = 0,
+        workers: int | None = None,
         balanced: Collection[str] = (),
         earlier: Mapping[str, int] | None = None,
     ) -> None:

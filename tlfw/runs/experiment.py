@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BeforeValidator, Field, InstanceOf
+from pydantic import BeforeValidator, ByteSize, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from tlfw.backbones.backbone import Backbone
@@ -76,9 +76,18 @@ class Joint:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class StoreSettings:
-    """Where results are kept that runs share."""
+    """Where results are kept that runs share.
+
+    Args:
+        dir: the folder.
+        max_bytes: that decoded images may take there, as a number or as `200GB`; those that were used least recently
+            go first. null: half of what is free on the disk.
+        scratch: a folder of this machine's own for decoded images, where `dir` is on a slow network; null: none.
+    """
 
     dir: Annotated[str, PLACE] = Field(min_length=1)
+    max_bytes: Annotated[ByteSize | None, PLACE] = None
+    scratch: Annotated[str | None, PLACE] = Field(default=None, min_length=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -110,7 +119,8 @@ class Experiment:
         outputs: the folder for all that runs leave behind.
         force: train the adaptation stage again even if this run is done; shared stages are kept.
         checkpoint_seconds: between two checkpoints of an unfinished stage, which resumes from the last.
-        workers: processes that load images beside the one that trains.
+        workers: processes that make batches beside the one that trains; null: as many as torch has threads where
+            images are decoded or augmented one by one, and none elsewhere.
         threads: of torch on the CPU; null: as many as it takes by itself. Results depend on them in the last bits.
         exact: whether results of another model of processor, or of another build of torch or version of Lightning, are
             others. Otherwise a stage may go on where it is continued, and the record says on what it was computed.
@@ -155,7 +165,7 @@ class Experiment:
         ge=0, allow_inf_nan=False
     )
     workers: Annotated[
-        int,
+        int | None,
         at_most(most_workers, f"processes that load images are too many for {cores()} cores"),
         unkeyed("processes that load images change none"),
     ] = Field(ge=0)
@@ -176,6 +186,11 @@ class Experiment:
     def shelf(self) -> Store:
         """The store."""
         return Store(Path(self.store.dir).expanduser())
+
+    @functools.cached_property
+    def pixel_shelf(self) -> Store:
+        """Where decoded images are kept."""
+        return Store(Path(self.store.scratch).expanduser()) if self.store.scratch else self.shelf
 
     @property
     def runs(self) -> Path:

@@ -16,9 +16,8 @@ import safetensors.torch
 import torch
 
 from tlfw.backbones.model import Model
-from tlfw.data import Mixture, Pixels
+from tlfw.data import Mixture, Pixels, Served
 from tlfw.data.division import Part
-from tlfw.data.mixture import kept_pixels
 from tlfw.devices.ranks import here
 from tlfw.errors import Diverged
 from tlfw.identity.names import seed_from
@@ -33,6 +32,7 @@ from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.signals import Interrupted
 from tlfw.store import read_json
 from tlfw.tracking.wandb_run import Tracked, Weights
+from tlfw.training.decoded import kept_pixels
 from tlfw.training.evaluate import DELIVERED, validate
 from tlfw.training.features import Features, stored
 from tlfw.training.train import Lesson, train, train_along, weights_of
@@ -177,9 +177,7 @@ class Fold:
         freezing = Freezing(planned.policy, self.model, planned.stage.names)
         mixture = self.mixture(planned)
         made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
-        probe_BCHW = self.pixels(monitor, "train", still=True).batch(
-            range(min(PROBE_IMAGES, len(plan.divisions[monitor].train))), None, 0
-        )
+        probe_BCHW = self.pixels(monitor, "train", still=True).few(PROBE_IMAGES)
         ranks, scratch = here(), self.store.scratch(STAGES, planned.key)
         if ranks:
             ranks.say(Taught(stage=planned.name, scratch=scratch))
@@ -208,7 +206,7 @@ class Fold:
             "curve": outcome.curve,
             "stored_blocks": planned.stored,
             "certificate": outcome.certificate,
-            "metrics": self.validated(),
+            "metrics": self.validated(planned, mixture.val),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
 
@@ -294,14 +292,27 @@ class Fold:
     def pixels(self, name: str, part: str, *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]
         chosen: Part = getattr(self.plan.divisions[name], part)
-        return kept_pixels(self.plan.data.content[name][part], chosen, view)
+        return kept_pixels(
+            self.experiment.pixel_shelf,
+            chosen,
+            view,
+            self.plan.data.content[name][part],
+            self.plan.numerics,
+            f"{getattr(self.experiment, name).title} {part}",
+            self.experiment.store.max_bytes,
+        )
 
-    def validated(self) -> dict[str, float]:
-        """`NAME/val/KEY` of every data set with a head and every metric, by the model as it stands.
+    def validated(self, planned: PlannedStage, val: Mapping[str, Served]) -> dict[str, float]:
+        """`NAME/val/KEY` of every data set with a head and every metric, by the model as a stage left it.
+
+        Args:
+            val: what the stage validated on. Where these are vectors that a head takes, they say what the images say.
 
         Raises:
             Diverged: one is no number.
         """
+        vectors = all(isinstance(served, Features) and served.z_N.ndim == 2 for served in val.values())
+        head_alone = vectors and planned.stored == len(self.model.trunk.blocks)
         return finite(
             {
                 recorded(f"{name}/val", key): value
@@ -310,8 +321,9 @@ class Fold:
                     self.experiment.trainer,
                     self.model,
                     name,
-                    self.pixels(name, "val", still=True),
+                    val[name] if head_alone else self.pixels(name, "val", still=True),
                     self.experiment.workers,
+                    planned.stored if head_alone else 0,
                 ).items()
             }
         )

@@ -266,7 +266,7 @@ class _Run:
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""
         began = time.monotonic()
-        self.metrics = {metric.at(SOURCE_VAL): None for metric in METRICS.values()} | self.fold.validated()
+        self.metrics = {metric.at(SOURCE_VAL): None for metric in METRICS.values()} | dict(self.fold.validation)
         test = self.plan.divisions["target"].test
         assert test is not None
         print(f"  test: {len(test)} images", flush=True)
@@ -274,8 +274,7 @@ class _Run:
             self.experiment.trainer,
             self.fold.model,
             "target",
-            test,
-            self.plan.still_view("target"),
+            self.fold.pixels("target", "test", still=True),
             self.experiment.workers,
             "test",
         )

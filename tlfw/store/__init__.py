@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,36 @@ class Store:
     def entries(self) -> list[Entry]:
         """All entries, damaged ones too. What is not named like one is not the store's and never listed."""
         return [Entry.at(path) for path in sorted(self.root.glob("*/*")) if KEY.fullmatch(path.name)]
+
+    def free_bytes(self) -> int:
+        """What is free on the store's disk."""
+        place = next(place for place in (self.root, *self.root.absolute().parents) if place.is_dir())
+        return shutil.disk_usage(place).free
+
+    def make_room(self, kind: str, needed: int, most: int, *, grows: bool = False) -> list[Entry] | None:
+        """Take away what of a kind was used least recently, until so many bytes more fit in.
+
+        Args:
+            most: that all of the kind may take.
+            grows: `most` is what may be added to those that are there.
+
+        Returns:
+            What was taken away; None: there is no room, and nothing was.
+        """
+        there = sorted((e for e in self.entries() if e.kind == kind), key=lambda entry: entry.used)
+        taken = sum(entry.bytes for entry in there)
+        most += taken if grows else 0
+        gone: list[Entry] = []
+        if needed > most:
+            return None
+        for entry in there:
+            if taken + needed <= most:
+                break
+            with contextlib.suppress(Held):
+                self.remove(kind, entry.key)
+                taken -= entry.bytes
+                gone.append(entry)
+        return gone if taken + needed <= most else None
 
     def leftovers(self) -> list[Leftover]:
         """What processes left that died, and what those have that are at work."""

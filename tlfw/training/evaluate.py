@@ -19,8 +19,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.backbones.model import Model
-from tlfw.data import EvalBatches, Pixels, Served, View
-from tlfw.data.division import Part
+from tlfw.data import EvalBatches, Pixels, Served
 from tlfw.data.mixture import image_loader
 from tlfw.devices.ranks import here
 from tlfw.devices.strategy import alone
@@ -81,7 +80,7 @@ def outputs(
     model: Model,
     function: Callable[[Tensor], Tensor],
     served: Served,
-    workers: int = 0,
+    workers: int | None = None,
     precision: str | None = None,
     question: Question | None = None,
 ) -> Tensor:
@@ -118,7 +117,9 @@ def outputs(
     return found
 
 
-def answer(trainer: TrainerFactory, model: Model, question: Question, served: Served, workers: int = 0) -> None:
+def answer(
+    trainer: TrainerFactory, model: Model, question: Question, served: Served, workers: int | None = None
+) -> None:
     """Compute this process's share of what rank 0 asks (`outputs`), and send it there."""
     ranks = here()
     assert ranks is not None
@@ -136,7 +137,7 @@ def _pass(
     function: Callable[[Tensor], Tensor],
     batches: EvalBatches,
     which: range,
-    workers: int,
+    workers: int | None,
     precision: str | None,
 ) -> list[Tensor]:
     """`function` of some of the batches, on this process's device."""
@@ -191,17 +192,25 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
     }
 
 
-def _logits(trainer: TrainerFactory, model: Model, head: str, part: str | None, served: Served, workers: int) -> Tensor:
-    """Of all images of a part of the data set of that head."""
+def _logits(
+    trainer: TrainerFactory, model: Model, head: str, part: str | None, served: Served, workers: int | None, start: int
+) -> Tensor:
+    """Of all images of a part of the data set of that head, or of what the first `start` blocks say of them."""
     question = None
-    if part is not None:
+    if part is not None and not start:
         question = Question(data_set=head, part=part, heads=tuple(model.heads), head=head, precision=DELIVERED)
-    return outputs(trainer, model, lambda x: model(x, head), served, workers, DELIVERED, question)
+    return outputs(trainer, model, lambda x: model(x, head, start), served, workers, DELIVERED, question)
 
 
-def validate(trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int = 0) -> dict[str, float]:
-    """The metrics of `records.metric`, by key, on a data set's validation images by its head."""
-    logits_NK = _logits(trainer, model, head, "val", served, workers)
+def validate(
+    trainer: TrainerFactory, model: Model, head: str, served: Served, workers: int | None = None, start: int = 0
+) -> dict[str, float]:
+    """The metrics of `records.metric`, by key, on a data set's validation images by its head.
+
+    Args:
+        start: the block whose inputs are served: 0 for images.
+    """
+    logits_NK = _logits(trainer, model, head, "val", served, workers, start)
     return measured(predictions_of(logits_NK, served.labels_N))
 
 
@@ -209,9 +218,8 @@ def examine(
     trainer: TrainerFactory,
     model: Model,
     head: str,
-    part: Part,
-    view: View,
-    workers: int = 0,
+    served: Pixels,
+    workers: int | None = None,
     called: str | None = None,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Open the test images, once, and say how good the model is on them.
@@ -225,8 +233,8 @@ def examine(
         prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), where it is known
         `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
     """
-    served = Pixels(part, view)
-    logits_NK = _logits(trainer, model, head, called, served, workers)
+    part = served.part
+    logits_NK = _logits(trainer, model, head, called, served, workers, 0)
     said = predictions_of(logits_NK, served.labels_N)
     predictions = {
         "index": np.asarray(part.indices, dtype=np.int64),

@@ -57,6 +57,12 @@ class Features:
     def __init__(self, z_N: np.ndarray, labels_N: Tensor, seconds: float) -> None:
         self.z_N, self.labels_N, self.seconds = z_N, labels_N, seconds
 
+    def open(self) -> None:
+        """All is at hand."""
+
+    def heavy(self, *, training: bool) -> bool:
+        return False
+
     def batch(self, positions: Sequence[int], passes: Sequence[int] | None, seed: int) -> Tensor:
         return torch.from_numpy(self.z_N[np.asarray(positions)])
 
@@ -72,7 +78,7 @@ def stored(
     blocks: int,
     key: str,
     title: str,
-    workers: int = 0,
+    workers: int | None = None,
     about: Mapping[str, Any] | None = None,
     precision: str | None = None,
     of: tuple[str, str] | None = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from tlfw.errors import ConfigError, first_three
 from tlfw.identity.names import named
 
 WHITE = (255, 255, 255)
+
+OF_STEP_4 = ("mean", "std")
+"""Fields of a `Preprocessing` that no pixel depends on."""
 
 
 @named("tlfw.Preprocessing")
@@ -79,6 +82,11 @@ class Preprocessing:
         """Steps 1 to 3: uint8 `[3, size, size]`."""
         found_HWC = decoded(image).eight_bits(self.range, self.background)
         return middle(found_HWC, self.resize, self.size, self.interpolation).expand(3, -1, -1).contiguous()
+
+    @property
+    def of_pixels(self) -> dict[str, Any]:
+        """What decides `pixels`, field by field."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(Preprocessing) if f.name not in OF_STEP_4}
 
     def rgb(self, image: Image.Image | Picture) -> np.ndarray:
         """Step 1 alone: uint8 `[H, W, 3]`, what an export with its own preprocessing takes."""
