@@ -90,7 +90,8 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
         The record, and whether it was there before and nothing was done; else what validation said; None where another
         machine of the job has that to say.
     """
-    from tlfw.runs.run import Job, prepare
+    from tlfw.runs.job import Job
+    from tlfw.runs.run import prepare
     from tlfw.runs.run import run as fold
 
     silence()  # also where a launcher started this process

@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from tlfw.backbones.backbone import Backbone
-from tlfw.data import DataSet
 from tlfw.data.copies import Copies
+from tlfw.data.sets import DataSet
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
 from tlfw.limits import cores, most_threads, most_workers
@@ -31,6 +31,7 @@ from tlfw.runs.plan import Plan
 from tlfw.runs.repetition import Repeat
 from tlfw.runs.trial import Trial
 from tlfw.store import Store
+from tlfw.store.facts import Facts
 from tlfw.strictness import STRICT, at_most
 from tlfw.tracking.wandb_run import Tracking
 from tlfw.training.numerics import TRAINER
@@ -243,7 +244,13 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        _try_optimizer(self.optimizer, self.schedule)
+        memo.get(
+            lambda: Facts(self.shelf.root / "manifests").get(
+                lambda: _try_optimizer(self.optimizer, self.schedule),
+                *("optimizer", self.optimizer, self.schedule, str(torch.__version__)),
+            ),
+            *("optimizer", self.optimizer, self.schedule),
+        )
         checked = check(self.request, memo)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
@@ -273,7 +280,7 @@ class Experiment:
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
-            numerics_known(self.trainer, self.threads, self.exact, memo).tag,
+            numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.shelf.root / "manifests")).tag,
         ]
 
 

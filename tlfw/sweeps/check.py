@@ -120,7 +120,8 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     """
     from hydra.utils import instantiate
 
-    from tlfw.runs.run import LEFT, follow
+    from tlfw.runs.run import follow
+    from tlfw.runs.trained_model import LEFT
 
     errors: dict[str, list[str]] = {}
     candidates: list[Candidate] = []
@@ -380,7 +381,8 @@ def leave(config: DictConfig, sweep: str, status: Status, why: str, memo: Memo) 
     """
     from hydra.utils import instantiate
 
-    from tlfw.runs.run import Job, leave_unmade
+    from tlfw.runs.job import Job
+    from tlfw.runs.run import leave_unmade
 
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
     settings: Any = OmegaConf.to_container(_own(config), resolve=True)
