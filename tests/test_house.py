@@ -210,12 +210,12 @@ def having(word: str) -> set[str]:
 
 def test_test_images_are_reached_by_few_modules_only() -> None:
     """`folder` and `rows` name the parts, `division` cuts them, `overlap` and `near_copies` compare them with what is
-    learnt from, `runs.attempt` hands them to `evaluate.examine` when all is decided, `report.runs` counts
-    them and `report.near_copies` shows some."""
+    learnt from, `runs.attempt` hands them to `evaluate.examine` when all is decided, `runs.run` lets a finished run's
+    predictions name them as they are called now, `report.runs` counts them and `report.near_copies` shows some."""
     assert having("test") == {
         "data.folder", "data.rows", "data.overlap", "data.division", "data.near_copies", "data.published",
         "runs.experiment_data",
-        "runs.attempt", "report.runs", "report.gather", "report.near_copies",
+        "runs.attempt", "runs.run", "report.runs", "report.gather", "report.near_copies",
     }  # fmt: skip
     examining = {module for module, file in FILES.items() if "examine" in file.read_text()}
     assert examining == {"tlfw.training.evaluate", "tlfw.runs.attempt"}

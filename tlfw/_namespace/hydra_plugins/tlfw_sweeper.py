@@ -55,6 +55,8 @@ class TlfwSweeper(Sweeper):
         from hydra.utils import instantiate
 
         from tlfw.cluster.launcher import check as check_launcher
+        from tlfw.command_line.arguments import check_stays
+        from tlfw.errors import SomeFailed
         from tlfw.records import plan_file
         from tlfw.records.record import FINISHED, replace_text
         from tlfw.records.secret import masked
@@ -68,7 +70,7 @@ class TlfwSweeper(Sweeper):
 
         assert self.config is not None
         assert self.hydra_context is not None
-        check.check_stays(self.config.hydra)
+        check_stays(self.config.hydra)
         settings: Any = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
         check_launcher(self._launcher_name, settings)
         asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
@@ -119,7 +121,7 @@ class TlfwSweeper(Sweeper):
             new = bool(outcomes) or grown or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
         if any(results_table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
-            raise check.SomeFailed
+            raise SomeFailed
         return [outcome for _, outcome, _ in rows]
 
     def _search(self, settings: Any, fixed: list[str], folder: Path, runs: Path, store: Any, memo: Any) -> Any:
