@@ -90,6 +90,8 @@ def check(asked: Request, memo: Memo) -> Checked:
     parts = ("optimizer", "schedule", "trainer", "freeze_policy", "data_mix")
     _check_named({name: getattr(asked, name) for name in parts} | {"backbone": asked.backbone.plain, **asked.data_sets})
     facts = Facts(asked.manifests)
+    trial = ("optimizer", asked.optimizer, asked.schedule, str(torch.__version__))
+    memo.get(lambda: facts.get(lambda: _try_optimizer(asked.optimizer, asked.schedule), *trial), *trial)
     network = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo, facts)
     numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo, facts)
     if asked.select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
@@ -107,6 +109,37 @@ def check(asked: Request, memo: Memo) -> Checked:
         frozen={name: frozen_first(network.blocks, blocks) for name, blocks in trained.items()},
         numerics=numerics,
     )
+
+
+TRIAL_STEPS = 20
+
+
+def _try_optimizer(optimizer: Any, schedule: Any) -> None:
+    """A stage's worth of steps of a single number that has no gradient: only then some settings are looked at."""
+    if "lr" in getattr(optimizer, "keywords", {}):
+        raise ConfigError(
+            "optimizer.lr",
+            "it would have no effect.",
+            "Set freeze_policy.lr_head, freeze_policy.lr_backbone or pretrain.lr.",
+        )
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
+        made.step()
+    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
+        raise ConfigError(
+            "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
+        ) from problem
+    try:
+        rates = schedule(made, TRIAL_STEPS)
+        for _ in range(TRIAL_STEPS - 1):
+            made.step()
+            rates.step()
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
+        raise ConfigError(
+            "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
+        ) from problem
 
 
 def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo, facts: Facts) -> Numerics:

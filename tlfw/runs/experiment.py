@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
@@ -244,13 +243,6 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        memo.get(
-            lambda: Facts(self.shelf.root / "manifests").get(
-                lambda: _try_optimizer(self.optimizer, self.schedule),
-                *("optimizer", self.optimizer, self.schedule, str(torch.__version__)),
-            ),
-            *("optimizer", self.optimizer, self.schedule),
-        )
         checked = check(self.request, memo)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
@@ -282,37 +274,6 @@ class Experiment:
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
             numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.shelf.root / "manifests")).tag,
         ]
-
-
-TRIAL_STEPS = 20
-
-
-def _try_optimizer(optimizer: Any, schedule: Any) -> None:
-    """A stage's worth of steps of a single number that has no gradient: only then some settings are looked at."""
-    if "lr" in getattr(optimizer, "keywords", {}):
-        raise ConfigError(
-            "optimizer.lr",
-            "it would have no effect.",
-            "Set freeze_policy.lr_head, freeze_policy.lr_backbone or pretrain.lr.",
-        )
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parameter.grad = torch.zeros(1)
-    try:
-        made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
-        made.step()
-    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
-        raise ConfigError(
-            "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
-        ) from problem
-    try:
-        rates = schedule(made, TRIAL_STEPS)
-        for _ in range(TRIAL_STEPS - 1):
-            made.step()
-            rates.step()
-    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
-        raise ConfigError(
-            "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
-        ) from problem
 
 
 def _check_writable(field: str, folder: Path) -> None:

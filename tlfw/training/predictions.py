@@ -22,7 +22,7 @@ def rename_predictions(folder: Path, names: Sequence[str]) -> int:
     cannot be read or written they stay, for whoever reads them to complain.
 
     Args:
-        names: of the images that were examined, in the same order.
+        names: of the images of the test, in the same order.
 
     Returns:
         How many were called otherwise.
