@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.report import invented
 from tests.report.drawn import BEST, picture, texts
-from tlfw.report.figures import drawing, leave
+from tlfw.report.figures import drawing, leave, pictures
 from tlfw.report.figures.figure import svg
 from tlfw.report.figures.style import MIXES, POLICIES, Marks, lined, on, plain, style
 from tlfw.report.findings import Findings, find_out
@@ -47,8 +47,13 @@ def test_a_picture_is_left_for_papers(ten: Findings, tmp_path: Path) -> None:
         node for node in ElementTree.parse(tmp_path / "figures" / "accuracy.svg").iter() if node.get("width")
     ][1:]
     assert ground.get("fill") == "#ffffff"
-    assert drawn.light == svg(drawn.picture, dark=False)
-    assert drawn.dark == svg(drawn.picture, dark=True)
+
+
+def test_what_is_composed_once_is_as_if_each_were(ten: Findings) -> None:
+    for each in pictures(ten):
+        drawn = drawing(each)
+        assert drawn.light == svg(each, dark=False), each.name
+        assert drawn.dark == svg(each, dark=True), each.name
 
 
 def test_dark_pictures_have_light_text(ten: Findings) -> None:

@@ -236,12 +236,28 @@ class Drawing:
 
 
 def drawing(picture: Picture) -> Drawing:
-    """Draw a picture, the same each time. The light one is composed once for all its files."""
+    """Draw a picture, the same each time. It is composed once, for all its files: that measures every text."""
     with style(dark=False):
         figure = picture.draw()
         light = _svg(picture, figure, "light")
+        figure.set_layout_engine("none")
         png = _png(picture, figure)
-    return Drawing(picture=picture, light=light, dark=svg(picture, dark=True), png=png)
+    with style(dark=True):
+        other = picture.draw()
+        _compose_as(other, figure)
+        dark = _svg(picture, other, "dark")
+    return Drawing(picture=picture, light=light, dark=dark, png=png)
+
+
+def _compose_as(figure: Figure, composed: Figure) -> None:
+    """Put everything where it is in a figure that differs in nothing but colours. Subfigures are composed anew."""
+    if figure.subfigs:
+        return
+    figure.set_layout_engine("none")
+    for own, its in zip(figure.axes, composed.axes, strict=True):
+        own.set_position(its.get_position(original=True))
+    for text, its_text in zip(figure.texts, composed.texts, strict=True):
+        text.set_position(its_text.get_position())
 
 
 def svg(picture: Picture, *, dark: bool) -> str:
@@ -262,9 +278,8 @@ def _svg(picture: Picture, figure: Figure, kind: str) -> str:
 
 
 def _png(picture: Picture, figure: Figure) -> bytes:
-    """On white, composed as the figure was last."""
+    """On white."""
     file = io.BytesIO()
-    figure.set_layout_engine("none")
     figure.set_facecolor("white")
     figure.set_dpi(DPI)
     with _font_lacking():
