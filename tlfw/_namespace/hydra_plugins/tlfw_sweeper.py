@@ -64,7 +64,6 @@ class TlfwSweeper(Sweeper):
         from tlfw.store import Store
         from tlfw.sweeps import check, jobs, launch, results_table
         from tlfw.sweeps.crew import conducting, machine_of
-        from tlfw.sweeps.final_report import conclude
         from tlfw.sweeps.order import enter
         from tlfw.sweeps.task_graph import make_agenda
 
@@ -118,6 +117,8 @@ class TlfwSweeper(Sweeper):
             print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if self.report:
+            from tlfw.sweeps.final_report import conclude  # SciPy and what draws take a second
+
             new = bool(outcomes) or grown or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
         if any(results_table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
