@@ -168,7 +168,7 @@ def test_reports_and_the_status_need_no_torch(door: str) -> None:
 
 def test_only_tracking_imports_wandb() -> None:
     using = [module for module in FILES if any(name.split(".")[0] == "wandb" for name in imports(module))]
-    assert using == ["tlfw.tracking.wandb_run"]
+    assert using == ["tlfw.tracking.tracked"]
 
 
 PUBLIC = {"_replace", "_asdict", "_exit", "_metadata", "_trial_id"}
@@ -210,15 +210,15 @@ def having(word: str) -> set[str]:
 
 def test_test_images_are_reached_by_few_modules_only() -> None:
     """`folder` and `rows` name the parts, `division` cuts them, `overlap` and `near_copies` compare them with what is
-    learnt from, `runs.run` hands them to `evaluate.examine` when all is decided, `report.runs` counts
-    them and `report.near_copies` shows some."""
+    learnt from, `runs.attempt` hands them to `evaluate.examine` when all is decided, `runs.run` lets a finished run's
+    predictions name them as they are called now, `report.runs` counts them and `report.near_copies` shows some."""
     assert having("test") == {
         "data.folder", "data.rows", "data.overlap", "data.division", "data.near_copies", "data.published",
         "runs.experiment_data",
-        "runs.run", "report.runs", "report.gather", "report.near_copies",
+        "runs.attempt", "runs.run", "report.runs", "report.gather", "report.near_copies",
     }  # fmt: skip
     examining = {module for module, file in FILES.items() if "examine" in file.read_text()}
-    assert examining == {"tlfw.training.evaluate", "tlfw.runs.run"}
+    assert examining == {"tlfw.training.evaluate", "tlfw.runs.attempt"}
 
 
 def test_test_numbers_are_read_by_tables_only() -> None:
@@ -228,7 +228,7 @@ def test_test_numbers_are_read_by_tables_only() -> None:
         for module, file in FILES.items()
         if any("target/test" in name for name in names(module)) or "TARGET_TEST" in file.read_text()
     } - {"tlfw.records.metric"}  # which says the word
-    assert readers == {"tlfw.runs.run", "tlfw.sweeps.results_table", "tlfw.report.documents.column_type"}
+    assert readers == {"tlfw.runs.attempt", "tlfw.sweeps.results_table", "tlfw.report.documents.column_type"}
     assert "tlfw.report.documents.column_type" not in imports("tlfw.report.cells") | imports("tlfw.report.verdict")
     using = [module for module in FILES if any("tlfw.report" in name for name in imports(module))]
     assert [name for name in using if not name.startswith("tlfw.report")] == ["tlfw.sweeps.final_report"]

@@ -9,7 +9,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,20 +20,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF
-from tlfw.command_line.arguments import as_hydra_takes_it
+from tlfw.command_line.arguments import as_hydra_takes_it, check_stays
 from tlfw.command_line.messages import explain
-from tlfw.errors import ConfigError, Diverged, Pruned
+from tlfw.errors import ConfigError, Diverged, Pruned, Refused, SomeFailed
 from tlfw.escape import printable
 from tlfw.internals.announcements import silence
 from tlfw.records.comparison import check_compared
-from tlfw.records.metric import metric_of
 from tlfw.records.record import Record, replace_text
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
 from tlfw.signals import Interrupted, heeded, heeded_by_helper
-from tlfw.sweeps import results_table
-from tlfw.sweeps.check import Refused, SomeFailed, check_stays, known_fields
-from tlfw.sweeps.task import made
 
 if TYPE_CHECKING:
     from tlfw.runs.experiment import Experiment
@@ -48,6 +43,7 @@ def job(config: DictConfig) -> Any:
     _mask(folder / ".hydra")
     if settings.mode == RunMode.MULTIRUN:
         helping = heeded_by_helper()  # before anything that takes its time
+        from tlfw.sweeps.task import made
         from tlfw.training.progress import numbered
 
         try:
@@ -90,7 +86,8 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
         The record, and whether it was there before and nothing was done; else what validation said; None where another
         machine of the job has that to say.
     """
-    from tlfw.runs.run import Job, prepare
+    from tlfw.runs.job import Job
+    from tlfw.runs.run import prepare
     from tlfw.runs.run import run as fold
 
     silence()  # also where a launcher started this process
@@ -121,6 +118,9 @@ def alone(config: DictConfig, folder: Path) -> None:
         raise
     if found is None or isinstance(found, Mapping):
         return
+    from tlfw.records.metric import metric_of
+    from tlfw.sweeps import results_table
+
     record, untouched = found
     if record.status == "diverged":
         _forget(folder)
@@ -185,11 +185,18 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as problem:
-        message = None if wanted else explain(problem, partial(known_fields, tuple(sys.argv[1:])), config)
+        message = None if wanted else explain(problem, _known_fields, config)
         if message is None:
             sys.excepthook = _tell_masked
             raise
         sys.exit(_shown(f"{message}\n(HYDRA_FULL_ERROR=1 shows the traceback.)"))
+
+
+def _known_fields() -> list[str]:
+    """The full names of all fields that the command line may give a value."""
+    from tlfw.command_line.config_fields import known_fields
+
+    return known_fields(tuple(sys.argv[1:]))
 
 
 def _shown(text: str) -> str:

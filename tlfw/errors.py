@@ -61,6 +61,14 @@ class LauncherFailed(RuntimeError):
     """A launcher ended without the results of its jobs; the text is for people."""
 
 
+class Refused(Exception):
+    """A sweep that cannot work as a whole; the text has all errors together. Nothing was trained."""
+
+
+class SomeFailed(Exception):
+    """A sweep that ended, but not every run of it well; the table says which."""
+
+
 def nearest(word: str, known: Iterable[str], limit: int = 3) -> list[str]:
     """The `limit` names of `known` that look most like `word`, best first; all of a short list."""
     names = sorted(known)

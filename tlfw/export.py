@@ -26,7 +26,8 @@ from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.recipe import OF_TRUST, TRUST
 from tlfw.backbones.weights import CHECKPOINT
 from tlfw.backbones.zoo import TorchvisionBackbone
-from tlfw.data import Picture, Preprocessing
+from tlfw.data.pictures.picture import Picture
+from tlfw.data.pictures.preprocessing import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.records.record import replace_text, replacing
 from tlfw.runs.trained_model import HEAD, RESIZED_OTHERWISE, VIEWED, Blueprint, LoadedModel, load

@@ -8,14 +8,15 @@ from typing import Any
 import hydra
 
 from tlfw.devices.ranks import Ranks, here
-from tlfw.devices.strategy import use_threads
+from tlfw.devices.settling import use_threads
 from tlfw.errors import TrainingFailed
 from tlfw.internals.announcements import silence
 from tlfw.records.ledger import VARIABLE
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.fold import Fold
-from tlfw.runs.run import Job, prepare, run
+from tlfw.runs.job import Job
+from tlfw.runs.run import prepare, run
 from tlfw.signals import Interrupted
 from tlfw.training.evaluate import Question, answer
 

@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.ops import StochasticDepth
 
 from tlfw.backbones.backbone import Trunk, _passes
-from tlfw.backbones.families import BACKBONES, FAMILIES
+from tlfw.backbones.families import FAMILIES, all_names, family_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.errors import ConfigError
 
@@ -41,17 +41,17 @@ def smallest(name: str) -> int:
 def larger(name: str) -> int:
     """One that leaves no 1x1 map unseen as larger, and that the architecture can take."""
     size = smallest(name)
-    return 224 if name == "maxvit_t" else 2 * size if BACKBONES[name].size_option else max(size + 33, 65)
+    return 224 if name == "maxvit_t" else 2 * size if family_of(name).size_option else max(size + 33, 65)
 
 
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(GIANTS)) for name in BACKBONES]
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(GIANTS)) for name in all_names()]
 
 
 def test_every_classification_model_of_torchvision_is_here() -> None:
     offered = torchvision.models.list_models(module=torchvision.models)
-    assert sorted(BACKBONES) == sorted(offered)
-    assert len(BACKBONES) == 80
-    for name in BACKBONES:
+    assert sorted(all_names()) == sorted(offered)
+    assert len(all_names()) == 80
+    for name in all_names():
         assert len([family for family in FAMILIES if re.match(family.pattern, name)]) == 1
 
 
@@ -81,14 +81,14 @@ def test_blocks_and_head_are_the_whole_model(name: str, size_of) -> None:
     assert not any(tensor.startswith(("aux1", "aux2", "AuxLogits")) for tensor in tensors)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", all_names())
 def test_the_smallest_legal_size_is_that(name: str) -> None:
     assert _passes(TorchvisionBackbone(name=name), smallest(name))
     if smallest(name) > 1:
         assert not _passes(TorchvisionBackbone(name=name), smallest(name) - 1)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", all_names())
 def test_every_tensor_belongs_to_one_block_and_every_block_has_parameters(name: str) -> None:
     trunk = TorchvisionBackbone(name=name).shape(224)
     owners = set(trunk.block_of.values())

@@ -9,7 +9,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from tlfw.devices import ranks
 from tlfw.devices.ranks import Ranks
-from tlfw.devices.strategy import alone, check_started, environment, of_stage, plain, together
+from tlfw.devices.settling import environment
+from tlfw.devices.strategy import alone, check_started, of_stage, plain, together
 from tlfw.errors import ConfigError, TrainingFailed
 
 QUIET = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}

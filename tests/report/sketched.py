@@ -8,8 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tlfw.report import figures
-from tlfw.report.documents import page
-from tlfw.report.figures import Picture
+from tlfw.report.figures import Drawing, Picture
 from tlfw.report.findings import Findings
 
 
@@ -36,12 +35,19 @@ def svg(picture: Picture, *, dark: bool) -> str:
     )
 
 
-def leave(picture: Picture, folder: Path) -> None:
-    (folder / f"{picture.name}.svg").write_text(svg(picture, dark=False))
+def drawing(picture: Picture) -> Drawing:
+    return Drawing(picture=picture, light=svg(picture, dark=False), dark=svg(picture, dark=True), png=b"")
+
+
+def drawings(findings: Findings) -> list[Drawing]:
+    return [drawing(each) for each in pictures(findings)]
+
+
+def leave(drawn: Drawing, folder: Path) -> None:
+    (folder / f"{drawn.picture.name}.svg").write_text(drawn.light)
 
 
 def instead(patch: pytest.MonkeyPatch) -> None:
     """The report draws these."""
-    patch.setattr(page, "svg", svg)
-    for each in (pictures, svg, leave):
+    for each in (pictures, drawing, leave):
         patch.setattr(figures, each.__name__, each)

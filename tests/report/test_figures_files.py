@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.report import invented
 from tests.report.drawn import BEST, picture, texts
-from tlfw.report.figures import leave, svg
+from tlfw.report.figures import drawing, leave, pictures
+from tlfw.report.figures.figure import svg
 from tlfw.report.figures.style import MIXES, POLICIES, Marks, lined, on, plain, style
 from tlfw.report.findings import Findings, find_out
 
@@ -36,12 +37,23 @@ def test_svg_is_the_same_each_time_and_has_no_date(ten: Findings) -> None:
 
 
 def test_a_picture_is_left_for_papers(ten: Findings, tmp_path: Path) -> None:
-    leave(picture(ten, "accuracy"), tmp_path / "figures")
+    drawn = drawing(picture(ten, "accuracy"))
+    leave(drawn, tmp_path / "figures")
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
     with Image.open(tmp_path / "figures" / "accuracy.png") as image:
         assert image.width == 1300
         assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
-    ElementTree.parse(tmp_path / "figures" / "accuracy.svg")
+    ground, *_ = [
+        node for node in ElementTree.parse(tmp_path / "figures" / "accuracy.svg").iter() if node.get("width")
+    ][1:]
+    assert ground.get("fill") == "#ffffff"
+
+
+def test_what_is_composed_once_is_as_if_each_were(ten: Findings) -> None:
+    for each in pictures(ten):
+        drawn = drawing(each)
+        assert drawn.light == svg(each, dark=False), each.name
+        assert drawn.dark == svg(each, dark=True), each.name
 
 
 def test_dark_pictures_have_light_text(ten: Findings) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from tests.report import invented
 from tests.report.drawn import BEST, drawn, faults, picture, texts
-from tlfw.report.figures import pictures, svg
+from tlfw.report.figures import pictures
 from tlfw.report.figures.accuracy import MOST, rows
 from tlfw.report.figures.confusions import chosen, differing, pair
-from tlfw.report.figures.figure import Subject
+from tlfw.report.figures.figure import Subject, svg
 from tlfw.report.findings import Findings, find_out
 
 

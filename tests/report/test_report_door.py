@@ -179,7 +179,7 @@ def test_a_drawing_that_fails_leaves_no_page(sweep: Path, monkeypatch: pytest.Mo
     def fails(*_: object, **__: object) -> str:
         raise RuntimeError("no font")
 
-    monkeypatch.setattr("tlfw.report.documents.page.svg", fails)
+    monkeypatch.setattr("tlfw.report.figures.drawing", fails)
     with pytest.raises(RuntimeError, match="no font"):
         report([sweep])
     assert files(sweep) == {"plan.json"}

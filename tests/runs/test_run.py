@@ -33,7 +33,7 @@ from tlfw.methods.mix import DataMix
 from tlfw.records.metric import METRICS, Predictions
 from tlfw.records.record import Record
 from tlfw.runs import run as fold
-from tlfw.runs.run import Job
+from tlfw.runs.job import Job
 from tlfw.signals import Interrupted
 from tlfw.strictness import STRICT
 
@@ -132,8 +132,10 @@ def test_every_process_has_an_image_to_validate_on(tmp_path: Path) -> None:
 def test_processes_are_started_where_something_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = functools.partial(TRAINER, devices=2, strategy="ddp")
     started: list[Any] = []
-    monkeypatch.setattr("tlfw.runs.run.in_ranks", lambda *given, **how: started.append((given, how)) or "made there")
-    monkeypatch.setattr("tlfw.runs.run._Run.go", lambda *_: ("made here", False))
+    monkeypatch.setattr(
+        "tlfw.runs.attempt.in_ranks", lambda *given, **how: started.append((given, how)) or "made there"
+    )
+    monkeypatch.setattr("tlfw.runs.attempt.Attempt.go", lambda *_: ("made here", False))
     asked = experiment(tmp_path, trainer=two)
     assert fold.run(asked, JOB) == "made there"
     (given, how) = started.pop()
@@ -150,7 +152,7 @@ def test_a_run_whose_processes_are_killed_leaves_a_record(tmp_path: Path, monkey
     def killed(*_: Any, **__: Any) -> Any:
         raise RanksFailed("the process of rank 1 was killed by SIGKILL")
 
-    monkeypatch.setattr("tlfw.runs.run.in_ranks", killed)
+    monkeypatch.setattr("tlfw.runs.attempt.in_ranks", killed)
     asked = experiment(tmp_path, trainer=functools.partial(TRAINER, devices=2))
     with pytest.raises(RanksFailed):
         fold.run(asked, JOB)
@@ -213,7 +215,7 @@ def test_what_belongs_together_makes_another_run_of_the_same_stages(tmp_path: Pa
 def test_a_finished_run_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = fold.run(experiment(tmp_path), JOB)
     monkeypatch.setattr("tlfw.runs.fold.train", lambda *_, **__: pytest.fail("trained"))
-    monkeypatch.setattr("tlfw.runs.run.examine", lambda *_, **__: pytest.fail("opened test images"))
+    monkeypatch.setattr("tlfw.runs.attempt.examine", lambda *_, **__: pytest.fail("opened test images"))
     assert fold.run(experiment(tmp_path), JOB) == (first, True)
 
 
@@ -344,7 +346,7 @@ def test_parallel_is_serial(tmp_path: Path) -> None:
 def test_a_run_that_failed_goes_on_from_what_was_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, _ = fold.run(experiment(tmp_path / "whole"), JOB)
     with monkeypatch.context() as broken:
-        broken.setattr("tlfw.runs.run.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        broken.setattr("tlfw.runs.attempt.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError, match="power cut"):
             fold.run(experiment(tmp_path / "cut"), JOB)
     (path,) = (tmp_path / "cut").glob("outputs/runs/*/record.json")
@@ -431,7 +433,7 @@ def test_test_images_are_opened_once_after_all_is_decided(tmp_path: Path, monkey
         assert len(watched.shelf.keys("stages")) == 2
         return real(*arguments, **keywords)
 
-    monkeypatch.setattr("tlfw.runs.run.examine", examine)
+    monkeypatch.setattr("tlfw.runs.attempt.examine", examine)
     fold.run(watched, JOB)
     assert sorted(OPENED) == list(range(30))
 
@@ -564,8 +566,8 @@ def test_wherever_a_signal_arrives_the_same_run_goes_on_to_the_same_numbers(
     place = {
         "features": "tlfw.training.features.outputs",
         "publication": "tlfw.store.seal",
-        "test": "tlfw.runs.run.examine",
-        "record": "tlfw.runs.run.leave",
+        "test": "tlfw.runs.attempt.examine",
+        "record": "tlfw.runs.attempt.leave",
     }[moment]
     room, _, name = place.rpartition(".")
     function = getattr(importlib.import_module(room), name)

@@ -197,7 +197,7 @@ def test_a_flipped_bit_is_damage(copy: Path) -> None:
 
 
 def test_a_run_that_failed_leaves_no_blueprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tlfw.runs.run.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+    monkeypatch.setattr("tlfw.runs.attempt.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
     with pytest.raises(RuntimeError, match="power cut"):
         fold.run(experiment(tmp_path), JOB)
     (path,) = tmp_path.glob("outputs/runs/*/record.json")

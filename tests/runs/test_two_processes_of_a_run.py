@@ -27,6 +27,7 @@ from tests.tiny import experiment
 from tlfw.errors import TrainingFailed
 from tlfw.records import claim as claims
 from tlfw.records.record import Record
+from tlfw.runs import attempt
 from tlfw.runs import fold as stages
 from tlfw.runs import run as fold
 from tlfw.signals import Interrupted, asked
@@ -59,7 +60,7 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
     torch.set_num_threads(1)
     fcntl.flock = FLOCKS[flock]
     claims.BEAT_SECONDS, claims.STALE_SECONDS = 0.1, STALE
-    train, examine, claimed = stages.train, fold.examine, fold.claimed
+    train, examine, claimed = stages.train, attempt.examine, fold.claimed
 
     def noted(freezing, mixture, lesson, **settings):
         _log(place, lesson.title)
@@ -77,7 +78,7 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
         (place / f"{name} asks").touch()
         return claimed(*arguments, **settings)
 
-    stages.train, fold.examine, fold.claimed = noted, tested, asking
+    stages.train, attempt.examine, fold.claimed = noted, tested, asking
     record, there = fold.run(experiment(place, force=force), JOB)
     (place / name).write_text(f"{record.status} {there}")
 
@@ -209,18 +210,18 @@ def test_who_was_stopped_for_long_ends_well(tmp_path: Path, start: Start, back: 
 def no_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every claim is given, and is believed to stand: as where processes were taken for dead, and do not know it."""
     given = SimpleNamespace(stands=lambda: True)
-    monkeypatch.setattr(fold, "claimed", lambda *_, **__: contextlib.nullcontext(given))
+    monkeypatch.setattr("tlfw.runs.job.claimed", lambda *_, **__: contextlib.nullcontext(given))
 
 
 @pytest.mark.parametrize("end", ["done", "failed", "interrupted", "blocked", "forced"])
 def test_what_is_done_is_not_replaced_by_less(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_claims: None, end: str
 ) -> None:
-    examine, finished = fold.examine, []
+    examine, finished = attempt.examine, []
 
     def late(*arguments, **settings):
         """Meanwhile another process makes the whole run."""
-        monkeypatch.setattr(fold, "examine", examine)
+        monkeypatch.setattr(attempt, "examine", examine)
         finished.append(fold.run(experiment(tmp_path), JOB)[0])
         for path in tmp_path.glob("outputs/runs/*/*"):
             finished.append((path, path.stat().st_ino, path.read_bytes()))
@@ -231,7 +232,7 @@ def test_what_is_done_is_not_replaced_by_less(
             time.sleep(0.1)
         return examine(*arguments, **settings)
 
-    monkeypatch.setattr(fold, "examine", late)
+    monkeypatch.setattr(attempt, "examine", late)
     made = experiment(tmp_path, force=end == "forced")
     if end == "done":
         assert fold.run(made, JOB) == (Record.read(next(tmp_path.glob("outputs/runs/*/record.json"))), True)

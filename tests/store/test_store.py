@@ -28,6 +28,7 @@ from tests.tiny import experiment
 from tlfw.command_line.messages import explain
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.runs import run as fold
+from tlfw.runs.attempt import Attempt
 from tlfw.runs.experiment import StoreSettings
 from tlfw.store import Held, Store, disk_full, size
 
@@ -442,14 +443,14 @@ def test_where_no_folder_can_be_is_one_message(tmp_path: Path) -> None:
 
 def test_the_checkpoint_of_a_run_is_the_stores_and_does_not_need_it(tmp_path: Path, monkeypatch) -> None:
     made = experiment(tmp_path)
-    evaluate, kept = fold._Run.evaluate, {}
+    evaluate, kept = Attempt.evaluate, {}
 
     def emptied(self) -> None:
         evaluate(self)
         kept["weights"] = self.fold.weights.file.read_bytes()
         shutil.rmtree(made.shelf.root)
 
-    monkeypatch.setattr(fold._Run, "evaluate", emptied)
+    monkeypatch.setattr(Attempt, "evaluate", emptied)
     fold.run(made, JOB)
     (checkpoint,) = (tmp_path / "outputs" / "runs").glob("*/checkpoint.safetensors")
     assert checkpoint.read_bytes() == kept["weights"]

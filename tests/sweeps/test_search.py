@@ -402,7 +402,7 @@ def test_a_trial_ends_early_where_it_does_worse_than_others_by_the_metric(
 def test_a_stages_validation_is_returned_without_a_look_at_the_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tlfw.runs.run.examine", lambda *_, **__: pytest.fail("opened test images"))
+    monkeypatch.setattr("tlfw.runs.attempt.examine", lambda *_, **__: pytest.fail("opened test images"))
     found = fold.prepare(experiment(tmp_path, until="adapt"), JOB)
     assert set(found) == {metric.at(f"{name}/val") for name in ("source", "target") for metric in METRICS.values()}
 

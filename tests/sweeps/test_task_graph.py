@@ -15,7 +15,7 @@ from tlfw.records.settings import flat
 from tlfw.runs import run as fold
 from tlfw.runs.experiment import Joint
 from tlfw.runs.experiment_data import Memo
-from tlfw.runs.run import Job
+from tlfw.runs.job import Job
 from tlfw.sweeps.setting_changes import changes
 from tlfw.sweeps.task_graph import Candidate, Speeds, Step, make_agenda, speeds, steps_of
 

@@ -20,10 +20,11 @@ from tests.tracking.test_wandb_run import OFFLINE, read, records
 from tests.tracking.wandb_server import WandbServer
 from tlfw.records.record import Record
 from tlfw.runs import run as fold
-from tlfw.runs.run import Job
-from tlfw.tracking import wandb_run as tracking
+from tlfw.runs.job import Job
+from tlfw.tracking import tracked as tracking
 from tlfw.tracking.connection import Line
-from tlfw.tracking.wandb_run import Tracked, Tracking, Weights
+from tlfw.tracking.tracked import Tracked, Weights
+from tlfw.tracking.wandb_run import Tracking
 
 ONLINE = Tracking(mode="online")
 KEYS = ("0a1b2c3d4e" * 4, "wandb_v1_" + "Zy9Xw8Vu7T" * 8)
@@ -93,7 +94,7 @@ def test_a_server_lost_in_mid_run_costs_little_and_the_record_says_so(
         server.behaviour = behaviour
         return real(*arguments)
 
-    monkeypatch.setattr("tlfw.runs.run.examine", examine)
+    monkeypatch.setattr("tlfw.runs.attempt.examine", examine)
     alone = experiment(tmp_path, tracking=ONLINE, data_mix=MIXES["target_only"], freeze_policy=FULL)
     began = time.monotonic()
     record, _ = fold.run(alone, JOB)
@@ -164,7 +165,7 @@ def test_no_secret_is_left_behind(server: WandbServer, tmp_path: Path, capfd, mo
         raise RuntimeError(f"401 for {key}")
 
     fold.run(experiment(tmp_path, tracking=ONLINE), job)
-    monkeypatch.setattr("tlfw.runs.run.examine", examine)
+    monkeypatch.setattr("tlfw.runs.attempt.examine", examine)
     with pytest.raises(RuntimeError):
         fold.run(experiment(tmp_path, tracking=ONLINE, freeze_policy=FULL), job)
     assert holders(tmp_path, key, "marked-hf-token", "marked-pass") == []

@@ -20,7 +20,7 @@ from tlfw import CONF
 from tlfw.errors import ConfigError, Diverged
 from tlfw.methods.freeze import LastBlocks
 from tlfw.runs import run as fold
-from tlfw.tracking import wandb_run as tracking
+from tlfw.tracking import tracked as tracking
 from tlfw.tracking.connection import Line
 from tlfw.tracking.wandb_run import Tracking
 
@@ -138,7 +138,7 @@ def test_a_forced_run_is_a_new_wandb_run_and_a_resumed_one_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as broken:
-        broken.setattr("tlfw.runs.run.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
+        broken.setattr("tlfw.runs.attempt.examine", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("power cut")))
         with pytest.raises(RuntimeError, match="power cut"):
             fold.run(experiment(tmp_path, tracking=OFFLINE), JOB)
     (failed,) = (found for found in logged(tmp_path).values() if found["job"] == "run")

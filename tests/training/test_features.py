@@ -17,10 +17,11 @@ from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Pixels, View
 from tlfw.methods.freeze import FreezePolicy, LastBlocks, frozen_first
 from tlfw.runs import run as fold
-from tlfw.runs.run import Job
+from tlfw.runs.job import Job
 from tlfw.store import Store
-from tlfw.training.evaluate import DELIVERED, validate
+from tlfw.training.evaluate import validate
 from tlfw.training.features import stored, stored_blocks
+from tlfw.training.trainer import DELIVERED
 
 JOB = Job(choices={}, config={}, folder=None, sweep=None)
 SMALL = TorchvisionBackbone(name="shufflenet_v2_x0_5")
@@ -78,7 +79,7 @@ def test_what_a_head_takes_says_what_the_images_say(tmp_path: Path, name: str) -
 def test_features_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Model(SMALL, SIZE, seed=0)
     first = stored(Store(tmp_path), TRAINER, model, TRAIN, 4, "k", "adapt/features")
-    monkeypatch.setattr("tlfw.training.features.outputs", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr("tlfw.training.evaluate.outputs", lambda *_: pytest.fail("made again"))
     again = stored(Store(tmp_path), TRAINER, model, Pixels(DIVISION.train, VIEW), 4, "k", "adapt/features")
     assert np.array_equal(first.z_N, again.z_N)
     assert len(Store(tmp_path).keys("features")) == 1

@@ -16,8 +16,8 @@ from PIL import features
 
 from tests.tiny import TRAINER
 from tlfw.identity.names import digest
-from tlfw.runs.environment import environment
 from tlfw.training import hardware
+from tlfw.training.environment import environment
 from tlfw.training.numerics import Numerics, numerics_of
 
 Patch = pytest.MonkeyPatch

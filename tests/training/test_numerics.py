@@ -14,6 +14,7 @@ from tlfw.errors import ConfigError
 from tlfw.identity.names import digest
 from tlfw.runs.check import numerics_known
 from tlfw.runs.experiment_data import Memo
+from tlfw.store.facts import Facts
 from tlfw.training.hardware import Machine
 from tlfw.training.numerics import Numerics, numerics_of
 
@@ -114,9 +115,9 @@ def test_a_processor_that_is_not_known_is_no_part_of_a_key() -> None:
 
 def test_a_memo_knows_the_machine_of_the_jobs() -> None:
     trainer = partial(L.Trainer, accelerator="auto", devices="auto")
-    assert numerics_known(trainer, None, False, Memo(Machine("cuda", 4, 7))).tag["world_size"] == 4
-    assert numerics_known(trainer, None, False, Memo(Machine("cpu", 1, 7))).tag["threads"] == 7
-    assert numerics_known(trainer, None, False, Memo()).tag["threads"] == torch.get_num_threads()
+    assert numerics_known(trainer, None, False, Memo(Machine("cuda", 4, 7)), Facts(None)).tag["world_size"] == 4
+    assert numerics_known(trainer, None, False, Memo(Machine("cpu", 1, 7)), Facts(None)).tag["threads"] == 7
+    assert numerics_known(trainer, None, False, Memo(), Facts(None)).tag["threads"] == torch.get_num_threads()
 
 
 def test_slurms_variables_decide_nothing(monkeypatch: Patch) -> None:

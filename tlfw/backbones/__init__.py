@@ -6,8 +6,15 @@ for them. It imports `tlfw.data.pictures` for interpolations, and nothing of tra
 network in `families` or `zoo`.
 """
 
-from tlfw.backbones.backbone import Backbone
-from tlfw.backbones.families import Block, Family
-from tlfw.backbones.zoo import TorchvisionBackbone
+from tlfw import offering
 
-__all__ = ["Backbone", "Block", "Family", "TorchvisionBackbone"]
+HOMES = {
+    "Backbone": "backbone",
+    "Block": "families",
+    "Family": "families",
+    "TorchvisionBackbone": "zoo",
+}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

@@ -10,6 +10,7 @@ what was learnt.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import operator
 import re
@@ -17,10 +18,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
-import torchvision.models
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from tlfw import CONF
 from tlfw.internals.torchvision import load_as_any_module, patches, renormalised
 
 Step = str | Callable[[Any, Tensor], Tensor]
@@ -299,13 +300,33 @@ FAMILIES: tuple[Family, ...] = (
 )
 """The architectures, each with the names that it answers to."""
 
-BACKBONES: dict[str, Family] = {
-    name: family
-    for name in torchvision.models.list_models(module=torchvision.models)
-    for family in FAMILIES
-    if re.match(family.pattern, name)
-}
-"""Every classification model of torchvision, by its own name, with its family."""
+
+@functools.cache
+def all_names() -> tuple[str, ...]:
+    """Those of every classification model of torchvision."""
+    import torchvision.models  # takes a second, of which most who plan have no need
+
+    return tuple(name for name in torchvision.models.list_models(module=torchvision.models) if _family(name))
+
+
+def is_name(name: str) -> bool:
+    """Whether torchvision has a classification model of that name."""
+    return _family(name) is not None and ((CONF / "backbone" / f"{name}.yaml").is_file() or name in all_names())
+
+
+def family_of(name: str) -> Family:
+    """How the model of that name divides.
+
+    Raises:
+        KeyError: no family answers to it.
+    """
+    if (found := _family(name)) is None:
+        raise KeyError(name)
+    return found
+
+
+def _family(name: str) -> Family | None:
+    return next((family for family in FAMILIES if re.match(family.pattern, name)), None)
 
 
 def build(name: str, classes: int, image_size: int) -> nn.Module:
@@ -314,6 +335,8 @@ def build(name: str, classes: int, image_size: int) -> nn.Module:
     Raises:
         ValueError, RuntimeError, AssertionError: the architecture cannot be built for that size.
     """
+    import torchvision.models
+
     model = torchvision.models.get_model(name, weights=None, **options(name, classes, image_size))
     if isinstance(model, torchvision.models.MNASNet):
         load_as_any_module(model)
@@ -322,7 +345,7 @@ def build(name: str, classes: int, image_size: int) -> nn.Module:
 
 def options(name: str, classes: int, image_size: int) -> dict[str, Any]:
     """What `torchvision.models.get_model` is called with for a model without auxiliary heads."""
-    family = BACKBONES[name]
+    family = family_of(name)
     sized = family.size_option(image_size) if family.size_option else {}
     return {"num_classes": classes, **family.options, **sized}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +33,12 @@ class Network:
     feature_bytes: tuple[int, ...]
     convolutions: int
     single_pixels: int
+
+    @classmethod
+    def of(cls, known: Mapping[str, Any]) -> Network:
+        """As it was written: its fields, with lists for tuples."""
+        blocks, feature_bytes = (tuple(known[name]) for name in ("blocks", "feature_bytes"))
+        return cls(**{**known, "blocks": blocks, "feature_bytes": feature_bytes})
 
     @property
     def remarks(self) -> list[str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-import torchvision.models
 from pydantic.dataclasses import dataclass
 from torch import nn
 
 from tlfw.backbones import families
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.download import fetch
-from tlfw.backbones.families import BACKBONES, Family
+from tlfw.backbones.families import Family, all_names, family_of, is_name
 from tlfw.backbones.input_spec import InputSpec
 from tlfw.backbones.tensor_match import Fit
 from tlfw.backbones.weights import WeightsFile, is_place
@@ -37,11 +36,11 @@ class TorchvisionBackbone(Backbone):
     stem: Literal["imagenet", "small"] = "imagenet"
 
     def __post_init__(self) -> None:
-        if self.name not in BACKBONES:
-            near = " or ".join(nearest(self.name, BACKBONES)) or ", ".join(BACKBONES)
+        if not is_name(self.name):
+            near = " or ".join(nearest(self.name, all_names())) or ", ".join(all_names())
             raise ConfigError("name", f"there is no backbone {self.name!r}.", f"Did you mean {near}?")
         if self.weights is not None and not is_place(self.weights):
-            known = torchvision.models.get_model_weights(self.name).__members__
+            known = self._all_published().__members__
             if self.weights not in known:
                 raise ConfigError(
                     "weights",
@@ -58,16 +57,22 @@ class TorchvisionBackbone(Backbone):
 
     @property
     def family(self) -> Family:
-        return BACKBONES[self.name]
+        return family_of(self.name)
 
     @property
     def published(self) -> Any | None:
         if self.weights is None or is_place(self.weights):
             return None
-        return torchvision.models.get_model_weights(self.name)[self.weights]
+        return self._all_published()[self.weights]
+
+    def _all_published(self) -> Any:
+        """Torchvision's enumeration of the weights that it has of this model."""
+        import torchvision.models  # takes a second, of which random weights have no need
+
+        return torchvision.models.get_model_weights(self.name)
 
     def _spec_called(self, name: str) -> InputSpec:
-        known = torchvision.models.get_model_weights(self.name)
+        known = self._all_published()
         if name not in known.__members__:
             raise ConfigError(
                 "preprocessing",
@@ -78,7 +83,7 @@ class TorchvisionBackbone(Backbone):
 
     def _spec_of(self, file: WeightsFile) -> InputSpec | None:
         """Also that of a file which torchvision publishes, known by the beginning of its checksum."""
-        for name, published in torchvision.models.get_model_weights(self.name).__members__.items():
+        for name, published in self._all_published().__members__.items():
             hashed = torch.hub.HASH_REGEX.search(published.url)
             if hashed and file.sha256.startswith(hashed[1]):
                 return self._spec_called(name)

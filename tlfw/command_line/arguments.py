@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tlfw import CONF
 from tlfw.errors import ConfigError
@@ -94,3 +95,21 @@ def group_choices(arguments: Sequence[str]) -> list[str]:
 
 def _is_group(word: str) -> bool:
     return word.lstrip("+").partition("=")[0].split("@")[0] in GROUPS
+
+
+def check_stays(hydra: Any) -> None:
+    """See that no job leaves the folder that relative paths begin in.
+
+    Args:
+        hydra: the config's part `hydra`.
+
+    Raises:
+        ConfigError: Hydra is to run jobs in folders of their own.
+    """
+    if hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir",
+            "relative paths, as of the images and of outputs, begin where the command is run, and each job would look "
+            "for them in a folder of its own.",
+            "Leave it out.",
+        )

@@ -5,37 +5,31 @@ fills in; `division` cuts them into parts; `overlap` and `near_copies` compare p
 imports `data.pictures`, and nothing of networks. Begin with `sets`.
 """
 
-from tlfw.data.division import Division
-from tlfw.data.folder import ImageFolder
-from tlfw.data.images import ImageArray, ImageFiles, Images
-from tlfw.data.mixture import EvalBatches, Mixture, MixtureLoader, Pixels, Served
-from tlfw.data.pictures.picture import Picture
-from tlfw.data.pictures.preprocessing import Preprocessing
-from tlfw.data.pictures.view import View
-from tlfw.data.published import TorchvisionSet
-from tlfw.data.rows import Row, Rows
-from tlfw.data.sets import DataSet, Digits, NoData
-from tlfw.data.typeset import Typeset
+from tlfw import offering
 
-__all__ = [
-    "DataSet",
-    "Digits",
-    "Division",
-    "EvalBatches",
-    "ImageArray",
-    "ImageFiles",
-    "ImageFolder",
-    "Images",
-    "Mixture",
-    "MixtureLoader",
-    "NoData",
-    "Picture",
-    "Pixels",
-    "Preprocessing",
-    "Row",
-    "Rows",
-    "Served",
-    "TorchvisionSet",
-    "Typeset",
-    "View",
-]
+HOMES = {
+    "DataSet": "sets",
+    "Digits": "sets",
+    "Division": "division",
+    "EvalBatches": "mixture",
+    "ImageArray": "images",
+    "ImageFiles": "images",
+    "ImageFolder": "folder",
+    "Images": "images",
+    "Mixture": "mixture",
+    "MixtureLoader": "mixture",
+    "NoData": "sets",
+    "Picture": "pictures.picture",
+    "Pixels": "mixture",
+    "Preprocessing": "pictures.preprocessing",
+    "Row": "rows",
+    "Rows": "rows",
+    "Served": "mixture",
+    "TorchvisionSet": "published",
+    "Typeset": "typeset",
+    "View": "pictures.view",
+}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

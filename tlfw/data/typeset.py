@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import matplotlib
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -101,6 +100,8 @@ def _glyphs() -> Tensor:
 
 
 def _in_fonts(names: tuple[str, ...]) -> Tensor:
+    import matplotlib  # of use to characters that are drawn, and not to those that are named
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [ImageFont.truetype(str(folder / f"{name}.ttf"), 64) for name in names]
     return (

@@ -20,7 +20,7 @@ from typing import Any, TextIO
 from tlfw.devices.agent import DEATHS
 from tlfw.devices.nodes import Node
 from tlfw.devices.process import ERR, FAILURE, OUT, RESULT, TASK
-from tlfw.devices.strategy import environment
+from tlfw.devices.settling import environment
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.signals import Interrupted, deferred, forwarded
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 
-from tlfw.devices.nodes import Node, this_node
 from tlfw.devices.ranks import here
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.internals.lightning import started_elsewhere
@@ -53,11 +50,6 @@ def of_stage(strategy: Any) -> dict[str, Any]:
     return found | {"strategy": "auto"} if here() is None and plain_ddp else found
 
 
-def given(trainer: Any, name: str) -> Any:
-    """A setting that a trainer's factory was given; None: it was not."""
-    return getattr(trainer, "keywords", {}).get(name)
-
-
 def plain(strategy: Any) -> Any:
     """A strategy, without what it says of how processes are started."""
     if isinstance(strategy, str):
@@ -89,31 +81,3 @@ def check_started(fitter: L.Trainer) -> None:
             f"it takes {fitter.world_size} processes to train, and this one is alone: what the run had in the store is "
             "gone; the same command makes it again"
         )
-
-
-FOREIGN = re.compile(r"RANK|LOCAL_RANK|GROUP_RANK|ROLE_\w+|NODE_RANK|(?:LOCAL_)?WORLD_SIZE|MASTER_\w+|TORCHELASTIC_\w+")
-"""Variables of whatever started this process that would tell its own processes who they are."""
-
-
-def environment() -> dict[str, str]:
-    """The environment of processes that this one starts, and that are to have as many threads as it."""
-    kept = {name: value for name, value in os.environ.items() if not FOREIGN.fullmatch(name)}
-    return kept | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-
-
-_THREADS = torch.get_num_threads()
-
-
-def use_threads(threads: int | None) -> None:
-    """Let torch have so many threads; None: as many as it began with, whatever an earlier run of this process had."""
-    torch.set_num_threads(threads or _THREADS)
-
-
-def settle(trainer: Any, threads: int | None) -> Node:
-    """Make this process one that can compute a run: -> its machine among those of the run.
-
-    Raises:
-        ConfigError: a scheduler has started it in another way than the trainer says.
-    """
-    use_threads(threads)
-    return Node() if here() else this_node(given(trainer, "num_nodes") or 1)

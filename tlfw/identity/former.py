@@ -12,6 +12,7 @@ NAMES = {"tlfw.zoo.TorchvisionBackbone": "tlfw.Torchvision"}
 public name."""
 
 MOVED = {
+    "lightning.Trainer": "tlfw.training.trainer.trainer",
     "tlfw.experiment.": "tlfw.runs.experiment.",
     "tlfw.freeze.": "tlfw.methods.freeze.",
     "tlfw.mix.": "tlfw.methods.mix.",

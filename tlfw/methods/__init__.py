@@ -4,7 +4,16 @@ A data `mix` is an order of stages; a `freeze` policy says which blocks train, a
 these. It imports backbones and data. Begin with `mix`; add a mix, a policy or a schedule here.
 """
 
-from tlfw.methods.freeze import FreezePolicy, LastBlocks
-from tlfw.methods.mix import Budget, DataMix, Stage
+from tlfw import offering
 
-__all__ = ["Budget", "DataMix", "FreezePolicy", "LastBlocks", "Stage"]
+HOMES = {
+    "Budget": "mix",
+    "DataMix": "mix",
+    "FreezePolicy": "freeze",
+    "LastBlocks": "freeze",
+    "Stage": "mix",
+}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

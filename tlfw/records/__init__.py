@@ -5,7 +5,10 @@ says what makes a row of its own and which difference matters; `secret` keeps pa
 needs torch, so the report can read it. It imports `tlfw.errors` and `tlfw.identity`. Begin with `record`.
 """
 
-from tlfw.records.metric import METRICS, Metric
-from tlfw.records.record import Record
+from tlfw import offering
 
-__all__ = ["METRICS", "Metric", "Record"]
+HOMES = {"METRICS": "metric", "Metric": "metric", "Record": "record"}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

@@ -37,14 +37,14 @@ def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | Non
     from tlfw.report.documents.page import html
     from tlfw.report.documents.runs_table import classes_csv, runs_csv
     from tlfw.report.documents.tables import csv_text, json_text, md_text, tex_text
-    from tlfw.report.figures import leave, pictures
+    from tlfw.report.figures import drawing, leave, pictures
     from tlfw.report.findings import find_out
     from tlfw.report.gather import AS_ASKED
 
     folder = folder_for(places) if out is None else out
     _check(folder)
     findings = find_out(places, wanted or AS_ASKED)
-    drawn = pictures(findings)
+    drawn = [drawing(each) for each in pictures(findings)]
     texts = {
         "leaderboard.csv": csv_text(findings),
         "leaderboard.md": md_text(findings),
@@ -55,8 +55,8 @@ def report(places: Sequence[Path], out: Path | None = None, wanted: Wanted | Non
         PAGE: html(findings, drawn),
     }
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
-    for picture in drawn:
-        leave(picture, folder / FIGURES)
+    for each in drawn:
+        leave(each, folder / FIGURES)
     for name, text in texts.items():
         replace_text(folder / name, text)
     return findings

@@ -6,6 +6,10 @@ last model and leaves the record. `trained_model` rebuilds it from the run's fol
 and reports. Begin with `run`.
 """
 
-from tlfw.runs.trained_model import LoadedModel, load
+from tlfw import offering
 
-__all__ = ["LoadedModel", "load"]
+HOMES = {"LoadedModel": "trained_model", "load": "trained_model"}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

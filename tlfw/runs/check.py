@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.network import Network, network_of
-from tlfw.data import DataSet
 from tlfw.data.copies import Copies
+from tlfw.data.sets import DataSet
 from tlfw.errors import ConfigError, at
 from tlfw.identity.names import AT_THE_TOP, Nameless, canonical
 from tlfw.methods.freeze import FreezePolicy, frozen_first
@@ -18,8 +21,9 @@ from tlfw.methods.mix import DataMix, Stage
 from tlfw.records.metric import Metric
 from tlfw.runs.experiment_data import Memo, size_for
 from tlfw.runs.match_budget import Match
-from tlfw.training.evaluate import TrainerFactory
+from tlfw.store.facts import Facts
 from tlfw.training.numerics import Numerics, numerics_of
+from tlfw.training.trainer import TrainerFactory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,8 +89,11 @@ def check(asked: Request, memo: Memo) -> Checked:
     beside = {name: asked.data_sets[name] for stage in counted for name in stage.names if name not in needed}
     parts = ("optimizer", "schedule", "trainer", "freeze_policy", "data_mix")
     _check_named({name: getattr(asked, name) for name in parts} | {"backbone": asked.backbone.plain, **asked.data_sets})
-    network = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo)
-    numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo)
+    facts = Facts(asked.manifests)
+    trial = ("optimizer", asked.optimizer, asked.schedule, str(torch.__version__))
+    memo.get(lambda: facts.get(lambda: _try_optimizer(asked.optimizer, asked.schedule), *trial), *trial)
+    network = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo, facts)
+    numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo, facts)
     if asked.select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
         raise ConfigError("select", "best_val needs validation.", "Leave out trainer.limit_val_batches, or use last.")
     policies = {name: stage.policy or asked.freeze_policy for name, stage in stages.items()}
@@ -104,9 +111,53 @@ def check(asked: Request, memo: Memo) -> Checked:
     )
 
 
-def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo) -> Numerics:
+TRIAL_STEPS = 20
+
+
+def _try_optimizer(optimizer: Any, schedule: Any) -> None:
+    """A stage's worth of steps of a single number that has no gradient: only then some settings are looked at."""
+    if "lr" in getattr(optimizer, "keywords", {}):
+        raise ConfigError(
+            "optimizer.lr",
+            "it would have no effect.",
+            "Set freeze_policy.lr_head, freeze_policy.lr_backbone or pretrain.lr.",
+        )
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    try:
+        made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
+        made.step()
+    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
+        raise ConfigError(
+            "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
+        ) from problem
+    try:
+        rates = schedule(made, TRIAL_STEPS)
+        for _ in range(TRIAL_STEPS - 1):
+            made.step()
+            rates.step()
+    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
+        raise ConfigError(
+            "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
+        ) from problem
+
+
+def numerics_known(trainer: TrainerFactory, threads: int | None, exact: bool, memo: Memo, facts: Facts) -> Numerics:
     """How numbers are computed, found out once for all jobs of a sweep that are computed alike."""
-    return memo.get(lambda: numerics_of(trainer, threads, exact, memo.machine), "numerics", trainer, threads, exact)
+    return memo.get(
+        lambda: numerics_of(trainer, threads, exact, memo.machine, facts), "numerics", trainer, threads, exact
+    )
+
+
+def _network(backbone: Backbone, image_size: int, facts: Facts) -> Network:
+    """What is known of a backbone for images of that size, if it takes them. Once known, no network is built for it."""
+
+    def look() -> Mapping[str, Any]:
+        backbone.check_size(image_size)
+        return dataclasses.asdict(network_of(backbone, image_size))
+
+    versions = [str(torch.__version__), version("torchvision")]
+    return Network.of(facts.get(look, "network", backbone, image_size, versions))
 
 
 def _check_named(parts: Mapping[str, Any]) -> None:
@@ -120,13 +171,14 @@ def _check_named(parts: Mapping[str, Any]) -> None:
             raise ConfigError(field, f"it cannot be part of a result's name: {problem}.", AT_THE_TOP) from problem
 
 
-def _check_backbone(backbone: Backbone, policy: FreezePolicy, data_sets: Mapping[str, DataSet], memo: Memo) -> Network:
+def _check_backbone(
+    backbone: Backbone, policy: FreezePolicy, data_sets: Mapping[str, DataSet], memo: Memo, facts: Facts
+) -> Network:
     """What is known of it, if it takes such images, its weights fit, and the policy asks for what it has."""
     image_size = size_for(backbone, data_sets)
-    backbone.check_size(image_size)
+    network = memo.get(lambda: _network(backbone, image_size, facts), "network", backbone, image_size)
     with at("backbone"):
         memo.get(lambda: backbone.fit(image_size), "fit", backbone, image_size)
-    network = network_of(backbone, image_size)
     with at("freeze_policy"):
         trained = policy.trained_blocks(network.blocks)
         if unknown := [name for name in trained if name not in network.blocks]:

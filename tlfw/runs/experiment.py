@@ -7,13 +7,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import BeforeValidator, ByteSize, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 from tlfw.backbones.backbone import Backbone
-from tlfw.data import DataSet
 from tlfw.data.copies import Copies
+from tlfw.data.sets import DataSet
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
 from tlfw.limits import cores, most_threads, most_workers
@@ -31,6 +30,7 @@ from tlfw.runs.plan import Plan
 from tlfw.runs.repetition import Repeat
 from tlfw.runs.trial import Trial
 from tlfw.store import Store
+from tlfw.store.facts import Facts
 from tlfw.strictness import STRICT, at_most
 from tlfw.tracking.wandb_run import Tracking
 from tlfw.training.numerics import TRAINER
@@ -258,7 +258,6 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        _try_optimizer(self.optimizer, self.schedule)
         checked = check(self.request, memo)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
@@ -288,39 +287,8 @@ class Experiment:
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
-            numerics_known(self.trainer, self.threads, self.exact, memo).tag,
+            numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.shelf.root / "manifests")).tag,
         ]
-
-
-TRIAL_STEPS = 20
-
-
-def _try_optimizer(optimizer: Any, schedule: Any) -> None:
-    """A stage's worth of steps of a single number that has no gradient: only then some settings are looked at."""
-    if "lr" in getattr(optimizer, "keywords", {}):
-        raise ConfigError(
-            "optimizer.lr",
-            "it would have no effect.",
-            "Set freeze_policy.lr_head, freeze_policy.lr_backbone or pretrain.lr.",
-        )
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    parameter.grad = torch.zeros(1)
-    try:
-        made = optimizer([{"params": [parameter], "lr": 0.1, "name": "heads"}])
-        made.step()
-    except (TypeError, ValueError, RuntimeError, AttributeError) as problem:
-        raise ConfigError(
-            "optimizer", f"torch refuses it: {problem}.", "Look up its arguments in torch.optim."
-        ) from problem
-    try:
-        rates = schedule(made, TRIAL_STEPS)
-        for _ in range(TRIAL_STEPS - 1):
-            made.step()
-            rates.step()
-    except (TypeError, ValueError, RuntimeError, AttributeError, ZeroDivisionError) as problem:
-        raise ConfigError(
-            "schedule", f"it cannot be made: {problem}.", "Look at conf/schedule/ for what each takes."
-        ) from problem
 
 
 def _check_writable(field: str, folder: Path) -> None:

@@ -12,15 +12,16 @@ import numpy as np
 
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.input_spec import InputSpec
-from tlfw.data import DataSet, Division, ImageArray, View
 from tlfw.data.copies import Copies
-from tlfw.data.division import Part, divide
+from tlfw.data.division import Division, Part, divide
+from tlfw.data.images import ImageArray
 from tlfw.data.near_copies import NearCopies, near_copies
 from tlfw.data.overlap import overlap
 from tlfw.data.pictures.picture import Range
 from tlfw.data.pictures.preprocessing import numbers
+from tlfw.data.pictures.view import View
 from tlfw.data.rows import Stock
-from tlfw.data.sets import Balance
+from tlfw.data.sets import Balance, DataSet
 from tlfw.errors import ConfigError, at
 from tlfw.identity.names import digest, is_of_tlfw
 from tlfw.training.hardware import Machine

@@ -16,8 +16,8 @@ import safetensors.torch
 import torch
 
 from tlfw.backbones.model import Model
-from tlfw.data import Mixture, Pixels, Served
 from tlfw.data.division import Part
+from tlfw.data.mixture import Mixture, Pixels, Served
 from tlfw.devices.ranks import here
 from tlfw.errors import Diverged
 from tlfw.identity.names import seed_from
@@ -31,11 +31,12 @@ from tlfw.runs.experiment import Experiment
 from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.signals import Interrupted
 from tlfw.store import read_json
-from tlfw.tracking.wandb_run import Tracked, Weights
+from tlfw.tracking.tracked import Tracked, Weights
 from tlfw.training.decoded import kept_pixels
-from tlfw.training.evaluate import DELIVERED, validate
+from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
 from tlfw.training.train import Lesson, train, train_along, weights_of
+from tlfw.training.trainer import DELIVERED
 
 STAGES = "stages"
 PROBE_IMAGES = 8

@@ -13,7 +13,7 @@ from tlfw.records.record import Trains
 from tlfw.runs.check import Checked
 from tlfw.runs.look import Looked
 from tlfw.runs.plan import Plan, PlannedStage
-from tlfw.training.evaluate import DELIVERED
+from tlfw.training.trainer import DELIVERED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tlfw.data import Division, View
+from tlfw.data.division import Division
+from tlfw.data.pictures.view import View
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, TrainingFailed
 from tlfw.methods.freeze import FreezePolicy

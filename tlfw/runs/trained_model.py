@@ -19,12 +19,13 @@ from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.model import Model
 from tlfw.backbones.recipe import remade
 from tlfw.backbones.weights import CHECKPOINT
-from tlfw.data import Preprocessing
+from tlfw.data.pictures.preprocessing import Preprocessing
 from tlfw.errors import ConfigError
 from tlfw.records.record import FILE as RECORD
 from tlfw.records.record import Record, replace_text
 from tlfw.store.seal import checksum
 from tlfw.strictness import STRICT
+from tlfw.training.predictions import PREDICTIONS
 
 SCHEMA = 2
 VIEWED = 1
@@ -34,6 +35,12 @@ RESIZED_OTHERWISE = (
     "probabilities may differ a little from those in its folder"
 )
 FILE = "model.json"
+LEFT = (PREDICTIONS, CHECKPOINT, FILE)
+"""Files that a run leaves when it is done, beside its record."""
+
+NEAR_COPIES = "near_copies"
+"""The folder beside those of runs in which small pictures of near copies are kept."""
+
 HEAD = "target"
 """The head that is rebuilt."""
 

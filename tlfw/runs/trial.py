@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning as L
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from tlfw.errors import ConfigError, Pruned
+from tlfw.errors import ConfigError
 from tlfw.records.metric import Metric
 from tlfw.strictness import STRICT
+
+if TYPE_CHECKING:
+    from lightning import Callback
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -27,33 +29,20 @@ class Trial:
     study: str = Field(min_length=1)
     id: int = Field(ge=0)
 
-    def callback(self, metric: Metric, monitor: str) -> L.Callback:
+    def callback(self, metric: Metric, monitor: str) -> Callback:
         """Reports the `metric` of `monitor` after each validation of a stage."""
-        return _Report(self, metric, monitor)
+        from tlfw.training.pruning import Pruning  # Lightning takes seconds
 
+        return Pruning(lambda value, step, last: self._told(metric, monitor, value, step, last), metric, monitor)
 
-class _Report(L.Callback):
-    def __init__(self, trial: Trial, metric: Metric, monitor: str) -> None:
-        self.trial, self.metric, self.monitor = trial, metric, monitor
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # All processes end, or none does.
-        if pruned := trainer.strategy.broadcast(self._told(trainer) if trainer.is_global_zero else None):
-            raise Pruned(pruned)
-
-    def _told(self, trainer: L.Trainer) -> str | None:
+    def _told(self, metric: Metric, monitor: str, value: float, step: int, last: bool) -> str | None:
         """Tell the search: -> why it wants the trial to end, if it does."""
         optuna = import_optuna()
-        study = optuna.load_study(
-            study_name=self.trial.study, storage=open_journal(self.trial.journal), pruner=pruner()
-        )
-        trial = optuna.trial.Trial(study, self.trial.id)
-        value = float(trainer.callback_metrics[self.metric.at(f"{self.monitor}/val")])
-        trial.report(value, trainer.global_step)
-        if trainer.global_step < int(trainer.max_steps) and trial.should_prune():
-            return (
-                f"pruned at step {trainer.global_step}, {self.monitor} val {self.metric.told(value)}: others did better"
-            )
+        study = optuna.load_study(study_name=self.study, storage=open_journal(self.journal), pruner=pruner())
+        trial = optuna.trial.Trial(study, self.id)
+        trial.report(value, step)
+        if not last and trial.should_prune():
+            return f"pruned at step {step}, {monitor} val {metric.told(value)}: others did better"
         return None
 
 

@@ -15,10 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from tlfw import CONF
-from tlfw.command_line.arguments import group_choices
+from tlfw.command_line.config_fields import known_fields
 from tlfw.command_line.messages import explain
-from tlfw.errors import ConfigError
+from tlfw.errors import ConfigError, Refused
 from tlfw.identity import fields
 from tlfw.identity.names import canonical
 from tlfw.records.comparison import check_compared
@@ -64,32 +63,6 @@ def search_settings(given: Any, found: Repeated) -> Search:
         ) from problem
 
 
-def check_stays(hydra: Any) -> None:
-    """See that no job leaves the folder that relative paths begin in.
-
-    Args:
-        hydra: the config's part `hydra`.
-
-    Raises:
-        ConfigError: Hydra is to run jobs in folders of their own.
-    """
-    if hydra.job.chdir:
-        raise ConfigError(
-            "hydra.job.chdir",
-            "relative paths, as of the images and of outputs, begin where the command is run, and each job would look "
-            "for them in a folder of its own.",
-            "Leave it out.",
-        )
-
-
-class Refused(Exception):
-    """A sweep that cannot work as a whole; the text has all errors together. Nothing was trained."""
-
-
-class SomeFailed(Exception):
-    """A sweep that ended, but not every run of it well; the table says which."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Checked:
     """Jobs that can work.
@@ -120,7 +93,8 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     """
     from hydra.utils import instantiate
 
-    from tlfw.runs.run import LEFT, follow
+    from tlfw.runs.run import follow
+    from tlfw.runs.trained_model import LEFT
 
     errors: dict[str, list[str]] = {}
     candidates: list[Candidate] = []
@@ -340,35 +314,6 @@ def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
             )
 
 
-@functools.cache
-def known_fields(words: tuple[str, ...] = ()) -> list[str]:
-    """The full names of all fields of the config with the groups' options that these overrides choose."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    with _own_hydra(GlobalHydra.instance()), initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-        try:
-            config = compose("config", overrides=group_choices(words))
-        except (HydraException, OmegaConfBaseException):
-            config = compose("config")
-        return _leaves(OmegaConf.to_container(config), "")
-
-
-@contextlib.contextmanager
-def _own_hydra(instance: Any) -> Iterator[None]:
-    kept, instance.hydra = instance.hydra, None
-    try:
-        yield
-    finally:
-        instance.hydra = kept
-
-
-def _leaves(node: Any, prefix: str) -> list[str]:
-    if not isinstance(node, dict) or not node:
-        return [prefix]
-    return [leaf for key, value in node.items() for leaf in _leaves(value, f"{prefix}.{key}".lstrip("."))]
-
-
 def leave(config: DictConfig, sweep: str, status: Status, why: str, memo: Memo) -> None:
     """Leave a record of a run that cannot be made.
 
@@ -380,7 +325,8 @@ def leave(config: DictConfig, sweep: str, status: Status, why: str, memo: Memo) 
     """
     from hydra.utils import instantiate
 
-    from tlfw.runs.run import Job, leave_unmade
+    from tlfw.runs.job import Job
+    from tlfw.runs.run import leave_unmade
 
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
     settings: Any = OmegaConf.to_container(_own(config), resolve=True)

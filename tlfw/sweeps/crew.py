@@ -17,7 +17,7 @@ from tlfw.cluster.launcher import gpus, resources
 from tlfw.errors import LauncherFailed, first_three
 from tlfw.records.ledger import Ledger
 from tlfw.records.record import FINISHED, Record, find_record
-from tlfw.runs.run import LEFT
+from tlfw.runs.trained_model import LEFT
 from tlfw.signals import Interrupted, delegated
 from tlfw.sweeps.jobs import Compose
 from tlfw.sweeps.launch import Crew, JobFailed, JobLost, Returned, Waves

@@ -8,12 +8,20 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from tlfw.records.secret import masked
 
 T = TypeVar("T")
+
+Mode = Literal["online", "shared", "offline", "disabled"]
+
+HEARD: Mapping[str, Mode] = {
+    "online": "online", "run": "online", "shared": "shared", "offline": "offline", "dryrun": "offline",
+    "disabled": "disabled",
+}  # fmt: skip
+"""What WANDB_MODE can say."""
 
 SECONDS = 3.0
 """How long a server may take to answer."""

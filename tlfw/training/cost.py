@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from tlfw.backbones.backbone import Backbone
 from tlfw.backbones.families import on_meta
@@ -55,6 +54,8 @@ def _counted(
     stop: int | None,
     train: bool,
 ) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton
+
     def make() -> Model:
         model = Model(backbone, image_size, seed=0)
         model.add_head("any", classes)
@@ -82,6 +83,8 @@ def _conv_backward(grad_shape: list[int], x_shape: list[int], w_shape: list[int]
     torch's own formula counts that of the weights for each group once more: 4 to 17 forward passes where convolutions
     are depthwise, as in ShuffleNet or EfficientNet.
     """
+    from torch.utils.flop_counter import conv_flop_count
+
     transposed, asked = rest[4], rest[-1]
     return conv_flop_count(x_shape, w_shape, grad_shape, transposed) * sum(asked[:2])
 

@@ -16,9 +16,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tlfw.data import Pixels, View
 from tlfw.data.division import Part
-from tlfw.data.mixture import image_loader
+from tlfw.data.mixture import Pixels, image_loader
+from tlfw.data.pictures.view import View
 from tlfw.errors import ConfigError
 from tlfw.identity.names import digest
 from tlfw.limits import cores

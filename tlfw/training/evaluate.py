@@ -6,10 +6,7 @@ This is the only room in which a model sees a test image.
 from __future__ import annotations
 
 import dataclasses
-import zipfile
-import zlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
@@ -19,25 +16,17 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.backbones.model import Model
-from tlfw.data import EvalBatches, Pixels, Served
-from tlfw.data.mixture import image_loader
+from tlfw.data.mixture import EvalBatches, Pixels, Served, image_loader
 from tlfw.devices.ranks import here
 from tlfw.devices.strategy import alone
 from tlfw.records.metric import Predictions, measured
-from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked, deferred
+from tlfw.training.trainer import DELIVERED, TrainerFactory
 
 BATCH = 64
 """Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""
 
-DELIVERED = "32-true"
-"""Precision in which a model is judged, whatever it was trained in: that in which it is predicted with and exported."""
-
 CALIBRATION_BINS = 15
-
-PREDICTIONS = "predictions.npz"
-
-TrainerFactory = Callable[..., L.Trainer]
 
 
 class _Pass(L.LightningModule):
@@ -248,34 +237,3 @@ def examine(
     if part.groups_M is not None:
         predictions["group"] = np.asarray(part.groups_M)
     return measures(logits_NK, served.labels_N), predictions
-
-
-def rename_predictions(folder: Path, names: Sequence[str]) -> int:
-    """Let the predictions in a run's folder name their images as these are called now.
-
-    What is in the images is part of the run's key, and their paths are not: folders may be moved. Where the predictions
-    cannot be read or written they stay, for whoever reads them to complain.
-
-    Args:
-        names: of the images that were examined, in the same order.
-
-    Returns:
-        How many were called otherwise.
-    """
-    now = np.asarray(names)
-    try:
-        with np.load(folder / PREDICTIONS) as file:
-            before = file["name"]
-            if before.shape != now.shape or not (count := int((before != now).sum())):
-                return 0
-            predictions = {name: file[name] for name in file.files}
-        save_predictions(folder, predictions | {"name": now})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
-        return 0
-    return count
-
-
-def save_predictions(folder: Path, predictions: dict[str, Any]) -> None:
-    """Put `predictions.npz` into a run's folder."""
-    with replacing(folder / PREDICTIONS) as draft:
-        np.savez_compressed(draft, **predictions)

@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,12 +21,14 @@ from torch import Tensor
 
 from tlfw.backbones.model import Model
 from tlfw.backbones.network import Network
-from tlfw.data import View
-from tlfw.data.mixture import Pixels
+from tlfw.data.pictures.view import View
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
-from tlfw.training.evaluate import Question, TrainerFactory, outputs
+from tlfw.training.trainer import TrainerFactory
+
+if TYPE_CHECKING:
+    from tlfw.data.mixture import Pixels
 
 KIND = "features"
 
@@ -94,6 +96,8 @@ def stored(
     """
 
     def make(folder: Path) -> None:
+        from tlfw.training.evaluate import Question, outputs  # Lightning takes seconds
+
         began = time.monotonic()
         question = None
         if of is not None:

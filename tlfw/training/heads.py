@@ -21,8 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlfw.data import EvalBatches, Mixture
-from tlfw.data.mixture import TrainBatches
+from tlfw.data.mixture import EvalBatches, Mixture, TrainBatches
 from tlfw.data.pictures.augment import drawing_from
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from

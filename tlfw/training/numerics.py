@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import re
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
-import lightning as L
 import torch
-import torchvision
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
-from tlfw.devices.strategy import alone, check_strategy, together
+from tlfw.devices.ranks import here
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import KEYED, Decides, by_effect, unkeyed
-from tlfw.identity.names import canonical
-from tlfw.training.evaluate import TrainerFactory
+from tlfw.identity.names import public_name
+from tlfw.store.facts import Facts
 from tlfw.training.hardware import Machine, decoders, processor, products
+from tlfw.training.trainer import LIGHTNINGS, TrainerFactory
 
 REVISION = 3
 """Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
@@ -73,6 +74,9 @@ REFUSED_TRAINER = {
 """Settings of `lightning.Trainer` that something else decides here, and what."""
 
 
+NOTHING_KEPT = Facts(None)
+
+
 @dataclasses.dataclass(frozen=True)
 class Numerics:
     """How numbers are computed.
@@ -95,7 +99,11 @@ class Numerics:
 
 
 def numerics_of(
-    trainer: TrainerFactory, threads: int | None, exact: bool = False, machine: Machine | None = None
+    trainer: TrainerFactory,
+    threads: int | None,
+    exact: bool = False,
+    machine: Machine | None = None,
+    facts: Facts = NOTHING_KEPT,
 ) -> Numerics:
     """Look at a trainer without training.
 
@@ -103,6 +111,7 @@ def numerics_of(
         threads: of torch on the CPU; None: as many as it has now.
         exact: whether numbers of another processor, or of any other version of torch or Lightning, are others.
         machine: what will compute; None: what this process is on.
+        facts: where it is kept what Lightning makes of a trainer's settings.
 
     Raises:
         ConfigError: something else decides one of its settings, Lightning refuses it, or the machine has no such
@@ -125,15 +134,15 @@ def numerics_of(
             "trainer.max_steps", "it is 0, so nothing would be learnt.", "Use 1 or more, or -1 for no limit."
         )
     there = _on_machine(settings, machine) if machine else {}
-    made = _made(trainer, together(settings.get("strategy")) | there)
-    device = _device(settings, machine) if machine else made.strategy.root_device.type
+    made = _made(trainer, there, facts)
+    device = _device(settings, machine) if machine else made["device"]
     if settings.get("sync_batchnorm") and device == "cpu":
         raise ConfigError(
             "trainer.sync_batchnorm",
             "PyTorch has no BatchNorm over processes on the CPU.",
             "Leave it out, or train on GPUs.",
         )
-    if exact and machine and device != _here():
+    if exact and machine and device != _device_here():
         raise ConfigError(
             "exact",
             f"it makes the processor part of the key, and that of the jobs, a {device}, is not known here.",
@@ -144,24 +153,26 @@ def numerics_of(
     tag = {
         "revision": REVISION,
         "device": device,
-        "precision": str(made.precision) if "precision" not in there else PRECISION_NAMES.get(precision, precision),
+        "precision": made["precision"] if "precision" not in there else PRECISION_NAMES.get(precision, precision),
         "products": products(device),
         "threads": threads if device == "cpu" else None,
-        "world_size": made.world_size,
-        "strategy": _strategy(made.strategy),
+        "world_size": made["world_size"],
+        "strategy": made["strategy"],
         "memory_format": "channels_last",
         "compile": None,  # a model is not compiled
         "micro_batch": None,  # a process takes its part of a batch at once
         "torch": _minor(torch.__version__),
-        "torchvision": _minor(torchvision.__version__),
+        "torchvision": _minor(version("torchvision")),
         "decoders": decoders(),
     }
-    if made.world_size > 1:
+    if made["world_size"] > 1:
         tag["ranks"] = REVISION_OF_RANKS
     if exact:
+        import torchvision  # whose own word has the build
+
         tag["exact"] = {
             "processor": processor(device),
-            "lightning": L.__version__,
+            "lightning": version("lightning"),
             "torch": str(torch.__version__),
             "torchvision": str(torchvision.__version__),
             "cudnn": torch.backends.cudnn.version() if device == "cuda" else None,
@@ -171,24 +182,44 @@ def numerics_of(
     return Numerics(tag, {**keyed, **_maker(trainer)}, limit if limit > 0 else 2**62)
 
 
-def _made(trainer: TrainerFactory, settings: Mapping[str, Any]) -> L.Trainer:
-    try:
-        made: L.Trainer = trainer(
-            **settings, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False
-        )
-    except Exception as problem:  # Lightning raises many kinds here, all of them about what it was given
-        raise ConfigError(
-            "trainer",
-            f"Lightning refuses it: {problem}.",
-            "Look up the arguments of lightning.Trainer; trainer=cpu works anywhere.",
-        ) from problem
-    check_strategy(made)
-    return made
+def _made(trainer: TrainerFactory, there: Mapping[str, Any], facts: Facts) -> Mapping[str, Any]:
+    """What Lightning makes of a trainer's settings (`lightning_facts.made`); a rank asks it itself.
+
+    Args:
+        there: settings instead of the trainer's own.
+    """
+
+    def make() -> Mapping[str, Any]:
+        from tlfw.training.lightning_facts import made  # Lightning takes seconds
+
+        return made(trainer, there)
+
+    return make() if here() else facts.get(make, "trainer", trainer, there, _surroundings())
 
 
-def _here() -> str:
+HEEDED = re.compile(
+    r"(?:SLURM|PL|LSB|JSM|OMPI|PMI|XLA|TPU|PJRT|XRT|KUBERNETES|TORCHELASTIC|CUDA|COLAB|LIGHTNING|MASTER|GROUP|ROLE)_\w+"
+    r"|(?:LOCAL_|NODE_|GLOBAL_)?(?:RANK|WORLD_SIZE)"
+)
+"""Variables by which Lightning may see processes and devices that are not there without them."""
+
+
+def _surroundings() -> dict[str, Any]:
+    """What Lightning's choice of devices and processes depends on beside a trainer's settings."""
+    return {
+        "lightning": version("lightning"),
+        "torch": str(torch.__version__),
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": torch.backends.mps.is_available(),
+        "environment": {name: value for name, value in os.environ.items() if HEEDED.fullmatch(name)},
+    }
+
+
+def _device_here() -> str:
     """The type of device that Lightning would choose in this process."""
-    return str(L.Trainer(logger=False, enable_checkpointing=False, **alone()).strategy.root_device.type)
+    from tlfw.training.lightning_facts import device_here
+
+    return device_here()
 
 
 def _on_machine(settings: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
@@ -242,14 +273,9 @@ def _device(settings: Mapping[str, Any], machine: Machine) -> str:
 def _maker(trainer: TrainerFactory) -> dict[str, Any]:
     """What makes the trainer, where it is a person's own."""
     if isinstance(trainer, functools.partial):
-        return {} if trainer.func is L.Trainer and not trainer.args else {"made_by": [trainer.func, *trainer.args]}
-    return {} if trainer is L.Trainer else {"made_by": [trainer]}
-
-
-def _strategy(strategy: Any) -> Any:
-    """None for those that give the same numbers for as many processes; of others the name."""
-    kind = type(strategy)
-    return None if kind in (SingleDeviceStrategy, DDPStrategy) else canonical(kind)
+        own = public_name(trainer.func) != LIGHTNINGS or trainer.args
+        return {"made_by": [trainer.func, *trainer.args]} if own else {}
+    return {} if public_name(trainer) == LIGHTNINGS else {"made_by": [trainer]}
 
 
 def _minor(version: str) -> str:

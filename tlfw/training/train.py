@@ -19,9 +19,10 @@ from torch import Tensor
 
 import tlfw
 from tlfw.backbones.model import Model
-from tlfw.data import Mixture
+from tlfw.data.mixture import Mixture
 from tlfw.devices.ranks import here
-from tlfw.devices.strategy import check_started, given, of_stage
+from tlfw.devices.settling import given
+from tlfw.devices.strategy import check_started, of_stage
 from tlfw.errors import TrainingFailed
 from tlfw.identity.code import own_revision
 from tlfw.methods.freeze import Freezing
@@ -29,10 +30,10 @@ from tlfw.records.metric import Metric
 from tlfw.signals import Interrupted, deferred
 from tlfw.training.checkpoint import LAST, Best, Checkpoints, latest_best, unfinished
 from tlfw.training.cost import stage_flops
-from tlfw.training.evaluate import TrainerFactory
 from tlfw.training.hardware import processor
 from tlfw.training.learner import Learner, OptimizerFactory, ScheduleFactory
 from tlfw.training.progress import StageProgress
+from tlfw.training.trainer import TrainerFactory
 
 Select = Literal["last", "best_val"]
 

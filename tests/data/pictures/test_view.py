@@ -12,7 +12,7 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from tests.conftest import paint
-from tlfw.backbones.families import BACKBONES
+from tlfw.backbones.families import all_names
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Digits, View
 from tlfw.data.pictures.augment import IMAGE, UNSCALED
@@ -22,7 +22,7 @@ from tlfw.runs.experiment_data import view
 PLAIN = View(size=32, resize=32, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", all_names())
 def test_published_weights_bring_their_own_preprocessing(name: str) -> None:
     backbone = TorchvisionBackbone(name=name, weights="DEFAULT")
     own = backbone.published.transforms()

@@ -70,7 +70,7 @@ class Page(HTMLParser):
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Findings, str]:
     sketched.instead(monkeypatch)
     findings = find_out([folder])
-    return findings, html(findings, sketched.pictures(findings))
+    return findings, html(findings, sketched.drawings(findings))
 
 
 def spaced(text: str) -> str:
@@ -156,7 +156,7 @@ def test_a_picture_has_both_drawings(written: tuple[Findings, str]) -> None:
 
 def test_the_same_findings_give_the_same_page(written: tuple[Findings, str]) -> None:
     findings, text = written
-    assert html(findings, sketched.pictures(findings)) == text
+    assert html(findings, sketched.drawings(findings)) == text
 
 
 def test_many_pairs_are_left_to_the_json(written: tuple[Findings, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,8 @@ class TlfwSweeper(Sweeper):
         from hydra.utils import instantiate
 
         from tlfw.cluster.launcher import check as check_launcher
+        from tlfw.command_line.arguments import check_stays
+        from tlfw.errors import SomeFailed
         from tlfw.records import plan_file
         from tlfw.records.record import FINISHED, replace_text
         from tlfw.records.secret import masked
@@ -62,13 +64,12 @@ class TlfwSweeper(Sweeper):
         from tlfw.store import Store
         from tlfw.sweeps import check, jobs, launch, results_table
         from tlfw.sweeps.crew import conducting, machine_of
-        from tlfw.sweeps.final_report import conclude
         from tlfw.sweeps.order import enter
         from tlfw.sweeps.task_graph import make_agenda
 
         assert self.config is not None
         assert self.hydra_context is not None
-        check.check_stays(self.config.hydra)
+        check_stays(self.config.hydra)
         settings: Any = OmegaConf.to_container(self.config.hydra.launcher, resolve=True)
         check_launcher(self._launcher_name, settings)
         asked = jobs.jobs(self.params, self.also, arguments, self.hydra_context.config_loader)
@@ -116,10 +117,12 @@ class TlfwSweeper(Sweeper):
             print(made, flush=True)
         print(f"records: {runs}, the sweep's own files: {folder}", flush=True)
         if self.report:
+            from tlfw.sweeps.final_report import conclude  # SciPy and what draws take a second
+
             new = bool(outcomes) or grown or not (folder / "report.json").exists()
             conclude(folder, instantiate(self.config.tracking), track=new)
         if any(results_table.how_ended(outcome)[0] not in FINISHED for _, outcome, _ in rows):
-            raise check.SomeFailed
+            raise SomeFailed
         return [outcome for _, outcome, _ in rows]
 
     def _search(self, settings: Any, fixed: list[str], folder: Path, runs: Path, store: Any, memo: Any) -> Any:

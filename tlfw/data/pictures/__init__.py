@@ -5,8 +5,10 @@ A file is decoded to the numbers that it holds (`decoding`, `picture`), then res
 and identity only. Begin with `preprocessing`.
 """
 
-from tlfw.data.pictures.picture import Picture
-from tlfw.data.pictures.preprocessing import Preprocessing
-from tlfw.data.pictures.view import View
+from tlfw import offering
 
-__all__ = ["Picture", "Preprocessing", "View"]
+HOMES = {"Picture": "picture", "Preprocessing": "preprocessing", "View": "view"}
+"""What the package offers -> the module that has it."""
+
+__all__ = [*HOMES]
+__getattr__ = offering(__name__, HOMES)

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-import torchvision.transforms.v2 as T
 
 from tlfw.errors import ConfigError, nearest
 
-Image = Callable[[float, int, list[float]], T.Transform]
-"""From (strength, size in pixels, the colour of what an image does not hold)."""
+if TYPE_CHECKING:
+    import torchvision.transforms.v2 as T
 
-Batch = Callable[[float, int], T.Transform]
-"""From (strength, number of classes)."""
-
-
-def _flip_crop(strength: float, size: int, fill: list[float]) -> T.Transform:
-    reach = min(max(int(strength * size / 8), 1), size - 1)  # a border of one pixel cannot be reflected
-    return T.Compose([T.RandomHorizontalFlip(), T.RandomCrop(size, padding=reach, padding_mode="reflect")])
-
-
-_BILINEAR = T.InterpolationMode.BILINEAR
-
-IMAGE: dict[str, Image] = {
-    "flip": lambda strength, size, fill: T.RandomHorizontalFlip(),
-    "flip_crop": _flip_crop,
-    "rand_augment": lambda strength, size, fill: T.RandAugment(
-        num_ops=2, magnitude=round(9 * strength), interpolation=_BILINEAR, fill=fill
-    ),
-    "trivial_augment": lambda strength, size, fill: T.TrivialAugmentWide(interpolation=_BILINEAR, fill=fill),
-    "colour": lambda strength, size, fill: T.ColorJitter(
-        0.4 * strength, 0.4 * strength, 0.4 * strength, 0.1 * strength
-    ),
-    "erasing": lambda strength, size, fill: T.RandomErasing(scale=(0.02 * strength, 0.33 * strength), value=fill),
-}
+IMAGE = ("flip", "flip_crop", "rand_augment", "trivial_augment", "colour", "erasing")
 """Of single images, before they are normalised.
 
 `flip`: left to right in half of the cases.
@@ -46,10 +25,7 @@ IMAGE: dict[str, Image] = {
 `erasing`: in half of the cases a rectangle of `strength` x (2 to 33) % of the area (Zhong et al., 2020).
 """
 
-BATCH: dict[str, Batch] = {
-    "mixup": lambda strength, classes: T.MixUp(alpha=0.2 * strength, num_classes=classes),
-    "cutmix": lambda strength, classes: T.CutMix(alpha=strength, num_classes=classes),
-}
+BATCH = ("mixup", "cutmix")
 """Of the images of one data set in a batch, with their labels. Where both are named, each batch takes one of them.
 
 `mixup`: each image is blended with the one before it, by a share from Beta(a, a), a = `strength` x 0.2
@@ -97,6 +73,44 @@ def augmentations(given: str | Sequence[str], strength: float) -> tuple[str, ...
             "Leave it at 1.0, or choose another augmentation.",
         )
     return names
+
+
+def _flip_crop(strength: float, size: int, fill: list[float]) -> T.Transform:
+    import torchvision.transforms.v2 as T
+
+    reach = min(max(int(strength * size / 8), 1), size - 1)  # a border of one pixel cannot be reflected
+    return T.Compose([T.RandomHorizontalFlip(), T.RandomCrop(size, padding=reach, padding_mode="reflect")])
+
+
+@functools.cache
+def of_images() -> dict[str, Callable[[float, int, list[float]], T.Transform]]:
+    """Each of `IMAGE` from (strength, size in pixels, the colour of what an image does not hold)."""
+    import torchvision.transforms.v2 as T  # takes a second, of which who only names augmentations has no need
+
+    bilinear = T.InterpolationMode.BILINEAR
+    return {
+        "flip": lambda strength, size, fill: T.RandomHorizontalFlip(),
+        "flip_crop": _flip_crop,
+        "rand_augment": lambda strength, size, fill: T.RandAugment(
+            num_ops=2, magnitude=round(9 * strength), interpolation=bilinear, fill=fill
+        ),
+        "trivial_augment": lambda strength, size, fill: T.TrivialAugmentWide(interpolation=bilinear, fill=fill),
+        "colour": lambda strength, size, fill: T.ColorJitter(
+            0.4 * strength, 0.4 * strength, 0.4 * strength, 0.1 * strength
+        ),
+        "erasing": lambda strength, size, fill: T.RandomErasing(scale=(0.02 * strength, 0.33 * strength), value=fill),
+    }
+
+
+@functools.cache
+def of_batches() -> dict[str, Callable[[float, int], T.Transform]]:
+    """Each of `BATCH` from (strength, number of classes)."""
+    import torchvision.transforms.v2 as T
+
+    return {
+        "mixup": lambda strength, classes: T.MixUp(alpha=0.2 * strength, num_classes=classes),
+        "cutmix": lambda strength, classes: T.CutMix(alpha=strength, num_classes=classes),
+    }
 
 
 @contextlib.contextmanager

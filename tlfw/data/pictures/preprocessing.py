@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-import torchvision.transforms.v2.functional as F
 from PIL import Image, ImageColor
 from torch import Tensor
 
@@ -95,6 +94,8 @@ class Preprocessing:
 
     def normalise(self, x: Tensor) -> Tensor:
         """Step 4: from uint8 `[..., 3, size, size]` to float32 of about zero mean and unit spread."""
+        import torchvision.transforms.v2.functional as F  # takes a second, of which most who plan have no need
+
         return F.normalize(F.to_dtype(x, torch.float32, scale=True), list(self.mean), list(self.std))
 
     def in_words(self) -> tuple[list[str], list[str]]:

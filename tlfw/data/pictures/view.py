@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torchvision.transforms.v2 as T
 from torch import Tensor
 
-from tlfw.data.pictures.augment import BATCH, IMAGE, drawing_from
+from tlfw.data.pictures.augment import BATCH, drawing_from, of_batches, of_images
 from tlfw.data.pictures.preprocessing import Preprocessing
 from tlfw.identity.names import named, seed_from
+
+if TYPE_CHECKING:
+    import torchvision.transforms.v2 as T
 
 
 @named("tlfw.View")
@@ -52,7 +54,7 @@ class View(Preprocessing):
     def _of_images(self) -> list[T.Transform]:
         # What is erased or moved in from outside has the mean colour, which becomes 0.
         fill = [float(round(255 * min(max(channel, 0), 1))) for channel in self.mean]
-        return [IMAGE[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
+        return [of_images()[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
 
     def augment(self, x_CHW: Tensor, *key: object) -> Tensor:
         """A variant of the uint8 image `x_CHW` that is a function of `key`; draws from no global state."""
@@ -71,6 +73,8 @@ class View(Preprocessing):
         """
         if not self.mixes:
             return x_BCHW, y_B
-        ways = [BATCH[name](self.strength, classes) for name in self.augmentation if name in BATCH]
+        ways = [of_batches()[name](self.strength, classes) for name in self.augmentation if name in BATCH]
+        import torchvision.transforms.v2 as T
+
         with drawing_from(seed_from("mix", *key)):
             return T.RandomChoice(ways)(x_BCHW, y_B)

@@ -19,7 +19,7 @@ import tlfw
 import tlfw.report.documents.page_tables as page_tables
 from tlfw.report.documents.column_type import places
 from tlfw.report.documents.tables import RANDOM_FEATURES, said
-from tlfw.report.figures import Picture, svg
+from tlfw.report.figures import Drawing, Picture
 from tlfw.report.findings import Findings
 from tlfw.report.number_format import between, counted, labelled, sentence, tight
 from tlfw.report.sentences import KICKERS
@@ -52,7 +52,7 @@ class Drawn:
     height: int
 
 
-def html(findings: Findings, pictures: Sequence[Picture]) -> str:
+def html(findings: Findings, drawings: Sequence[Drawing]) -> str:
     """The page. The same findings give the same page.
 
     Names of classes, sweeps and images are shown as they are, whatever is in them.
@@ -67,7 +67,7 @@ def html(findings: Findings, pictures: Sequence[Picture]) -> str:
     engine.filters |= {"breakable": breakable, "tight": tight, "sentence": sentence}
     engine.globals["next_number"] = itertools.count(1).__next__
     style, script = ((HERE / name).read_text() for name in ("page.css", "page.js"))
-    drawn = [_drawn(each) for each in pictures]
+    drawn = [_drawn(each) for each in drawings]
     return engine.get_template("page.html").render(
         findings=findings,
         style=Markup(style),
@@ -108,11 +108,11 @@ def breakable(text: str) -> Markup:
     return Markup(str(escape(text)).replace("/", "/<wbr>"))
 
 
-def _drawn(picture: Picture) -> Drawn:
-    light, dark = (svg(picture, dark=dark) for dark in (False, True))
+def _drawn(drawing: Drawing) -> Drawn:
+    light, dark = drawing.light, drawing.dark
     (points,) = re.findall(r'<svg [^>]*viewBox="0 0 ([\d.]+) ([\d.]+)"', light)
     width, height = (round(PIXELS * float(each)) for each in points)
-    return Drawn(picture=picture, light=_address(light), dark=_address(dark), width=width, height=height)
+    return Drawn(picture=drawing.picture, light=_address(light), dark=_address(dark), width=width, height=height)
 
 
 def _address(svg: str) -> str:

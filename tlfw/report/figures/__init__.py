@@ -11,13 +11,13 @@ from tlfw.report.figures.comparisons import comparisons
 from tlfw.report.figures.confusions import calibration, classes, confusion
 from tlfw.report.figures.cost import cost
 from tlfw.report.figures.curves import curves
-from tlfw.report.figures.figure import Picture, Subject, leave, svg
+from tlfw.report.figures.figure import Drawing, Picture, Subject, drawing, leave
 from tlfw.report.figures.forgetting import forgetting
 from tlfw.report.figures.labels import labels
 from tlfw.report.figures.paradigms import paradigms
 from tlfw.report.findings import Findings
 
-__all__ = ["Picture", "leave", "pictures", "svg"]
+__all__ = ["Drawing", "Picture", "drawing", "leave", "pictures"]
 
 PICTURES = (accuracy, paradigms, comparisons, labels, cost, curves, forgetting, confusion, classes, calibration)
 """In a page's order."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
@@ -217,30 +220,85 @@ def spread(task: Task) -> str:
     return f"{shown}; the last is {plain(task.cells[-1].name, 200)} {metric.text(last.value)}"
 
 
-def _drawn(picture: Picture, figure: Figure, file: io.BytesIO | Path, **how: object) -> None:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a class named in a script that the font lacks
-        kind = "svg" if isinstance(file, io.BytesIO) else file.suffix[1:]
-        metadata = {"Date": None, "Title": picture.title} if kind == "svg" else {"Title": picture.title}
-        figure.savefig(file, format=kind, metadata=metadata, **how)  # type: ignore[arg-type]
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A picture as it looks.
+
+    Attributes:
+        light, dark: standalone SVG on a transparent ground, for pages of either kind.
+        png: `DPI`, light, on white.
+    """
+
+    picture: Picture
+    light: str
+    dark: str
+    png: bytes
+
+
+def drawing(picture: Picture) -> Drawing:
+    """Draw a picture, the same each time. It is composed once, for all its files: that measures every text."""
+    with style(dark=False):
+        figure = picture.draw()
+        light = _svg(picture, figure, "light")
+        figure.set_layout_engine("none")
+        png = _png(picture, figure)
+    with style(dark=True):
+        other = picture.draw()
+        _compose_as(other, figure)
+        dark = _svg(picture, other, "dark")
+    return Drawing(picture=picture, light=light, dark=dark, png=png)
+
+
+def _compose_as(figure: Figure, composed: Figure) -> None:
+    """Put everything where it is in a figure that differs in nothing but colours. Subfigures are composed anew."""
+    if figure.subfigs:
+        return
+    figure.set_layout_engine("none")
+    for own, its in zip(figure.axes, composed.axes, strict=True):
+        own.set_position(its.get_position(original=True))
+    for text, its_text in zip(figure.texts, composed.texts, strict=True):
+        text.set_position(its_text.get_position())
 
 
 def svg(picture: Picture, *, dark: bool) -> str:
-    """Standalone SVG on a transparent ground, the same text each time.
-
-    Its ids start with the picture's name, so that several can stand in one page.
-    """
-    file = io.BytesIO()
+    """Standalone SVG on a transparent ground, the same text each time."""
     with style(dark=dark):
-        _drawn(picture, picture.draw(), file)
-    own = f"{picture.name}-{'dark' if dark else 'light'}-"
+        return _svg(picture, picture.draw(), "dark" if dark else "light")
+
+
+def _svg(picture: Picture, figure: Figure, kind: str) -> str:
+    """Its ids start with the picture's name, so that several can stand in one page."""
+    file = io.BytesIO()
+    figure.set_facecolor("none")
+    with _font_lacking():
+        # As `savefig`, which would draw all twice.
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Title": picture.title})
+    own = f"{picture.name}-{kind}-"
     return re.sub(r'(\bid="|href="#|url\(#)', lambda found: found[1] + own, file.getvalue().decode())
 
 
-def leave(picture: Picture, folder: Path) -> None:
-    """Write `NAME.svg` and `NAME.png` (200 dpi) into a folder, light, on white, for papers."""
+def _png(picture: Picture, figure: Figure) -> bytes:
+    """On white."""
+    file = io.BytesIO()
+    figure.set_facecolor("white")
+    figure.set_dpi(DPI)
+    with _font_lacking():
+        FigureCanvasAgg(figure).print_png(file, metadata={"Title": picture.title})
+    return file.getvalue()
+
+
+@contextlib.contextmanager
+def _font_lacking() -> Iterator[None]:
+    """No word of a class that is named in a script which the font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
+def leave(drawn: Drawing, folder: Path) -> None:
+    """Write `NAME.svg` and `NAME.png` into a folder, light, on white, for papers."""
     folder.mkdir(parents=True, exist_ok=True)
-    with style(dark=False):
-        figure = picture.draw()
-        for kind in ("svg", "png"):
-            _drawn(picture, figure, folder / f"{picture.name}.{kind}", dpi=DPI, facecolor="white")
+    ground = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    text = re.sub(r"<svg [^>]*>", lambda found: f"{found[0]}\n {ground}", drawn.light, count=1)
+    (folder / f"{drawn.picture.name}.svg").write_text(text, encoding="utf-8")
+    (folder / f"{drawn.picture.name}.png").write_bytes(drawn.png)

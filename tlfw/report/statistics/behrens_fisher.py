@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 REACH = 8.0
 """The trapezoidal rule goes from -REACH to REACH standard deviations of a normal variable, whose quantiles are made
@@ -79,8 +79,8 @@ def beyond(margin: float, difference: np.ndarray, variance: Variance) -> np.ndar
 def reach(level: float, variance: Variance) -> np.ndarray:
     """Half the width of an interval that covers with probability 1 - `level`, float64 `[...]`."""
     error = np.sqrt(variance.total)
-    low = np.full(error.shape, np.log(stats.norm.isf(level / 2) / 2))
-    high = np.full(error.shape, np.log(stats.t.isf(level / 2, 1) * 4))
+    low = np.full(error.shape, np.log(-special.ndtri(level / 2) / 2))
+    high = np.full(error.shape, np.log(-special.stdtrit(1, level / 2) * 4))
     for _ in range(40):
         middle = (low + high) / 2
         wide = tail(np.exp(middle) * error, variance) < level
@@ -121,7 +121,7 @@ def _nodes(freedoms: tuple[int, ...]) -> tuple[list[np.ndarray], np.ndarray]:
     several = sum(freedom < NORMAL for freedom in freedoms)
     step = STEPS[min(max(several, 1), len(STEPS)) - 1]
     t = np.arange(-REACH, REACH + step / 2, step)
-    w = step * stats.norm.pdf(t)
+    w = step * np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
     scales: list[np.ndarray] = []
     weights = np.ones(1)
     for freedom in freedoms:
@@ -129,7 +129,7 @@ def _nodes(freedoms: tuple[int, ...]) -> tuple[list[np.ndarray], np.ndarray]:
             own, more = np.ones(1), np.ones(1)
         else:
             below, above = special.ndtr(t), special.ndtr(-t)
-            chi = np.where(t < 0, stats.chi2.ppf(below, freedom), stats.chi2.isf(above, freedom))
+            chi = np.where(t < 0, 2 * special.gammaincinv(freedom / 2, below), special.chdtri(freedom, above))
             own, more = freedom / chi, w
         scales = [np.repeat(each, len(own)) for each in scales] + [np.tile(own, len(weights))]
         weights = np.repeat(weights, len(more)) * np.tile(more, len(weights))

@@ -26,7 +26,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtri
-from statsmodels.stats.proportion import proportion_confint
 
 from tlfw.report.statistics.behrens_fisher import NORMAL, Variance, beyond, reach, tail
 from tlfw.report.statistics.score_tables import Pairs, Repetition, Scores, by_cluster, pairs_of, squares
@@ -338,6 +337,15 @@ def _interval(value: float, half: float, design: _Design) -> tuple[float, float]
         # What is always right, or always wrong, is known as well as by as many images.
         inner = 0 < value < 1 and half > 0
         effective = value * (1 - value) * (ndtri(1 - INTERVAL / 2) / half) ** 2 if inner else design.units
-        found = proportion_confint(value * effective, effective, alpha=INTERVAL, method="wilson")
-        return min(float(found[0]), value), max(float(found[1]), value)
+        found = wilson(value, effective)
+        return min(found[0], value), max(found[1], value)
     return max(value - half, -np.inf if low is None else low), min(value + half, np.inf if high is None else high)
+
+
+def wilson(share: float, units: float) -> tuple[float, float]:
+    """The score interval of a share of so many, which need not be a whole number (Wilson, 1927)."""
+    z = float(-ndtri(INTERVAL / 2))
+    scale = 1 + z**2 / units
+    centre = (share + z**2 / (2 * units)) / scale
+    half = z * float(np.sqrt(share * (1 - share) / units + z**2 / (4 * units**2))) / scale
+    return centre - half, centre + half

@@ -1,16 +1,49 @@
-"""Whether a job computes what its sweep planned: keys hold what the last bit depends on, and machines differ."""
+"""A job: what it knows of its place, and whether it computes what its sweep planned.
+
+Keys hold what the last bit depends on, and machines differ.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tlfw.errors import ConfigError
+from tlfw.records.claim import Claim, claimed
 from tlfw.records.ledger import VARIABLE, read_entry
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.plan import Plan
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run knows of its place and that decides no number.
+
+    Attributes:
+        choices: config group -> chosen option, e.g. `freeze_policy` -> `last_layer`.
+        config: the resolved config, as plain types.
+        folder: Hydra's output folder, whose `.hydra` is copied beside the record; None: there is none.
+        sweep: the sweep's name; None for a single run.
+    """
+
+    choices: Mapping[str, str]
+    config: Mapping[str, Any]
+    folder: Path | None
+    sweep: str | None
+
+
+@contextlib.contextmanager
+def claimed_run(
+    runs: Path, key: str, what: Literal["run", "record"], said: str, *, heed: bool = True
+) -> Iterator[Claim]:
+    """A claim on a run, or on the moment in which its record is replaced."""
+    runs.mkdir(parents=True, exist_ok=True)
+    with claimed(runs / f".{key}.{what}.claim", said, heed=heed) as claim:
+        yield claim
 
 
 def check_planned(experiment: Experiment, plan: Plan) -> None:

@@ -14,9 +14,8 @@ from tlfw.errors import ConfigError
 from tlfw.records.ledger import VARIABLE, Entry, Ledger
 from tlfw.records.record import Record
 from tlfw.runs import run as fold
+from tlfw.runs.job import Job, check_planned
 from tlfw.runs.plan import Plan
-from tlfw.runs.planned import check_planned
-from tlfw.runs.run import Job
 
 JOB = Job(choices={"data_mix": "m", "freeze_policy": "f", "backbone": "b"}, config={"a": 1}, folder=None, sweep="s")
 
