@@ -243,8 +243,8 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        _try_optimizer(self.optimizer, self.schedule)
         checked = check(self.request, memo)
+        memo.get(lambda: _try_optimizer(self.optimizer, self.schedule), "tried", self.optimizer, self.schedule)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
         # A store that can only be read will do where nothing has to be put into it.
