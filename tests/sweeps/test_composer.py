@@ -11,11 +11,13 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from tlfw import CONF
-from tlfw.sweeps.composer import Composer
+from tlfw.identity.names import canonical
+from tlfw.sweeps.composer import Composer, Instantiator
 
 CHOICES = (
     "+experiment=quickstart", "+experiment=grid", "+experiment=[quickstart,grid]", "+experiment=course_7_6",
@@ -108,7 +110,7 @@ def test_each_override_alone(loader_and_sweep: tuple[Any, DictConfig]) -> None:
     assert not differing(*loader_and_sweep, [[word] for word in (*CHANGES, *CHOICES, *OF_HYDRA)])
 
 
-@pytest.mark.parametrize("count", [17, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [17, pytest.param(350, marks=pytest.mark.slow)])
 def test_random_lists(loader_and_sweep: tuple[Any, DictConfig], count: int) -> None:
     rng = random.Random(count)
     assert not differing(*loader_and_sweep, [drawn(rng) for _ in range(count)])
@@ -141,3 +143,54 @@ def test_hydra_composes_once_for_all_values_of_fields(loader_and_sweep: tuple[An
             config = compose([f"seed={seed}", f"data_mix={mix}", "++target.split_seed=3"])
             assert (config.seed, config.hydra.runtime.choices.data_mix) == (seed, mix)
     assert asked == [["data_mix=joint"], ["data_mix=target_only"]]
+
+
+JOBS = (
+    (), ("seed=3",), ("+experiment=quickstart",), ("data_mix=joint", "freeze_policy=last_layers", "freeze_policy.n=2"),
+    ("data_mix=target_only", "adapt.budget=2epochs"), ("optimizer=sgd", "schedule=constant"), ("image_size=32",),
+    ("target.train_per_class=5",), ("repeat=2", "compare=[seed]"), ("folds=3", "fold=1"), ("fold=1", "folds=4"),
+    ("trainer=cpu", "tracking=disabled"), ("match_budget=flops",), ("target.augmentation=[flip]",),
+    ("backbone=mobilenet_v3_small", "backbone.preprocessing={size: 30, resize: 40, interpolation: bicubic}"),
+    ("metric=log_loss", "select=best_val", "threads=2"), ("joint.loss_weight.source=2",),
+)  # fmt: skip
+
+WRONG = (
+    ("seed=-1",), ("seed=x",), ("adapt.budget=3",), ("pretrain=null",), ("+none_such=1",), ("repeat=0",),
+    ("optimizer._target_=torch.none_such",), ("+target.none_such=1",), ("freeze_policy.n=2",), ("compare=3",),
+    ("_target_=none.such",), ("joint.target_share=2",), ("~seed",), ("backbone.preprocessing=3",), ("seed=???",),
+)  # fmt: skip
+
+
+def made(make: Any, config: DictConfig) -> Any:
+    with open_dict(config):
+        del config["hydra"]
+    try:
+        OmegaConf.resolve(config)
+        return canonical(make(config))
+    except Exception as problem:
+        return type(problem), str(problem), str(problem.__cause__)
+
+
+@pytest.mark.parametrize("loader_and_sweep", SWEEPS[:1], indirect=True)
+def test_experiments_are_those_that_hydra_makes(loader_and_sweep: tuple[Any, DictConfig]) -> None:
+    compose, make = Composer(*loader_and_sweep), Instantiator()
+    for job in (*JOBS, *WRONG, *JOBS):
+        assert made(make, compose(job)) == made(instantiate, compose(job)), job
+    assert all(isinstance(made(make, compose(job)), tuple) for job in WRONG if job != ("freeze_policy.n=2",))
+
+
+@pytest.mark.parametrize("loader_and_sweep", SWEEPS[:1], indirect=True)
+def test_equal_parts_are_made_once(loader_and_sweep: tuple[Any, DictConfig]) -> None:
+    compose, make = Composer(*loader_and_sweep), Instantiator()
+
+    def experiment(*job: str) -> Any:
+        config = compose(job)
+        OmegaConf.resolve(config)
+        with open_dict(config):
+            del config["hydra"]
+        return make(config)
+
+    one, two, other = experiment("seed=0"), experiment("seed=1"), experiment("seed=1", "fold=0", "folds=2")
+    assert one.backbone is two.backbone
+    assert one.target is two.target
+    assert (one.target.fold, other.target.fold) == (None, 0)  # which it follows

@@ -26,6 +26,7 @@ from tlfw.records.plan_file import NAMES
 from tlfw.records.record import FINISHED, Record, Status, find_record
 from tlfw.records.secret import masked
 from tlfw.records.settings import Settings, flat
+from tlfw.sweeps.composer import Instantiator
 from tlfw.sweeps.jobs import Compose, Repeated, check_agreed
 from tlfw.sweeps.task_graph import Candidate, steps_of
 
@@ -118,8 +119,6 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
         Refused: some of them cannot work.
         ConfigError: `compare` names what no job has.
     """
-    from hydra.utils import instantiate
-
     from tlfw.runs.run import LEFT, follow
 
     errors: dict[str, list[str]] = {}
@@ -129,7 +128,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     first: DictConfig | None = None
     known: set[str] = set()
     judged: dict[str, Any] = {}
-    untouched = _plugins(sweep)
+    untouched, make = _plugins(sweep), Instantiator()
     with _imports_at_rest():
         for job in found:
             config = None
@@ -140,7 +139,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                 names = _names(config)
                 given = flat(OmegaConf.to_container(_own(config)))
                 OmegaConf.resolve(config)  # which takes longer than all else, so once for all that follows
-                experiment = instantiate(config)
+                experiment = make(config)
                 plan = experiment.plan(memo)
                 finished = find_record(experiment.runs, plan.key, LEFT)
                 there = finished is not None and finished[1].status in FINISHED and not experiment.force

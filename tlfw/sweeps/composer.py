@@ -1,7 +1,7 @@
-"""From a job's overrides to its config, as Hydra composes it, in a small part of the time.
+"""From a job's overrides to its config and its experiment, as Hydra makes them, in a small part of the time.
 
 Hydra composes once for each combination of groups' options: it reads files for that. Other overrides change what it
-made by Hydra's own code.
+made by Hydra's own code. Parts of configs that are equal are instantiated once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -83,6 +84,42 @@ class Composer:
 
     def _names_of_groups(self, above: str) -> frozenset[str]:
         return frozenset(self._loader.get_group_options(above, results_filter=ObjectType.GROUP))
+
+
+class Instantiator:
+    """Makes experiments of configs whose interpolations are resolved, as Hydra does.
+
+    Experiments share equal parts. To plan changes none.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def __call__(self, config: DictConfig) -> Any:
+        """What the config is of.
+
+        Raises:
+            HydraException, OmegaConfBaseException: as Hydra does.
+        """
+        from tlfw.runs.experiment import Experiment
+
+        values: Any = OmegaConf.to_container(config)
+        words = {name: values.pop(name) for name in [*values] if name.startswith("_")}
+        if words != {"_target_": f"{Experiment.__module__}.{Experiment.__qualname__}", "_convert_": "all"}:
+            return instantiate(config)
+        try:
+            return Experiment(**{name: self._part(config, name, value) for name, value in values.items()})
+        except Exception:  # Hydra says of which part it is
+            return instantiate(config)
+
+    def _part(self, config: DictConfig, name: str, plain: Any) -> Any:
+        if not isinstance(plain, dict | list):
+            return plain
+        key = name, repr(plain)
+        if key not in self._made:
+            own = isinstance(plain, dict) and "_convert_" in plain
+            self._made[key] = instantiate(config[name], **({} if own else {"_convert_": "all"}))
+        return self._made[key]
 
 
 def _of_hydra(override: Override) -> bool:
