@@ -1,4 +1,4 @@
-"""The time and memory of planning 100 and 1,000 runs of the quickstart, without training any.
+"""The time and memory of planning 10, 100 and 1,000 runs of the quickstart, without training any.
 
 python -m benchmarks.plan_a_sweep
 """
@@ -15,12 +15,15 @@ DRY = ("-m", "tlfw", "-m", "+experiment=quickstart_grid", "hydra.sweeper.dry_run
 
 
 def main() -> None:
-    for runs in (100, 1000):
+    before = None
+    for runs in (10, 100, 1000):
         seeds = ",".join(map(str, range(runs // 10)))
         with tempfile.TemporaryDirectory() as folder:
             command = [sys.executable, *DRY, f"seed={seeds}"]
             seconds, peak = measured(command, cwd=folder, stdout=subprocess.DEVNULL)
-        print(f"a plan of {runs} runs: {seconds:.1f} s, {peak / 2**30:.2f} GiB at the most")
+        each = f", {(seconds - before[1]) / (runs - before[0]) * 1000:.0f} ms for each further run" if before else ""
+        print(f"a plan of {runs} runs: {seconds:.1f} s{each}, {peak / 2**30:.2f} GiB at the most", flush=True)
+        before = runs, seconds
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tlfw.backbones.recipe import OF_TRUST, TRUST
 from tlfw.data.listing import ENDINGS, LeftOut, listed, said
 from tlfw.data.pictures.decoding import LARGEST_IMAGE, open_image
 from tlfw.data.pictures.picture import Span
-from tlfw.data.pictures.preprocessing import oddities
+from tlfw.data.pictures.preprocessing import Spanned, oddities
 from tlfw.errors import ConfigError
 from tlfw.escape import csv_text, printable
 from tlfw.limits import most_images
@@ -80,7 +80,7 @@ def predict(
     model = loaded.model.to(device)
     rows: list[dict[str, Any]] = []
     unreadable: list[tuple[Path, Exception]] = []
-    spanned: list[tuple[str, Span]] = []
+    spans: dict[str, Span] = {}
     with counting("predict", len(files)) as advance, torch.inference_mode():
         for first in range(0, len(files), batch_size):
             batch = files[first : first + batch_size]
@@ -89,7 +89,7 @@ def predict(
                 try:
                     picture = open_image(file, largest)
                     images[file] = loaded.transform(picture)
-                    spanned.append((str(file), picture.span))
+                    spans[str(file)] = picture.span
                 except MemoryError:  # says nothing about the image
                     raise
                 except Exception as problem:  # Pillow raises many kinds for what it cannot read
@@ -104,7 +104,7 @@ def predict(
                     ]
                     rows.append({"file": str(file), **likely[0], "top": likely})
             advance(len(batch))
-    return rows, unreadable, oddities(spanned, loaded.transform.range)
+    return rows, unreadable, oddities(Spanned([*spans.values()], [*spans].__getitem__), loaded.transform.range)
 
 
 def as_json(rows: Sequence[dict[str, Any]], top: int) -> str:

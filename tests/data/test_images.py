@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.conftest import paint
-from tlfw.data import ImageArray
-from tlfw.data.images import ImageFiles
-from tlfw.data.pictures.decoding import open_image
+from tlfw.data import ImageArray, manifest
+from tlfw.data.images import ImageFiles, Reading
+from tlfw.data.pictures.decoding import content_of
+from tlfw.errors import ConfigError
 
 
 def files(root: Path, **images: Image.Image) -> ImageFiles:
@@ -49,7 +53,7 @@ def test_what_files_look_like_is_kept_with_their_names(tmp_path: Path, monkeypat
     sums, looks = found.sums([0, 1], tmp_path / "m"), found.looks([1, 0], tmp_path / "m")
     assert looks[0] is None
     assert looks[1] == ImageArray(np.asarray(paint(0, 0))[None], np.zeros(1), "a").looks([0], None)[0]
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.manifest.content_of", lambda path: pytest.fail(f"opened {path}"))
     assert found.sums([0, 1], tmp_path / "m") == sums
     assert found.looks([0, 1], tmp_path / "m") == looks[::-1]
     assert found.sums([0], tmp_path / "m") == sums[:1]
@@ -64,18 +68,41 @@ def test_a_file_that_changed_is_looked_at_again(tmp_path: Path) -> None:
     assert after[1] != before[1]
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a.png": [1, 2]}', '{"a.png": null}', '{"a.png": 3}'])
-def test_a_damaged_manifest_is_made_again(tmp_path: Path, content: str) -> None:
+def other_arrays(content: bytes, **changed: np.ndarray) -> bytes:
+    """The same manifest with other arrays in the place of some, well written."""
+    file = io.BytesIO()
+    np.savez(file, **(dict(np.load(io.BytesIO(content))) | changed))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: b"[]",
+        lambda content: content[:-30],
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b"a.png", b"b.png"),  # the sum of the array is another then
+        lambda content: other_arrays(content, kinds=np.frombuffer(b"[]", np.uint8)),
+        lambda content: other_arrays(content, kinds=np.frombuffer(b"{", np.uint8)),
+        lambda content: other_arrays(content, kinds=np.frombuffer(b"[[1,2,3,4,5,6,7,8,9]]", np.uint8)),
+        lambda content: other_arrays(content, names=np.frombuffer(b"a.png\0b.png", np.uint8)),
+        lambda content: other_arrays(content, rows=np.zeros(1)),
+        lambda content: other_arrays(content, rows=np.zeros((), manifest.ROW)),
+    ],
+)
+def test_a_damaged_manifest_is_made_again(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     found = files(tmp_path / "x", a_png=paint(0, 0))
     before = found.sums([0], tmp_path / "m")
     (book,) = (tmp_path / "m").iterdir()
-    book.write_text(content)
+    whole = book.read_bytes()
+    book.write_bytes(damage(whole))
     assert found.sums([0], tmp_path / "m") == before
-    assert set(json.loads(book.read_text())) == {"a.png"}
+    assert book.read_bytes() == whole
 
 
 def test_a_first_look_at_many_files_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr("tlfw.data.images.MANY", 2)
+    monkeypatch.setattr("tlfw.data.manifest.MANY", 2)
     found = files(tmp_path / "x", a_png=paint(0, 0), b_png=paint(0, 1))
     for _ in range(2):
         found.sums([0, 1], tmp_path / "m")
@@ -110,11 +137,9 @@ def test_other_decoders_may_read_what_these_could_not(tmp_path: Path, monkeypatc
     (tmp_path / "0.png").write_bytes(b"no image yet")
     images = ImageFiles(tmp_path, ["0.png"], [0], ["a"])
     looked: list[Path] = []
-    monkeypatch.setattr(
-        "tlfw.data.images.open_image", lambda path, largest: looked.append(path) or open_image(path, largest)
-    )
+    monkeypatch.setattr("tlfw.data.manifest.content_of", lambda path: looked.append(path) or content_of(path))
     for version, times in (("1", 1), ("1", 1), ("2", 2)):
-        monkeypatch.setattr("tlfw.data.images.reader", lambda version=version: version)
+        monkeypatch.setattr("tlfw.data.manifest.reader", lambda version=version: version)
         assert list(images.unreadable(tmp_path / "m")) == [0]
         assert len(looked) == times
 
@@ -122,3 +147,76 @@ def test_other_decoders_may_read_what_these_could_not(tmp_path: Path, monkeypatc
 def test_a_name_is_shown_so_that_it_does_nothing(tmp_path: Path) -> None:
     images = ImageFiles(tmp_path, ["\x1b[2J.png", os.fsdecode(b"\xe9.png")], [0, 0], ["a"])
     assert [images.called(i) for i in range(2)] == [f"{tmp_path}/\\x1b[2J.png", f"{tmp_path}/\\xe9.png"]
+
+
+def test_a_copied_or_moved_folder_is_read_and_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = files(tmp_path / "x", a_png=paint(0, 0), b_png=paint(0, 1).resize((15, 20)))
+    (tmp_path / "x" / "bad.png").write_bytes(b"no image")
+    names = [*found.names, "bad.png"]
+    bad = ImageFiles(tmp_path / "x", names, [0] * 3, ["a"]).unreadable(tmp_path / "m")
+    known = found.sums([0, 1], tmp_path / "m"), found.looks([0, 1], tmp_path / "m"), found.spans([0, 1], tmp_path / "m")
+    shutil.copytree(tmp_path / "x", tmp_path / "y")
+    (tmp_path / "y" / "a.png").rename(tmp_path / "y" / "c.png")
+    monkeypatch.setattr("tlfw.data.manifest.picture_in", lambda *_: pytest.fail("decoded"))
+    copied = ImageFiles(tmp_path / "y", ["c.png", "b.png", "bad.png"], [0] * 3, ["a"])
+    m = tmp_path / "m"
+    assert (copied.sums([0, 1], m), copied.looks([0, 1], m), copied.spans([0, 1], m)) == known
+    assert copied.unreadable(m) == bad == {2: bad[2]}
+
+
+def test_what_is_known_of_a_content_is_of_its_ending_and_bound_and_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file without a format's beginning is one only by its ending, and larger images may be wanted."""
+    paint(0, 0).save(tmp_path / "a.tga")
+    shutil.copy(tmp_path / "a.tga", tmp_path / "b.png")
+    named = ImageFiles(tmp_path, ["a.tga", "b.png"], [0, 0], ["a"])
+    assert list(named.unreadable(tmp_path / "m")) == [1]
+    small = ImageFiles(tmp_path, ["a.tga"], [0], ["a"], reading=Reading(largest=3))
+    assert list(small.unreadable(tmp_path / "m")) == [0]
+    assert list(named.unreadable(tmp_path / "m")) == [1]
+    monkeypatch.setattr("tlfw.data.manifest.reader", lambda: "another")
+    shutil.copy(tmp_path / "a.tga", tmp_path / "c.png")
+    opened: list[str] = []
+    whole = manifest.picture_in
+    monkeypatch.setattr("tlfw.data.manifest.picture_in", lambda *given: opened.append(given[1]) or whole(*given))
+    ImageFiles(tmp_path, ["a.tga", "c.png"], [0, 0], ["a"]).unreadable(tmp_path / "m")
+    assert opened == [".png"]  # what could be read stays known
+
+
+def test_several_processes_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {f"{i}_png": paint(i % 5, i) for i in range(50)}
+    found = files(tmp_path / "x", **given)
+    (tmp_path / "x" / "7.png").write_bytes(b"no image")
+    alone = found.unreadable(None)
+    whole = [i for i in range(50) if i != 7]
+    facts = found.sums(whole, None), found.looks(whole, None), found.spans(whole, None)
+    state = torch.random.get_rng_state()
+    monkeypatch.setattr(manifest, "SHARED", 2)
+    monkeypatch.setattr(manifest, "cores", lambda: 2)
+    m = tmp_path / "m"
+    assert found.unreadable(m) == alone
+    assert (found.sums(whole, m), found.looks(whole, m), found.spans(whole, m)) == facts
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_what_the_file_system_refuses_is_said_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = files(tmp_path / "x", a_png=paint(0, 0), b_png=paint(0, 1))
+
+    def refused(path: Path) -> bytes:
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.read_bytes()
+
+    monkeypatch.setattr("tlfw.data.manifest.content_of", refused)
+    with pytest.raises(ConfigError, match=r"b\.png.*Permission denied"):
+        found.sums([0, 1], tmp_path / "m")
+    monkeypatch.undo()
+    assert len(found.sums([0, 1], tmp_path / "m")) == 2
+
+
+def test_files_that_are_asked_for_in_turn_stay_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = files(tmp_path / "x", **{f"{i}_png": paint(0, i) for i in range(4)})
+    sums = [found.sums([i], tmp_path / "m")[0] for i in (2, 0, 3, 1)]
+    monkeypatch.setattr("tlfw.data.manifest.content_of", lambda path: pytest.fail(f"opened {path}"))
+    assert found.sums([2, 0, 3, 1], tmp_path / "m") == sums

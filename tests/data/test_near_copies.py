@@ -91,7 +91,8 @@ def test_what_was_found_is_remembered_by_content(tmp_path: Path, monkeypatch: py
     learnt, test = part(tmp_path / "learnt", a=picture(1), b=picture(2)), part(tmp_path / "test", x=picture(2))
     first = find(test, {"o": learnt}, tmp_path / "m")
     with monkeypatch.context() as forgetful:
-        forgetful.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail("opened"))
+        forgetful.setattr("tlfw.data.manifest.content_of", lambda path: pytest.fail("opened"))
+        forgetful.setattr("tlfw.data.images.open_image", lambda *_: pytest.fail("opened"))
         again = find(test, {"o": learnt}, tmp_path / "m")
         assert again.pairs == first.pairs == (Pair(0, "o", 1, 1.0),)
     (book,) = (tmp_path / "m").glob("near-*")

@@ -69,7 +69,7 @@ def test_content_is_named_by_the_files_and_not_by_where_they_lie(folder, tmp_pat
 def test_files_are_read_once_for_their_digest(folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder("one")
     before = ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest()
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
+    monkeypatch.setattr("tlfw.data.manifest.picture_in", lambda *_: pytest.fail("decoded"))
     assert ImageFolder(root=str(root)).divide(manifests=tmp_path / "m").train.digest() == before
 
 
@@ -237,10 +237,10 @@ def test_what_cannot_be_read_is_remembered_until_it_or_pillow_changes(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
     with monkeypatch.context() as unchanged:
-        unchanged.setattr("tlfw.data.images.open_image", lambda path, _: pytest.fail(f"opened {path}"))
+        unchanged.setattr("tlfw.data.manifest.picture_in", lambda *_: pytest.fail("decoded"))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 23
         unchanged.setattr("PIL.__version__", "0")
-        unchanged.setattr("tlfw.data.images.open_image", lambda path, _: decoded(paint(0, 3)))
+        unchanged.setattr("tlfw.data.manifest.picture_in", lambda *_: decoded(paint(0, 3)))
         assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
     paint(0, 3).save(root / "train/class0/3.png")
     assert len(skipping.divide(manifests=tmp_path / "m").train) == 24
@@ -266,7 +266,7 @@ def test_a_file_that_the_system_does_not_open_is_never_left_out(
     skipping = ImageFolder(root=str(root), skip_unreadable=True)
     with pytest.raises(ConfigError, match=r"0.png \(.*No such file"):
         skipping.divide(manifests=tmp_path / "m")
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda path, _: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr("tlfw.data.manifest.picture_in", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(MemoryError):
         ImageFolder(root=str(folder("more")), skip_unreadable=True).divide(manifests=tmp_path / "m")
 

@@ -276,7 +276,7 @@ def test_all_draws_share_one_look_at_the_images(folder, seen: Look, monkeypatch:
     target, memo = mine(folder("mine", train=20, test=0)), Memo()
     first = seen("refuse", memo, target=target)
     monkeypatch.setattr("os.walk", lambda *_, **__: pytest.fail("read again"))
-    monkeypatch.setattr("tlfw.data.images.open_image", lambda *_: pytest.fail("opened again"))
+    monkeypatch.setattr("tlfw.data.manifest.content_of", lambda path: pytest.fail("opened again"))
     for changes in ({"split_seed": 3}, {"test_seed": 3}, {"train_per_class": 5}, {"folds": 3, "fold": 1}):
         found = seen("refuse", memo, target=dataclasses.replace(target, **changes))
         assert found.content["target"] != first.content["target"]

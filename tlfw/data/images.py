@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import json
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from tlfw.data.pictures.decoding import LARGEST_IMAGE, open_image, reader
+from tlfw.data.manifest import Facts, Manifest, Unread
+from tlfw.data.pictures.decoding import LARGEST_IMAGE, open_image
 from tlfw.data.pictures.fingerprint import exact, looks
 from tlfw.data.pictures.picture import Picture, Range, Span
 from tlfw.errors import ConfigError, first_three
 from tlfw.escape import printable
-from tlfw.identity.names import digest
-from tlfw.records.record import replace_text
-
-MANIFEST = "pixels 2"
-"""Raised whenever something else comes to be found out about a file."""
-
-MANY = 10_000
-"""Files that are looked at for the first time take so long from here on that it is said."""
 
 
 class Images(Protocol):
@@ -177,8 +166,7 @@ class ImageFiles:
         Raises:
             ConfigError: the file system does not let one be read, which says nothing about the image.
         """
-        facts = self._facts(self.names, manifests)
-        return {i: why for i, name in enumerate(self.names) if (why := self._why(facts[name])) is not None}
+        return self._why(self._facts(self.names, manifests))
 
     def without(self, indices: Collection[int]) -> ImageFiles:
         """The same but for some files."""
@@ -191,115 +179,55 @@ class ImageFiles:
         return ImageFiles(self.root, self.names, self.labels_N.tolist(), self.classes, self.field, reading)
 
     def sums(self, indices: Sequence[int], manifests: Path | None) -> list[str]:
-        facts = self._readable([self.names[i] for i in indices], manifests)
-        return [self._sum(facts[self.names[i]]) for i in indices]
+        return self._named(self._readable(indices, manifests))
 
     def looks(self, indices: Sequence[int], manifests: Path | None) -> list[str | None]:
-        facts = self._readable([self.names[i] for i in indices], manifests)
-        return [facts[self.names[i]].looks for i in indices]
+        return self._readable(indices, manifests).looks
 
     def spans(self, indices: Sequence[int], manifests: Path | None) -> list[Span | None]:
-        facts = self._readable([self.names[i] for i in indices], manifests)
-        return [facts[self.names[i]].span for i in indices]
+        return self._readable(indices, manifests).spans
 
-    def _sum(self, facts: _Facts) -> str:
+    def known(self, manifests: Path | None) -> tuple[list[str], list[Span | None]]:
+        """`sums` and `spans` of all, at one look."""
+        facts = self._readable(range(len(self.names)), manifests)
+        return self._named(facts), facts.spans
+
+    def _named(self, facts: Facts) -> list[str]:
         """Where numbers are given to be black and white, 16 bits mean another picture than 8, and have another name."""
-        assert facts.span is not None
-        kept = self.reading.range == "type" or not facts.span.wide
-        return str(facts.sum) if kept else f"{facts.sum}/{facts.span.kind}"
+        if self.reading.range == "type" or all(kind.number == "uint8" for kind in facts.kinds):
+            return facts.sums
+        return [
+            f"{each}/{span.kind}" if span is not None and span.wide else each
+            for each, span in zip(facts.sums, facts.spans, strict=True)
+        ]
 
-    def _why(self, facts: _Facts) -> str | None:
-        """Why a file cannot be read; None: it can."""
-        if facts.span is None:
-            return facts.why
-        try:
-            if self.reading.range == "type":
-                facts.span.bounds("type")
-        except ValueError as problem:
-            return str(problem)
-        return None
+    def _why(self, facts: Facts) -> dict[int, str]:
+        """Place -> why, of files that cannot be read."""
+        bad = facts.unreadable
+        if self.reading.range == "type" and any(kind.number and kind.black is None for kind in facts.kinds):
+            for place, span in enumerate(facts.spans):
+                try:
+                    if span is not None:
+                        span.bounds("type")
+                except ValueError as problem:
+                    bad[place] = str(problem)
+        return dict(sorted(bad.items()))
 
-    def _readable(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
+    def _readable(self, indices: Sequence[int], manifests: Path | None) -> Facts:
+        names = [self.names[i] for i in indices]
         facts = self._facts(names, manifests)
-        if bad := {name: why for name in names if (why := self._why(facts[name])) is not None}:
-            raise self._complaint(bad)
+        if bad := self._why(facts):
+            raise self._complaint({names[place]: why for place, why in bad.items()})
         return facts
 
-    def _facts(self, names: Sequence[str], manifests: Path | None) -> dict[str, _Facts]:
-        """What is known of files by name. Each is read and decoded once, and again when it changes."""
-        if manifests is None:
-            return {name: self._look(name, "") for name in names}
-        book = manifests / f"{digest([str(self.root.resolve()), MANIFEST, self.reading.largest])}.json"
+    def _facts(self, names: Sequence[str], manifests: Path | None) -> Facts:
         try:
-            known = {name: _Facts.of(*entry) for name, entry in json.loads(book.read_text()).items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            known = {}
-        found: dict[str, _Facts] = {}
-        news: list[tuple[str, str]] = []
-        root, now = str(self.root), reader()
-        for name in names:
-            try:
-                state = _state(os.stat(f"{root}/{name}"))
-            except OSError as problem:
-                raise self._complaint({name: str(problem)}) from problem
-            entry = known.get(name)
-            if entry is not None and entry.holds(state, now):
-                found[name] = entry
-            else:
-                news.append((name, state))
-        if len(news) >= MANY:
-            print(f"{self.root}: {len(news):,} images are looked at for the first time", flush=True)
-        found |= {name: self._look(name, state) for name, state in news}
-        if news:
-            with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
-                manifests.mkdir(parents=True, exist_ok=True)
-                replace_text(book, json.dumps(known | found))
-        return found
-
-    def _look(self, name: str, state: str) -> _Facts:
-        try:
-            picture = open_image(self.root / name, self.reading.largest)
-            return _Facts(state, exact(picture), looks(picture.shown()), picture.span)
-        except MemoryError:  # says nothing about the image
-            raise
-        except Exception as problem:  # Pillow raises many kinds for what it cannot read
-            # Pillow asks for places that a cut file does not have, which the system calls invalid.
-            if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):
-                raise self._complaint({name: str(problem)}) from problem
-            why = str(problem) or type(problem).__name__
-            return _Facts(state, None, None, None, why, reader())
+            return Manifest(self.root, manifests, self.reading.largest).facts(names)
+        except Unread as problem:
+            raise self._complaint({problem.name: problem.why}) from problem
 
     def _complaint(self, bad: Mapping[str, str]) -> ConfigError:
         what = "the image" if len(bad) == 1 else f"{len(bad)} images"
         named = first_three([f"{self.root / name} ({why})" for name, why in bad.items()])
         remedy = "Repair or remove what cannot be read, or set skip_unreadable=true to leave it out."
         return ConfigError(self.field, f"{what} cannot be read: {named}.", remedy)
-
-
-class _Facts(NamedTuple):
-    """What is known of a file as it was (`_state`): of its pixels, or why it cannot be read by a `reader`."""
-
-    state: str
-    sum: str | None
-    looks: str | None
-    span: Span | None
-    why: str = ""
-    reader: str = ""
-
-    @classmethod
-    def of(cls, state: str, sum: str, looks: str, span: Sequence[Any] | None, *more: str) -> _Facts:
-        """As it was written."""
-        return cls(state, sum, looks, None if span is None else Span(*span), *more)
-
-    def holds(self, state: str, reader: str) -> bool:
-        """Whether this is still known of a file of that state: another reader may read more."""
-        return self.state == state and (self.sum is not None or self.reader == reader)
-
-
-def _state(stat: os.stat_result) -> str:
-    """What tells whether a file may be another one than before.
-
-    Archives and copying programs set a file's time as they like, and equal sizes are common; when a file's entry was
-    changed last (its ctime) and which one it is (its inode) nobody sets.
-    """
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"

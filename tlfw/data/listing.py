@@ -296,6 +296,9 @@ def kinds(names: Iterable[str]) -> str:
 
 def ending_of(name: str) -> str:
     """The ending of a file's name in small letters, with its dot; empty where there is none."""
+    dot = name.rfind(".")
+    if dot > 0 and name[dot - 1] not in "./" and name.find("/", dot) < 0:  # nearly always, so quickly
+        return name[dot:].lower()
     return os.path.splitext(name)[1].lower()
 
 

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from tlfw.data.images import AS_USUAL, ImageFiles, Images, Reading
 from tlfw.data.listing import composed, kinds
 from tlfw.data.pictures.picture import Span
+from tlfw.data.pictures.preprocessing import Spanned
 from tlfw.errors import ConfigError, first_three
 
 SplitName = Literal["train", "val", "test"]
@@ -206,14 +207,15 @@ class Stock:
         """The names of all contents."""
         return frozenset(each for sums in self.sums.values() for each in sums)
 
-    def spanned(self, *splits: SplitName) -> list[tuple[str, Span]]:
-        """How a person finds each image of these splits, all by default, whose numbers were looked at, and these."""
-        return [
-            (self.rows.lists[split].called(i), span)
-            for split in splits or self.spans
-            for i, span in enumerate(self.spans[split])
-            if span is not None
-        ]
+    def spanned(self, *splits: SplitName) -> Spanned:
+        """What is known of the numbers of the images of these splits, all by default."""
+        places = [(split, i) for split in splits or self.spans for i in range(len(self.spans[split]))]
+
+        def called(place: int) -> str:
+            split, i = places[place]
+            return self.rows.lists[split].called(i)
+
+        return Spanned([self.spans[split][i] for split, i in places], called)
 
 
 def stock(
@@ -236,6 +238,15 @@ def stock(
         remarks += unreadable
     if by is not None:
         rows = rows.grouped(by)
-    sums = {split: tuple(images.sums(range(len(images.labels_N)), manifests)) for split, images in rows.lists.items()}
-    spans = {split: tuple(images.spans(range(len(images.labels_N)), manifests)) for split, images in rows.lists.items()}
+    known = {split: _known(images, manifests) for split, images in rows.lists.items()}
+    sums = {split: tuple(each) for split, (each, _) in known.items()}
+    spans = {split: tuple(each) for split, (_, each) in known.items()}
     return Stock(rows, sums, spans, remarks)
+
+
+def _known(images: Images, manifests: Path | None) -> tuple[Sequence[str], Sequence[Span | None]]:
+    """The names of all contents, and what is known of all numbers."""
+    if isinstance(images, ImageFiles):
+        return images.known(manifests)
+    every = range(len(images.labels_N))
+    return images.sums(every, manifests), images.spans(every, manifests)

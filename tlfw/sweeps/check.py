@@ -25,6 +25,7 @@ from tlfw.records.plan_file import NAMES
 from tlfw.records.record import FINISHED, Record, Status, find_record
 from tlfw.records.secret import masked
 from tlfw.records.settings import Settings, flat
+from tlfw.sweeps.composer import Instantiator
 from tlfw.sweeps.jobs import Compose, Repeated, check_agreed
 from tlfw.sweeps.task_graph import Candidate, steps_of
 
@@ -91,8 +92,6 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
         Refused: some of them cannot work.
         ConfigError: `compare` names what no job has.
     """
-    from hydra.utils import instantiate
-
     from tlfw.runs.run import follow
     from tlfw.runs.trained_model import LEFT
 
@@ -103,15 +102,18 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     first: DictConfig | None = None
     known: set[str] = set()
     judged: dict[str, Any] = {}
+    untouched, make = _plugins(sweep), Instantiator()
     with _imports_at_rest():
         for job in found:
             config = None
             try:
                 config = compose(job)
-                _check_untouched(config, sweep)
+                _check_untouched(config, untouched)
                 check_agreed(config, first := first or config)
                 names = _names(config)
-                experiment = instantiate(_own(config))
+                given = flat(OmegaConf.to_container(_own(config)))
+                OmegaConf.resolve(config)  # which takes longer than all else, so once for all that follows
+                experiment = make(config)
                 plan = experiment.plan(memo)
                 finished = find_record(experiment.runs, plan.key, LEFT)
                 there = finished is not None and finished[1].status in FINISHED and not experiment.force
@@ -119,7 +121,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                     done[plan.key] = finished[1]
                     if not sweep.hydra.sweeper.dry_run and (line := follow(experiment, plan, finished, memo)):
                         moved.append(line)
-                settings = masked(_settings(config))  # as it is kept, and compared with what was
+                settings = masked(_settings(given, config))  # as it is kept, and compared with what was
                 candidates.append(
                     Candidate(
                         overrides=tuple(job),
@@ -135,14 +137,15 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                     )
                 )
                 if experiment.compare:
-                    known.update(flat(OmegaConf.to_container(config)))
+                    known.update(given)
                 judged = judged or {
                     "compare": experiment.compare,
                     "metric": config.get("metric", "accuracy"),
                     "margin": experiment.margin,
                 }
             except Exception as problem:
-                message = explain(problem, functools.partial(known_fields, tuple(job)), config)
+                as_written = None if config is None else compose(job)
+                message = explain(problem, functools.partial(known_fields, tuple(job)), as_written)
                 if message is None:
                     raise
                 errors.setdefault(message, []).append(" ".join(job))
@@ -296,17 +299,26 @@ def _imports_at_rest() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _settings(config: DictConfig) -> dict[str, Any]:
-    """Every field that has a value of its own, and does not take that of another."""
-    given, resolved = (flat(OmegaConf.to_container(config, resolve=resolve)) for resolve in (False, True))
+def _settings(given: Settings, config: DictConfig) -> dict[str, Any]:
+    """Every field that has a value of its own, and does not take that of another.
+
+    Args:
+        given: the fields as they were written.
+        config: the same, resolved.
+    """
+    resolved = flat(OmegaConf.to_container(config))
     return {name: resolved[name] for name, value in given.items() if name in resolved and "${" not in str(value)}
 
 
-def _check_untouched(config: DictConfig, sweep: DictConfig) -> None:
+def _plugins(config: DictConfig) -> dict[str, Any]:
+    """The settings of what makes jobs and of what starts them."""
+    return {plugin: OmegaConf.to_container(config.hydra[plugin]) for plugin in ("sweeper", "launcher")}
+
+
+def _check_untouched(config: DictConfig, used: Mapping[str, Any]) -> None:
     """Launcher and sweeper are chosen before jobs are made: a job that sets them would silently not be heard."""
-    for plugin in ("sweeper", "launcher"):
-        own, used = (OmegaConf.to_container(c.hydra[plugin], resolve=False) for c in (config, sweep))
-        if own != used:
+    for plugin, own in _plugins(config).items():
+        if own != used[plugin]:
             raise ConfigError(
                 "experiment",
                 f"it sets hydra.{plugin}, which a job of a sweep cannot.",

@@ -21,7 +21,7 @@ from tlfw.data.images import ImageFiles, Reading
 from tlfw.data.mixture import Pixels
 from tlfw.data.pictures.decoding import open_image
 from tlfw.data.pictures.picture import Picture, Span
-from tlfw.data.pictures.preprocessing import asked_range, colour, oddities, range_in
+from tlfw.data.pictures.preprocessing import Spanned, asked_range, colour, oddities, range_in
 from tlfw.errors import ConfigError
 from tlfw.predict import predict
 from tlfw.runs.trained_model import Blueprint, LoadedModel
@@ -151,13 +151,13 @@ def test_auto_is_by_images_of_more_than_8_bits_alone() -> None:
 
 
 def test_what_is_odd_is_said_with_names_and_counts() -> None:
-    def named(*spans: Span) -> list[tuple[str, Span]]:
-        return [(f"{k}.png", span) for k, span in enumerate(spans)]
+    def named(*spans: Span | None) -> Spanned:
+        return Spanned(spans, lambda place: f"{place}.png")
 
     fine = Span("uint8", 0, 255, 0, 255)
     assert oddities(named(fine, fine), "type") == []
-    assert oddities(named(fine, fine._replace(several=True)), "type") == [
-        "1 image has several frames, pages or layers, of which the first is used: 1.png"
+    assert oddities(named(None, fine, fine._replace(several=True)), "type") == [
+        "1 image has several frames, pages or layers, of which the first is used: 2.png"
     ]
     assert oddities(named(*[fine._replace(high=20)] * 5), "type") == [
         "5 images use less than a tenth of what is between black and white: "

@@ -1,9 +1,9 @@
 """tlfw's sweeper. Hydra imports this file at every start, so nothing heavy stands at its top."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -188,10 +188,17 @@ class TlfwSweeper(Sweeper):
             config = self._compose(agenda.candidates[task.candidate].overrides)
             check.leave(config, sweep.folder.name, status, why, memo)
 
-    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+    @cached_property
+    def _composer(self) -> Callable[[Sequence[str]], DictConfig]:
+        from tlfw.sweeps.composer import Composer
+
         assert self.config is not None
         assert self.hydra_context is not None
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        return Composer(self.hydra_context.config_loader, self.config)
+
+    def _compose(self, overrides: Sequence[str]) -> DictConfig:
+        assert self.config is not None
+        config = self._composer(overrides)
         # What a job is told by its launcher.
         OmegaConf.set_readonly(config.hydra, False)
         config.hydra.job.id, config.hydra.job.num = "0", 0

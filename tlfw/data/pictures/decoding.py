@@ -89,10 +89,29 @@ def open_image(path: Path, largest: int = LARGEST_IMAGE) -> Picture:
         OSError: the file cannot be read; it has an `errno`.
         ValueError: it has too many pixels, or nothing is known of its numbers.
     """
+    return picture_in(content_of(path), path.suffix, largest)
+
+
+def content_of(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        OSError: it cannot be read; it has an `errno`.
+        ValueError: it is no regular file.
+    """
     if path.exists() and not path.is_file():
         raise ValueError("it is no regular file")  # a pipe would be waited for
-    content = path.read_bytes()
-    with _bounded(largest), _opened(content, path.suffix) as file:
+    return path.read_bytes()
+
+
+def picture_in(content: bytes, ending: str, largest: int = LARGEST_IMAGE) -> Picture:
+    """The first image in what is in a file; as `open_image`.
+
+    Args:
+        ending: of the file's name, with its dot.
+        largest: pixels that it may have.
+    """
+    with _bounded(largest), _opened(content, ending) as file:
         return _picture(file)
 
 

@@ -189,43 +189,60 @@ class Numbers(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def numbers(
-    asked: Range | Literal["auto"], learnt: Iterable[Span | None], named: Sequence[tuple[str, Span]]
-) -> Numbers:
+class Spanned(NamedTuple):
+    """What is known of the numbers of some images.
+
+    Attributes:
+        spans: of each image; None where its numbers were not looked at.
+        called: place -> how a person finds the image.
+    """
+
+    spans: Sequence[Span | None]
+    called: Callable[[int], str]
+
+    @property
+    def distinct(self) -> set[Span]:
+        """Those that occur: few, where images are many."""
+        return {span for span in set(self.spans) if span is not None}
+
+    def those(self, of: Callable[[Span], bool]) -> list[tuple[int, Span]]:
+        """The places of those of which something is so, with what is known of them."""
+        chosen = {span for span in self.distinct if of(span)}
+        return [(i, span) for i, span in enumerate(self.spans) if span in chosen and span is not None] if chosen else []
+
+
+def numbers(asked: Range | Literal["auto"], learnt: Iterable[Span | None], all: Spanned) -> Numbers:
     """Find out what is black and what is white.
 
     Args:
         asked: as `asked_range` has it; `auto` is by the images for training alone.
         learnt: what is known of these.
-        named: what is known of all, each with what a person finds it by.
+        all: what is known of all.
 
     Raises:
         ConfigError: `auto` finds one number only.
     """
     range = range_in([span for span in learnt if span is not None]) if asked == "auto" else asked
-    remarks = oddities(named, range)
+    remarks = oddities(all, range)
     if asked == "auto" and range != "type":
         remarks.append(f"range=auto is [{range[0]:g}, {range[1]:g}], by its images for training")
-    elif asked != "type" and not any(span.wide for _, span in named):
+    elif asked != "type" and not any(span.wide for span in all.distinct):
         given = asked if asked == "auto" else list(asked)
         remarks.append(f"range={given} changes nothing, for none of its images has more than 8 bits")
     return Numbers(range, tuple(remarks))
 
 
-def check_by_type(named: Sequence[tuple[str, Span]]) -> None:
+def check_by_type(training: Spanned) -> None:
     """See that images for training are not black by what their type says is white.
-
-    Args:
-        named: each with what a person finds it by.
 
     Raises:
         ConfigError: most of those that have more than 8 bits use the lowest tenth of their type alone.
     """
-    wide = [(name, span) for name, span in named if span.wide]
-    dark = [(name, span) for name, span in wide if span.dark]
+    wide = training.those(lambda span: span.wide)
+    dark = [(i, span) for i, span in wide if span.dark]
     if not dark or len(dark) <= len(wide) / 2:
         return
-    name, span = dark[0]
+    name, span = training.called(dark[0][0]), dark[0][1]
     highest = max(span.high for _, span in dark)
     bits = max(int(highest).bit_length(), 8)
     raise ConfigError(
@@ -237,30 +254,25 @@ def check_by_type(named: Sequence[tuple[str, Span]]) -> None:
     )
 
 
-def oddities(named: Sequence[tuple[str, Span]], range: Range) -> list[str]:
-    """What a person should know of images that are read, in sentences.
+def oddities(images: Spanned, range: Range) -> list[str]:
+    """What a person should know of images that are read, in sentences."""
+    called, those = images.called, images.those
 
-    Args:
-        named: each with what a person finds it by.
-    """
+    def names(odd: Sequence[tuple[int, Span]]) -> str:
+        return first_three([called(i) for i, _ in odd])
 
-    def those(of: Callable[[Span], bool]) -> list[tuple[str, Span]]:
-        return [(name, span) for name, span in named if of(span)]
-
-    def numbers(odd: Sequence[tuple[str, Span]]) -> str:
+    def numbers(odd: Sequence[tuple[int, Span]]) -> str:
         def each(name: str, span: Span) -> str:
             black, white = span.bounds(range)
             return f"{name} ({span.low:g} to {span.high:g}, where {black:g} is black and {white:g} white)"
 
-        return first_three([each(name, span) for name, span in odd])
+        return first_three([each(called(i), span) for i, span in odd])
 
     said = []
     if several := those(lambda span: span.several):
-        listed = first_three([name for name, _ in several])
-        said.append(f"{_images(several)} several frames, pages or layers, of which the first is used: {listed}")
+        said.append(f"{_images(several)} several frames, pages or layers, of which the first is used: {names(several)}")
     if lost := those(lambda span: span.lost):
-        listed = first_three([name for name, _ in lost])
-        said.append(f"{_images(lost)} damaged EXIF data, so that nobody knows which way is up: {listed}")
+        said.append(f"{_images(lost)} damaged EXIF data, so that nobody knows which way is up: {names(lost)}")
     if narrow := those(lambda span: span.narrow(range)):
         said.append(f"{_images(narrow, 'use')} less than a tenth of what is between black and white: {numbers(narrow)}")
     if beyond := those(lambda span: span.beyond(range)):
