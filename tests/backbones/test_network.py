@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from tests.tiny import FAMILIES_AT_32, SIZE
-from tlfw.backbones.network import network_of
+from tlfw.backbones.network import linear_layer, network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 
 
@@ -28,3 +29,20 @@ def test_an_image_size_that_leaves_single_pixels_is_said(name: str, size: int, s
         "get maps of 1 x 1 pixel"
     ]
     assert network_of(backbone, 32).remarks == network_of(backbone, 64).remarks == []
+
+
+def test_which_heads_are_linear() -> None:
+    layer = nn.Linear(3, 2)
+    assert linear_layer(nn.Sequential(layer)) is layer
+    assert linear_layer(nn.Sequential(nn.Dropout(0.5), layer)) is layer
+    for other in (
+        nn.Sequential(layer, nn.Flatten()), nn.Sequential(nn.LayerNorm(3), layer), nn.Conv2d(3, 2, 1),
+        nn.Sequential(nn.Linear(3, 2, bias=False)), nn.Sequential(layer, nn.Linear(2, 2)),
+    ):  # fmt: skip
+        assert linear_layer(other) is None
+
+
+def test_what_a_network_knows_of_its_head() -> None:
+    linear = {name: network_of(TorchvisionBackbone(name=name), 64).linear_head for name in ("resnet18", "mobilenet_v2")}
+    assert linear == {"resnet18": True, "mobilenet_v2": True}
+    assert not network_of(TorchvisionBackbone(name="squeezenet1_1"), 64).linear_head

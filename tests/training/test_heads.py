@@ -21,7 +21,7 @@ from tlfw.records.metric import METRICS
 from tlfw.signals import Interrupted
 from tlfw.training import heads
 from tlfw.training.features import Features
-from tlfw.training.heads import Learnt, Probe, linear_of, train_heads
+from tlfw.training.heads import Learnt, Probe, train_heads
 from tlfw.training.train import Lesson
 
 STEPS, ROUNDS = 12, 3
@@ -33,7 +33,7 @@ def features(count: int, width: int, classes: int, seed: int = 0) -> Features:
     random = np.random.default_rng(seed)
     labels_N = random.integers(0, classes, count)
     z_ND = random.normal(size=(count, width)) + np.eye(classes, width)[labels_N] * 2
-    return Features(z_ND.astype(np.float32), torch.from_numpy(labels_N), 0.0)
+    return Features(z_ND.astype(np.float32), torch.from_numpy(labels_N), 0.0, f"{count} {width} {classes} {seed}")
 
 
 Sets = dict[str, tuple[Features, Features]]
@@ -225,20 +225,9 @@ def test_heads_of_other_shapes_are_no_company(tmp_path: Path) -> None:
     given = sets(64, target=3)
     others = [
         probe(tmp_path, given, "b", batch=4),
-        probe(tmp_path, sets(64, target=3), "c"),
+        probe(tmp_path, sets(64, target=4), "c"),
         probe(tmp_path, {**given, "source": given["target"]}, "d"),
     ]
     for other in others:
         with pytest.raises(ValueError, match="several shapes"):
             train_heads([probe(tmp_path, given, "a"), other])
-
-
-def test_which_heads_are_linear() -> None:
-    layer = nn.Linear(3, 2)
-    assert linear_of(nn.Sequential(layer)) is layer
-    assert linear_of(nn.Sequential(nn.Dropout(0.5), layer)) is layer
-    for other in (
-        nn.Sequential(layer, nn.Flatten()), nn.Sequential(nn.LayerNorm(3), layer), nn.Conv2d(3, 2, 1),
-        nn.Sequential(nn.Linear(3, 2, bias=False)), nn.Sequential(layer, nn.Linear(2, 2)),
-    ):  # fmt: skip
-        assert linear_of(other) is None

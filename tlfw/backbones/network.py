@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tlfw.backbones.backbone import Backbone
+from tlfw.backbones.families import on_meta
 from tlfw.identity.names import remembered
 
 
@@ -25,6 +26,7 @@ class Network:
         convolutions: how many look at neighbours.
         single_pixels: how many of these get maps of one pixel, which has none; 0 where no map of one pixel is reduced
             further.
+        linear_head: whether the head is one linear layer, after a dropout or none.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Network:
     feature_bytes: tuple[int, ...]
     convolutions: int
     single_pixels: int
+    linear_head: bool
 
     @classmethod
     def of(cls, known: Mapping[str, Any]) -> Network:
@@ -49,6 +52,15 @@ class Network:
             f"image_size={self.image_size} is too small for {self.name}: {self.single_pixels} of its "
             f"{self.convolutions} convolutions that look at neighbours get maps of 1 x 1 pixel"
         ]
+
+
+def linear_layer(head: nn.Module) -> nn.Linear | None:
+    """The one layer of a head that is linear, after a dropout or none; None: it is another one."""
+    layers = [each for each in head.modules() if not isinstance(each, nn.Sequential)]
+    last = layers[-1]
+    if [type(each) for each in layers] not in ([nn.Linear], [nn.Dropout, nn.Linear]):
+        return None
+    return last if isinstance(last, nn.Linear) and last.bias is not None else None
 
 
 def network_of(backbone: Backbone, image_size: int) -> Network:
@@ -78,4 +90,5 @@ def _looked_at(backbone: Backbone, image_size: int) -> Network:
         feature_bytes=tuple(4 * z.numel() // len(z) for z in given),
         convolutions=len(single),
         single_pixels=sum(single) if any(reduced) else 0,
+        linear_head=linear_layer(on_meta(lambda: backbone.head(2, image_size, 0))) is not None,
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from tlfw.backbones.model import Model
 from tlfw.data.division import Part
@@ -35,11 +36,15 @@ from tlfw.tracking.tracked import Tracked, Weights
 from tlfw.training.decoded import kept_pixels
 from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
-from tlfw.training.train import Lesson, train, train_along, weights_of
+from tlfw.training.hardware import processor
+from tlfw.training.heads import Probe, TrainedHeads, train_probes
+from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
 from tlfw.training.trainer import DELIVERED
 
 STAGES = "stages"
 PROBE_IMAGES = 8
+LOG_EVERY = 50
+"""Lightning's own `log_every_n_steps`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,7 @@ class Fold:
     Args:
         data_mix: its name, for who looks through the store.
         open: begins a W&B run, as `Tracking.open` does, within the sweep's group.
+        company: stage key -> its heads, where they were trained with those of other runs; None: none were.
 
     Attributes:
         stage_facts: of each stage that was learnt, in order, as they go into the record.
@@ -64,8 +70,16 @@ class Fold:
         weights: that it left; None: nothing was learnt yet.
     """
 
-    def __init__(self, experiment: Experiment, plan: Plan, data_mix: str, open: Callable[..., Tracked]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        plan: Plan,
+        data_mix: str,
+        open: Callable[..., Tracked],
+        company: Mapping[str, TrainedHeads] | None = None,
+    ) -> None:
         self.experiment, self.plan, self.data_mix, self.open = experiment, plan, data_mix, open
+        self.company = company or {}
         self.store, self.runs = experiment.shelf, experiment.runs
         self.stage_facts: list[dict[str, Any]] = []
         self.certificate: dict[str, Any] | None = None
@@ -179,18 +193,10 @@ class Fold:
         mixture = self.mixture(planned)
         made_once = [each for each in (*mixture.train.values(), *mixture.val.values()) if isinstance(each, Features)]
         probe_BCHW = self.pixels(monitor, "train", still=True).few(PROBE_IMAGES)
-        ranks, scratch = here(), self.store.scratch(STAGES, planned.key)
-        if ranks:
-            ranks.say(Taught(stage=planned.name, scratch=scratch))
-        with ranks.together() if ranks else contextlib.nullcontext():
-            outcome = train(
-                freezing,
-                mixture,
-                self.lesson(planned),
-                logger=tracked.logger(planned.name),
-                probe_BCHW=probe_BCHW,
-                **self.around(planned, scratch),
-            )
+        if planned.alone:
+            outcome = self._train_heads(planned, freezing, mixture, tracked, probe_BCHW)
+        else:
+            outcome = self._train_blocks(planned, freezing, mixture, tracked, probe_BCHW)
         note = self.model.trunk.note(plan.still_view(monitor).prepared)
         with replacing(draft / "weights.safetensors") as file:
             safetensors.torch.save_file(weights_of(self.model), file, note)
@@ -210,6 +216,72 @@ class Fold:
             "metrics": self.validated(planned, mixture.val),
         }
         (draft / "stage.json").write_text(json.dumps(facts, indent=1))
+
+    def _train_blocks(
+        self, planned: PlannedStage, freezing: Freezing, mixture: Mixture, tracked: Tracked, probe_BCHW: Tensor
+    ) -> Outcome:
+        """Train by Lightning, with the other processes of the run."""
+        ranks, scratch = here(), self.store.scratch(STAGES, planned.key)
+        if ranks:
+            ranks.say(Taught(stage=planned.name, scratch=scratch))
+        with ranks.together() if ranks else contextlib.nullcontext():
+            return train(
+                freezing,
+                mixture,
+                self.lesson(planned),
+                logger=tracked.logger(planned.name),
+                probe_BCHW=probe_BCHW,
+                **self.around(planned, scratch),
+            )
+
+    def _train_heads(
+        self, planned: PlannedStage, freezing: Freezing, mixture: Mixture, tracked: Tracked, probe_BCHW: Tensor
+    ) -> Outcome:
+        """Train heads alone, or take them from where they were trained with those of other runs.
+
+        Raises:
+            Diverged: the loss became NaN or infinite.
+        """
+        before = sums_of(self.model)
+        known = self.company.get(planned.key)
+        if known is None:
+            probe = self.probe(planned, mixture, dict(self.model.heads), self.store.scratch(STAGES, planned.key))
+            known = train_probes({planned.key: probe}, self.plan.numerics["device"], self.every)[planned.key]
+        if isinstance(known.learnt, Diverged):
+            raise known.learnt
+        self.model.heads.load_state_dict(known.weights)
+        tracked.log(planned.name, known.learnt.log)
+        print(f"  {known.told(planned.name, mixture)}", flush=True)
+        return outcome_of(
+            freezing,
+            mixture,
+            self.lesson(planned),
+            before,
+            probe_BCHW,
+            seconds=known.learnt.seconds,
+            hardware=[processor(self.plan.numerics["device"])],
+            curve=known.learnt.curve,
+        )
+
+    def probe(
+        self, planned: PlannedStage, mixture: Mixture, heads: Mapping[str, torch.nn.Module], scratch: Path
+    ) -> Probe:
+        """The heads of a stage, with all that decides what becomes of them."""
+        settings = getattr(self.experiment.trainer, "keywords", {})
+        shapes = {name: list(tensor.shape) for name, tensor in self.model.heads.state_dict().items()}
+        around = self.around(planned, scratch)
+        return Probe(
+            heads=heads,
+            mixture=mixture,
+            lesson=self.lesson(planned),
+            lr=planned.policy.lr_head,
+            scratch=scratch,
+            made_by=made_by_this(shapes) | {"heads": True},
+            clip=settings.get("gradient_clip_val"),
+            by_value=settings.get("gradient_clip_algorithm") == "value",
+            log_every=settings.get("log_every_n_steps") or LOG_EVERY,
+            told=around["callbacks"][0].say if around["callbacks"] else None,
+        )
 
     def follow(self, planned: PlannedStage, scratch: Path) -> None:
         """Take part in the training of a stage that rank 0 trains, whose claim on the store it is."""
@@ -249,8 +321,13 @@ class Fold:
             "trainer": experiment.trainer,
             "scratch": scratch,
             "callbacks": [told] if told else [],
-            "checkpoint_every": datetime.timedelta(seconds=experiment.checkpoint_seconds),
+            "checkpoint_every": self.every,
         }
+
+    @property
+    def every(self) -> datetime.timedelta:
+        """Between two checkpoints of a stage."""
+        return datetime.timedelta(seconds=self.experiment.checkpoint_seconds)
 
     def mixture(self, planned: PlannedStage) -> Mixture:
         """What the stage trains and validates on: images, or stored features of them."""

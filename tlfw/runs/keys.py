@@ -13,6 +13,7 @@ from tlfw.records.record import Trains
 from tlfw.runs.check import Checked
 from tlfw.runs.look import Looked
 from tlfw.runs.plan import Plan, PlannedStage
+from tlfw.training.features import HEADS_REVISION
 from tlfw.training.trainer import DELIVERED
 
 
@@ -58,6 +59,7 @@ def name_all(checked: Checked, looked: Looked) -> Plan:
                 per_batch=looked.lengths[name].per_batch,
                 steps=each.steps,
                 stored=looked.stored[name],
+                alone=name in looked.alone,
                 features=features,
                 frozen=tuple(block for block in network.blocks if block not in checked.trained[name]),
                 trains=each.trains,
@@ -108,6 +110,9 @@ def _unnamed(checked: Checked, looked: Looked, name: str, times: Counter[str]) -
         "schedule": asked.schedule,
         "trainer": numerics.keyed,
     }
+    computed: Any = {"from_features": stored} if stored else "directly"
+    if name in looked.alone:
+        computed = {**computed, "heads": HEADS_REVISION}
     numbers = {
         **how,
         # In their order, in which sums are formed.
@@ -118,7 +123,7 @@ def _unnamed(checked: Checked, looked: Looked, name: str, times: Counter[str]) -
             each: [data.content[each]["train"], data.content[each]["val"], data.views[each], data.balance[each]]
             for each in stage.names
         },
-        "numerics": {**numerics.tag, "computed": {"from_features": stored} if stored else "directly"},
+        "numerics": {**numerics.tag, "computed": computed},
     }
     setting = {
         **how,

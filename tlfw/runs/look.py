@@ -13,7 +13,7 @@ from tlfw.limits import most_images
 from tlfw.runs.check import Checked
 from tlfw.runs.experiment_data import Memo, SeenData, look
 from tlfw.runs.match_budget import Length, lengths
-from tlfw.training.features import stored_blocks
+from tlfw.training.features import heads_alone, stored_blocks
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,12 +23,14 @@ class Looked:
     Attributes:
         lengths: stage -> how long it trains.
         stored: stage -> how many of the first blocks it takes from stored features.
+        alone: the stages that train nothing but linear heads on these.
         remarks: what a person should know before anything trains, and is no error: sentences.
     """
 
     data: SeenData
     lengths: Mapping[str, Length]
     stored: Mapping[str, int]
+    alone: frozenset[str]
     remarks: tuple[str, ...]
 
 
@@ -52,7 +54,8 @@ def look_at_data(checked: Checked, memo: Memo) -> Looked:
     for name, stage in checked.stages.items():
         views = [data.views[each] for each in stage.names]
         stored[name] = stored_blocks(checked.policies[name], checked.frozen[name], network, views)
-    return Looked(data=data, lengths=long, stored=stored, remarks=odd)
+    alone = frozenset(name for name, blocks in stored.items() if heads_alone(network, blocks, checked.numerics))
+    return Looked(data=data, lengths=long, stored=stored, alone=alone, remarks=odd)
 
 
 FEW_STEPS = 10

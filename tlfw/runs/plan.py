@@ -32,6 +32,7 @@ class PlannedStage:
         per_batch: data set -> images in every batch.
         steps: of the optimizer.
         stored: how many blocks are taken from stored features; 0: computed directly.
+        alone: whether it trains nothing but linear heads on these.
         features: (data set, part) -> the key of its stored features; empty where none are used.
         frozen: the names of the blocks that do not train.
         trains: the `head` alone, or those of the mixture, with some `blocks`, or `all` there is.
@@ -47,6 +48,7 @@ class PlannedStage:
     per_batch: Mapping[str, int]
     steps: int
     stored: int
+    alone: bool
     features: Mapping[tuple[str, str], str]
     frozen: tuple[str, ...]
     trains: Trains

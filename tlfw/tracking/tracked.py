@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,13 @@ class Tracked:
     def logger(self, prefix: str) -> WandbLogger | bool:
         """What a Lightning trainer logs to, each metric as `prefix/metric`; False: nowhere."""
         return False if self._run is None else _Logger(experiment=self._run, prefix=prefix)
+
+    def log(self, prefix: str, lines: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        """Log metrics of a stage that no Lightning trainer trained: (step, metrics), each as `prefix/metric`."""
+        if self._run is not None:
+            logger = _Logger(experiment=self._run, prefix=prefix)
+            for step, metrics in lines:
+                logger.log_metrics(metrics, step)
 
     def starts_from(self, weights: Weights | None) -> None:
         """Declare where the run begins: its W&B config names the artifact and the run that made it.

@@ -25,7 +25,8 @@ from tlfw.data.pictures.view import View
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
-from tlfw.training.trainer import TrainerFactory
+from tlfw.training.numerics import Numerics
+from tlfw.training.trainer import DELIVERED, TrainerFactory
 
 if TYPE_CHECKING:
     from tlfw.data.mixture import Pixels
@@ -47,6 +48,28 @@ def stored_blocks(policy: FreezePolicy, frozen: int, network: Network, views: It
     return frozen if network.feature_bytes[frozen] <= max(3 * network.image_size**2, SMALL_BYTES) else 0
 
 
+HEADS_REVISION = 1
+"""Raised whenever `tlfw.training.heads` comes to give other numbers of the same settings."""
+
+HONOURED = {"deterministic", "benchmark", "gradient_clip_val", "gradient_clip_algorithm"}
+"""Settings of a trainer that numbers may depend on and that mean the same where heads alone are trained."""
+
+
+def heads_alone(network: Network, stored: int, numerics: Numerics) -> bool:
+    """Whether a stage trains nothing but linear heads on stored features, which `tlfw.training.heads` does.
+
+    Args:
+        stored: how many of the first blocks it takes from stored features.
+    """
+    return (
+        stored == len(network.blocks)
+        and network.linear_head
+        and numerics.tag["world_size"] == 1
+        and numerics.tag["precision"] == DELIVERED
+        and set(numerics.keyed) <= HONOURED
+    )
+
+
 class Features:
     """Stored inputs of a block, served like images.
 
@@ -54,10 +77,11 @@ class Features:
         z_N: float32, the image axis first.
         labels_N: int64 `[N]`.
         seconds: that it took to make them.
+        key: under which the store has them.
     """
 
-    def __init__(self, z_N: np.ndarray, labels_N: Tensor, seconds: float) -> None:
-        self.z_N, self.labels_N, self.seconds = z_N, labels_N, seconds
+    def __init__(self, z_N: np.ndarray, labels_N: Tensor, seconds: float, key: str) -> None:
+        self.z_N, self.labels_N, self.seconds, self.key = z_N, labels_N, seconds, key
 
     def open(self) -> None:
         """All is at hand."""
@@ -112,4 +136,4 @@ def stored(
     tell(keep=(title, -1))
     if not there and seconds >= 1:  # nobody wonders at a shorter silence
         print(f"  {title}: {len(pixels.labels_N)} images in {seconds:.1f} s", flush=True)
-    return Features(np.load(folder / "features.npy", mmap_mode="r", allow_pickle=False), pixels.labels_N, seconds)
+    return Features(np.load(folder / "features.npy", mmap_mode="c", allow_pickle=False), pixels.labels_N, seconds, key)

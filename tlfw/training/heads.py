@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlfw.data.mixture import EvalBatches, Mixture, TrainBatches
+from tlfw.backbones.network import linear_layer
+from tlfw.data.mixture import EvalBatches, Mixture, Served, TrainBatches
 from tlfw.data.pictures.augment import drawing_from
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from
@@ -31,10 +32,8 @@ from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked
 from tlfw.training.checkpoint import LAST, MADE_BY, unfinished
 from tlfw.training.evaluate import predictions_of
+from tlfw.training.features import Features
 from tlfw.training.train import Lesson
-
-REVISION = 1
-"""Raised whenever the same settings come to give other numbers."""
 
 ALIGNED = 16
 """Images of a batch, and classes, are filled up to a multiple."""
@@ -50,13 +49,14 @@ class Probe:
     Attributes:
         heads: data set -> its head, all that are validated; those that the mixture trains on are linear, and are
             trained in place.
-        mixture: what they are trained and validated on: features `z_ND`.
+        mixture: what they are trained and validated on: `Features` that are vectors, `z_ND`.
         lr: the peak learning rate.
         clip: of their gradient, the largest norm, or with `by_value` the largest number; None: it is not clipped.
         log_every: steps between two lines of the log.
         scratch: a folder of this stage's own, for checkpoints.
         made_by: what has to be equal where a checkpoint is read again.
-        told: called after each validation with the step and what was said; it may end the training by an exception.
+        told: called after each validation with what was said, the step and the number of steps; an exception of it
+            ends all.
     """
 
     heads: Mapping[str, nn.Module]
@@ -68,14 +68,14 @@ class Probe:
     clip: float | None = None
     by_value: bool = False
     log_every: int = 50
-    told: Callable[[int, Mapping[str, float]], None] | None = None
+    told: Callable[[Mapping[str, float], int, int], None] | None = None
 
     @property
     def shape(self) -> tuple[Any, ...]:
         """Equal for heads that one product can train."""
         mixture = self.mixture
         served = [
-            (name, id(_array(each)), linear(self.heads[name]).out_features) for name, each in mixture.train.items()
+            (name, _features(each).key, layer_of(self.heads[name]).out_features) for name, each in mixture.train.items()
         ]
         return (*served, *mixture.per_batch.items(), mixture.steps, mixture.rounds)
 
@@ -95,24 +95,49 @@ class Learnt:
     log: list[tuple[int, dict[str, float]]]
 
 
-def linear(head: nn.Module) -> nn.Linear:
-    """The one layer of a head that has no other weights, after a dropout or none.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainedHeads:
+    """The heads of one run, trained.
+
+    Attributes:
+        learnt: how, or why they cannot be.
+        weights: the tensors of all of them, by name.
+        others: how many runs they were trained with.
+    """
+
+    learnt: Learnt | Diverged
+    weights: Mapping[str, Tensor]
+    others: int
+
+    def told(self, title: str, mixture: Mixture) -> str:
+        """How it went, for people."""
+        assert isinstance(self.learnt, Learnt)
+        company = f", a share of those of {self.others + 1} runs together" if self.others else ""
+        rate = mixture.steps * mixture.batch_size / max(self.learnt.seconds, 1e-9)
+        return f"{title}: {mixture.steps} steps in {self.learnt.seconds:.1f} s{company}, {rate:.0f} images/s"
+
+
+def train_probes(
+    probes: Mapping[str, Probe], device: str, checkpoint_every: datetime.timedelta
+) -> dict[str, TrainedHeads]:
+    """Train the heads of several runs, those of one shape together.
+
+    Args:
+        probes: by the key of their stage.
 
     Raises:
-        TypeError: it is no such head.
+        Interrupted: a signal asked for it; checkpoints were written.
     """
-    if (found := linear_of(head)) is None:
-        raise TypeError(f"{head} is no linear layer")
+    shapes: dict[tuple[Any, ...], list[str]] = {}
+    for key, probe in probes.items():
+        shapes.setdefault(probe.shape, []).append(key)
+    found = {}
+    for keys in shapes.values():
+        trained = train_heads([probes[key] for key in keys], device, checkpoint_every)
+        for key, learnt in zip(keys, trained, strict=True):
+            weights = nn.ModuleDict(dict(probes[key].heads)).state_dict()
+            found[key] = TrainedHeads(learnt=learnt, weights=weights, others=len(keys) - 1)
     return found
-
-
-def linear_of(head: nn.Module) -> nn.Linear | None:
-    """The one layer of a head that is linear; None: it is not."""
-    layers = [each for each in head.modules() if not isinstance(each, nn.Sequential)]
-    kinds = [type(each) for each in layers]
-    if kinds not in ([nn.Linear], [nn.Dropout, nn.Linear]) or layers[-1].bias is None:
-        return None
-    return layers[-1]  # type: ignore[return-value]
 
 
 def train_heads(
@@ -155,7 +180,7 @@ class _Learner:
         self.saved = self._saved()
 
     def _layer(self, name: str) -> nn.Linear:
-        return linear(self.probe.heads[name])
+        return layer_of(self.probe.heads[name])
 
     def _saved(self) -> dict[str, Any] | None:
         file = unfinished(self.probe.scratch, self.probe.made_by, self.probe.lesson.title, ())
@@ -240,7 +265,7 @@ class _Learner:
         if self.best is None or lesson.metric.better(score, self.best[0]):
             self.best = score, [each.detach().clone() for each in self.parameters]
         if self.probe.told:
-            self.probe.told(self.step, said)
+            self.probe.told(said, self.step, self.probe.mixture.steps)
 
     def end(self) -> None:
         """Hand over the weights that were asked for: the last, or the best."""
@@ -277,7 +302,7 @@ class _Stack:
     def __init__(self, learners: Sequence[_Learner], name: str, device: str) -> None:
         first = learners[0]
         head, mixture = first.probe.heads[name], first.probe.mixture
-        layer = linear(head)
+        layer = layer_of(head)
         self.dropout = next((each.p for each in head.modules() if isinstance(each, nn.Dropout)), 0.0)
         self.name, self.classes, self.count = name, layer.out_features, mixture.per_batch[name]
         runs, filled = len(learners), _aligned(self.classes)
@@ -285,7 +310,7 @@ class _Stack:
         self.bias_RK = torch.zeros(runs, filled, device=device, requires_grad=True)
         self.gradients = [torch.zeros_like(self.weight_RKD), torch.zeros_like(self.bias_RK)]
         served = mixture.train[name]
-        self.z_ND = torch.from_numpy(_array(served)).to(device)
+        self.z_ND = torch.from_numpy(_features(served).z_N).to(device)
         self.labels_N = served.labels_N.to(device)
         self.x_RBD = torch.zeros(runs, _aligned(self.count), layer.in_features, device=device)
         of_class = [each.probe.lesson.class_weight.get(name) for each in learners]
@@ -394,6 +419,17 @@ def _aligned(count: int) -> int:
     return -(-count // ALIGNED) * ALIGNED
 
 
-def _array(served: Any) -> Any:
-    """The features `z_ND` of what is served."""
-    return served.z_N
+def _features(served: Served) -> Features:
+    assert isinstance(served, Features)
+    return served
+
+
+def layer_of(head: nn.Module) -> nn.Linear:
+    """The layer of a linear head.
+
+    Raises:
+        TypeError: it is another one.
+    """
+    if (found := linear_layer(head)) is None:
+        raise TypeError(f"{head} is no linear head")
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import lightning as L
 
@@ -19,6 +19,15 @@ class Pruning(L.Callback):
 
     def __init__(self, told: Callable[[float, int, bool], str | None], metric: Metric, monitor: str) -> None:
         self.told, self.name = told, metric.at(f"{monitor}/val")
+
+    def say(self, said: Mapping[str, float], step: int, steps: int) -> None:
+        """Tell what a validation said, where one process trains.
+
+        Raises:
+            Pruned: the stage is to end.
+        """
+        if why := self.told(float(said[self.name]), step, step >= steps):
+            raise Pruned(why)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         why = None

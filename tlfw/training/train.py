@@ -106,12 +106,43 @@ def train(
         TrainingFailed: a frozen tensor moved, or nothing did that should.
         Interrupted: a signal asked for it; the checkpoint was written.
     """
-    model = freezing.model
-    before = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
+    before = sums_of(freezing.model)
     fitted = _fit(freezing, mixture, lesson, trainer, logger, scratch, callbacks or [], checkpoint_every)
     fitted.learner.cpu()
     if fitted.best:
         fitted.learner.load_state_dict(torch.load(latest_best(scratch), map_location="cpu", weights_only=True))
+    return outcome_of(
+        freezing,
+        mixture,
+        lesson,
+        before,
+        probe_BCHW,
+        seconds=fitted.clock.seconds,
+        hardware=fitted.hardware.names,
+        curve=fitted.curve.points,
+    )
+
+
+def outcome_of(
+    freezing: Freezing,
+    mixture: Mixture,
+    lesson: Lesson,
+    before: Mapping[str, str],
+    probe_BCHW: Tensor,
+    *,
+    seconds: float,
+    hardware: list[str],
+    curve: list[dict[str, float]],
+) -> Outcome:
+    """What a stage was whose model is trained now.
+
+    Args:
+        before: `sums_of` the model before it.
+        probe_BCHW: as `train` has it.
+
+    Raises:
+        TrainingFailed: a frozen tensor moved, or nothing did that should.
+    """
     images_seen = mixture.steps * mixture.batch_size
     train_flops, direct_flops = stage_flops(
         freezing,
@@ -121,12 +152,12 @@ def train(
         images_stored=sum(len(served.labels_N) for served in mixture.train.values()),
     )
     return Outcome(
-        seconds=fitted.clock.seconds,
-        hardware=fitted.hardware.names,
+        seconds=seconds,
+        hardware=hardware,
         images_seen=images_seen,
         train_flops=train_flops,
         direct_flops=direct_flops,
-        curve=fitted.curve.points,
+        curve=curve,
         certificate=certify(freezing, before, probe_BCHW),
     )
 
@@ -185,14 +216,7 @@ def _fit(
         seed=lesson.seed,
         val_names=mixture.val_names,
     )
-    names = {name: list(tensor.shape) for name, tensor in learner.state_dict().items()}
-    made_by = {
-        "tlfw": tlfw.__version__,
-        "code": own_revision(),
-        "torch": str(torch.__version__),
-        "lightning": L.__version__,
-        "tensors": names,
-    }
+    made_by = made_by_this({name: list(tensor.shape) for name, tensor in learner.state_dict().items()})
     best = [Best(scratch, lesson.metric, lesson.monitor)] if lesson.select == "best_val" else []
     checkpoints = Checkpoints(scratch / LAST, checkpoint_every, made_by, best, lesson.title)
     clock, hardware, curve = Clock(), Hardware(), Curve()
@@ -227,6 +251,21 @@ def _fit(
     if fitter.global_step != mixture.steps:
         raise TrainingFailed(f"the stage ended after {fitter.global_step} of {mixture.steps} steps")
     return _Fitted(learner=learner, clock=clock, hardware=hardware, curve=curve, best=best)
+
+
+def made_by_this(tensors: Mapping[str, list[int]]) -> dict[str, Any]:
+    """What has to be equal where a checkpoint is read again.
+
+    Args:
+        tensors: name -> shape, of all that it holds.
+    """
+    return {
+        "tlfw": tlfw.__version__,
+        "code": own_revision(),
+        "torch": str(torch.__version__),
+        "lightning": L.__version__,
+        "tensors": dict(tensors),
+    }
 
 
 class Clock(L.Callback):
@@ -303,7 +342,7 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
     """What did and did not change, as it goes into the record.
 
     Args:
-        before: SHA-256 of every tensor of the model before the stage.
+        before: `sums_of` the model before the stage.
 
     Returns:
         `claimed`: whether the policy promises that frozen is frozen. `holds`: whether it is so.
@@ -315,7 +354,7 @@ def certify(freezing: Freezing, before: Mapping[str, str], probe_BCHW: Tensor) -
         TrainingFailed: the promise was broken, or a trainable block or head did not change anywhere.
     """
     partition, model = freezing.partition, freezing.model
-    after = {name: _sum(tensor) for name, tensor in model.state_dict().items()}
+    after = sums_of(model)
     changed = [name for name in partition.frozen if after[name] != before[name]]
     unmoved = [name for name in partition.trainable if after[name] == before[name]]
     moved = set(partition.trainable) - set(unmoved)
@@ -363,6 +402,11 @@ def train_eval_gap(freezing: Freezing, probe_BCHW: Tensor) -> float | None:
             flow.append(trunk(flow[i].clone(), i, i + 1))  # some blocks begin in place
         freezing.set_modes(True)
         return max((trunk(flow[i].clone(), i, i + 1) - flow[i + 1]).abs().max().item() for i in frozen)
+
+
+def sums_of(model: Model) -> dict[str, str]:
+    """SHA-256 of every tensor, by name."""
+    return {name: _sum(tensor) for name, tensor in model.state_dict().items()}
 
 
 def _sum(tensor: Tensor) -> str:
