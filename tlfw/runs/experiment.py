@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from tlfw.backbones.backbone import Backbone
 from tlfw.data import DataSet
 from tlfw.data.copies import Copies
+from tlfw.data.pictures.augment import REVISION, varies
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
 from tlfw.limits import cores, most_threads, most_workers
@@ -269,11 +270,13 @@ class Experiment:
                 return None
             return [parts["train"], parts["val"]]
 
+        varied = varies([*self.source.augmentations, *self.target.augmentations])
         return [
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
             numerics_known(self.trainer, self.threads, self.exact, memo).tag,
+            *([REVISION] if varied else ()),
         ]
 
 
