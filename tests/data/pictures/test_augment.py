@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from benchmarks import augmentation_against_torchvision as against
 from tests.tiny import Tiny
-from tlfw.data.pictures.augment import AUGMENTATIONS, BATCH, IMAGE, augmentations
+from tlfw.data.pictures.augment import AUGMENTATIONS, BATCH, IMAGE, UNSCALED, augmentations, varies
 from tlfw.errors import ConfigError
 
 
@@ -32,3 +34,34 @@ def test_names_alone_or_in_lists() -> None:
 def test_what_would_do_nothing_or_something_else_is_refused(given, strength: float, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Tiny(augmentation=given, strength=strength)
+
+
+STRENGTHS = (0.5, 1.0, 2.0)
+
+
+def test_what_varies_single_images() -> None:
+    assert all(varies([name]) and varies([name, "mixup"]) for name in IMAGE)
+    assert not any(map(varies, ([], ["mixup"], ["mixup", "cutmix"])))
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"),
+    [(name, strength) for name in IMAGE for strength in ((1.0,) if name in UNSCALED else STRENGTHS)],
+)
+def test_variants_are_distributed_as_torchvisions(name: str, strength: float) -> None:
+    """By mean, variance and extreme cases of what is measured of them; `benchmarks` draws twenty times as many."""
+    found = list(against.compared(name, strength, 16, 500))
+    assert len(found) == 8
+    assert max(each.worst for each in found) < against.BY_CHANCE
+
+
+@pytest.mark.parametrize("name", IMAGE)
+def test_another_distribution_is_seen(name: str) -> None:
+    """So that the test above could fail: one of another strength, or one that leaves a part as it is."""
+    x_CHW = against.picture(16)
+    theirs, ours = against.theirs(name, 1.0, x_CHW, 500), against.ours(name, 1.0, x_CHW, 500)
+    others = [torch.cat([x_CHW.expand(150, -1, -1, -1), ours[150:]])]
+    if name not in UNSCALED:
+        others.append(against.ours(name, 2.0, x_CHW, 500))
+    for other in others:
+        assert max(each.worst for each in against.compare(name, theirs, other, x_CHW)) > against.BY_CHANCE
