@@ -106,6 +106,18 @@ def test_how_many_are_augmented_at_once_changes_nothing(monkeypatch: pytest.Monk
         assert torch.equal(seen.augment(x_BCHW, 0, range(9), [0] * 9), together)
 
 
+def test_the_number_of_threads_changes_nothing() -> None:
+    """As where workers make batches, which have one."""
+    seen = augmented(*MIXTURE)
+    x_BCHW = torch.stack([seen.pixels(paint(i % 3, i)) for i in range(100)])
+    made, threads = [], torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        made.append(seen.augment(x_BCHW, 0, range(100), [0] * 100))
+    torch.set_num_threads(threads)
+    assert torch.equal(*made)
+
+
 def test_an_augmentation_named_twice_is_drawn_twice() -> None:
     x_CHW = PLAIN.pixels(paint(1, 0))
     twice = passes(augmented("flip", "flip"), x_CHW, 40)

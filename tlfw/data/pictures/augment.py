@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tlfw.data.pictures.auto_augment import rand_augment, trivial_augment
 from tlfw.data.pictures.draws import Draws
-from tlfw.data.pictures.operations import brightness, change_some, contrast, crop, erase, flip, hue, saturation
+from tlfw.data.pictures.operations import brightness, by_kind, contrast, crop, erase, flip, hue, saturation
 from tlfw.errors import ConfigError, nearest
 
 REVISION = 1
@@ -43,11 +43,10 @@ def _colour(x_BCHW: Tensor, draws: Draws, strength: float, fill: list[float]) ->
     around = 0.4 * strength
     amounts = [draws.uniform(max(1 - around, 0), 1 + around) for _ in range(3)]
     amounts.append(draws.uniform(-0.1 * strength, 0.1 * strength))
-    y_BCHW = x_BCHW.clone()
+    changes = list(zip((brightness, contrast, saturation, hue), amounts, strict=True))
     for now_B in order_B4.T:
-        for i, change in enumerate((brightness, contrast, saturation, hue)):
-            change_some(y_BCHW, now_B == i, change, amounts[i])
-    return y_BCHW
+        x_BCHW = by_kind(x_BCHW, now_B, changes)
+    return x_BCHW
 
 
 _ORDERS = np.array(list(itertools.permutations(range(4))))

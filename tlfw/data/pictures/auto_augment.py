@@ -6,7 +6,6 @@ Images that drew the same operation are changed together. The operations have th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,24 +15,26 @@ from torch import Tensor
 from tlfw.data.pictures.draws import Draws
 from tlfw.data.pictures.operations import (
     MOVES,
+    Change,
     brightness,
-    change_some,
+    by_kind,
     contrast,
     move,
     posterize,
+    same,
     saturation,
     sharpness,
     solarize,
 )
 
-ENHANCED: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {
+ENHANCED: dict[str, Change] = {
     "Brightness": lambda x_BCHW, amount_B: brightness(x_BCHW, 1.0 + amount_B),
     "Color": lambda x_BCHW, amount_B: saturation(x_BCHW, 1.0 + amount_B),
     "Contrast": lambda x_BCHW, amount_B: contrast(x_BCHW, 1.0 + amount_B),
     "Sharpness": lambda x_BCHW, amount_B: sharpness(x_BCHW, 1.0 + amount_B),
 }
 
-COLOURS: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {
+COLOURS: dict[str, Change] = {
     **ENHANCED,
     "Posterize": posterize,
     "Solarize": solarize,
@@ -95,13 +96,13 @@ def operate(x_BCHW: Tensor, operation_B: np.ndarray, amount_B: np.ndarray, fill:
         fill: the colour of what an image does not hold.
     """
     height, width = x_BCHW.shape[-2:]
-    y_BCHW = x_BCHW.clone()
-    moved = [OPERATIONS.index(name) for name in MOVES]
+    kind_B = _KINDS[operation_B]
     matrix_B6 = np.zeros((len(x_BCHW), 6))
-    for i in np.flatnonzero(np.isin(operation_B, moved)).tolist():
+    for i in np.flatnonzero(kind_B == 1).tolist():
         matrix_B6[i] = MOVES[OPERATIONS[operation_B[i]]](float(amount_B[i]), height, width)
-    # One call for all that are moved: a matrix says how.
-    change_some(y_BCHW, np.isin(operation_B, moved), lambda x, matrix_M6: move(x, matrix_M6, fill), matrix_B6)
-    for name, change in COLOURS.items():
-        change_some(y_BCHW, operation_B == OPERATIONS.index(name), change, amount_B)
-    return y_BCHW
+    moved = (lambda x, matrix_M6: move(x, matrix_M6, fill)), matrix_B6
+    return by_kind(x_BCHW, kind_B, [(same, amount_B), moved, *((change, amount_B) for change in COLOURS.values())])
+
+
+_KINDS = np.array([0, *(1 for _ in MOVES), *(2 + i for i in range(len(COLOURS)))])
+"""Of each operation: all that move an image are one, by a matrix."""

@@ -9,12 +9,15 @@ Images are uint8 `[B, 3, H, W]`, amounts float64 `[B]`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
 from torch import Tensor
+
+Change = Callable[[Tensor, np.ndarray], Tensor]
+"""From (images, how much for each)."""
 
 Matrix = tuple[float, float, float, float, float, float]
 """From where in the old image a place in the new one is taken, in pixels from the middle."""
@@ -25,21 +28,30 @@ def per_image(amount_B: np.ndarray, x_BCHW: Tensor, dtype: torch.dtype = torch.f
     return torch.from_numpy(np.ascontiguousarray(amount_B)).to(x_BCHW.device, dtype)[:, None, None, None]
 
 
-def change_some(
-    x_BCHW: Tensor, chosen_B: np.ndarray, change: Callable[[Tensor, np.ndarray], Tensor], amount_B: np.ndarray
-) -> None:
-    """Put what becomes of the chosen images, each by its amount, in their places."""
-    position_M = np.flatnonzero(chosen_B)
-    if len(position_M):
-        place_M = torch.from_numpy(position_M).to(x_BCHW.device)
-        x_BCHW.index_copy_(0, place_M, change(x_BCHW.index_select(0, place_M), amount_B[position_M]))
+def by_kind(x_BCHW: Tensor, kind_B: np.ndarray, changes: Sequence[tuple[Change, np.ndarray]]) -> Tensor:
+    """Each image after the change of its kind. Those of a kind are changed together.
+
+    Args:
+        kind_B: which of the changes, int64.
+        changes: what is done, and each image's amount of it.
+    """
+    order_B = np.argsort(kind_B, kind="stable")
+    there, back = (torch.from_numpy(each).to(x_BCHW.device) for each in (order_B, np.argsort(order_B)))
+    counts = np.bincount(kind_B, minlength=len(changes))
+    sorted_BCHW = x_BCHW.index_select(0, there)
+    groups = zip(changes, sorted_BCHW.split(counts.tolist()), np.split(order_B, np.cumsum(counts)[:-1]), strict=True)
+    parts = [change(x, amount_B[own_M]) for (change, amount_B), x, own_M in groups if len(own_M)]
+    return torch.cat(parts).index_select(0, back)
+
+
+def same(x_BCHW: Tensor, amount_B: np.ndarray) -> Tensor:
+    """As it is."""
+    return x_BCHW
 
 
 def flip(x_BCHW: Tensor, flipped_B: np.ndarray) -> Tensor:
     """Left to right where it is said."""
-    y_BCHW = x_BCHW.clone()
-    change_some(y_BCHW, flipped_B, lambda x, _: x.flip(-1), flipped_B)
-    return y_BCHW
+    return by_kind(x_BCHW, flipped_B.astype(np.int64), [(same, flipped_B), (lambda x, _: x.flip(-1), flipped_B)])
 
 
 def crop(x_BCHW: Tensor, reach: int, top_B: np.ndarray, left_B: np.ndarray) -> Tensor:
