@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 
 from benchmarks import augmentation_against_torchvision as against
 from tests.tiny import Tiny
-from tlfw.data.pictures.augment import AUGMENTATIONS, BATCH, IMAGE, UNSCALED, augmentations, varies
+from tlfw.data.pictures import augment
+from tlfw.data.pictures.augment import AUGMENTATIONS, BATCH, IMAGE, UNSCALED, augmentations, drawing_from, varies
+from tlfw.data.pictures.draws import Draws, streams
 from tlfw.errors import ConfigError
 
 
@@ -65,3 +69,52 @@ def test_another_distribution_is_seen(name: str) -> None:
         others.append(against.ours(name, 2.0, x_CHW, 500))
     for other in others:
         assert max(each.worst for each in against.compare(name, theirs, other, x_CHW)) > against.BY_CHANCE
+
+
+def test_colours_are_drawn_as_torchvision_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four factors, and the order in which they are applied."""
+    orders, factors = [], {}
+
+    def note(x_BCHW, kind_B, changes):
+        orders.append(kind_B)
+        factors.update((change.__name__, amount_B) for change, amount_B in changes)
+        return x_BCHW
+
+    monkeypatch.setattr(augment, "by_kind", note)
+    ours(augment.IMAGE["colour"], 2.0)
+    with drawing_from(0):
+        theirs = [against.TORCHVISION["colour"](2.0, 16).make_params([]) for _ in range(DRAWS)]
+    for name, drawn_B in factors.items():
+        expected = [params[f"{name}_factor"] for params in theirs]
+        assert ks_2samp(drawn_B, expected).pvalue > 1e-4
+        assert [drawn_B.min(), drawn_B.max()] == pytest.approx([min(expected), max(expected)], abs=0.004)
+    assert len(factors) == 4
+    _, counts = np.unique(np.stack(orders, 1), axis=0, return_counts=True)
+    assert counts.tolist() == pytest.approx([DRAWS / 24] * 24, rel=0.4)
+
+
+def test_rectangles_are_drawn_as_torchvision_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    monkeypatch.setattr(augment, "erase", lambda x_BCHW, *place: found.extend(place[:4]))
+    ours(augment.IMAGE["erasing"], 1.5)
+    top, left, height, width = (each[found[2] > 0] for each in found)
+    assert abs(len(top) / DRAWS - 0.5) < 0.03
+    x_CHW = against.picture(16)
+    with drawing_from(0):
+        theirs = [against.TORCHVISION["erasing"](1.5, 16).make_params([x_CHW]) for _ in range(len(top))]
+    i, j, h, w = (np.array([params[name] for params in theirs]) for name in "ijhw")
+    for one, other in [(top, i), (left, j), (height, h), (width, w), (height * width, h * w)]:
+        assert ks_2samp(one, other).pvalue > 1e-4
+        assert one.min() == other.min()
+    for one, other in [(top + height, i + h), (left + width, j + w)]:
+        assert one.max() == other.max() == 16
+        assert abs((one == 16).mean() - (other == 16).mean()) < 0.04
+
+
+DRAWS = 6000
+
+
+def ours(way: augment.Image, strength: float) -> None:
+    """Let an augmentation draw for many images."""
+    x_BCHW = against.picture(16).expand(DRAWS, -1, -1, -1)
+    way(x_BCHW, Draws(streams(0, 0, range(DRAWS), [0] * DRAWS)), strength, against.FILL)

@@ -41,7 +41,7 @@ def _flip_crop(x_BCHW: Tensor, draws: Draws, strength: float, fill: list[float])
 def _colour(x_BCHW: Tensor, draws: Draws, strength: float, fill: list[float]) -> Tensor:
     order_B4 = _ORDERS[draws.below(len(_ORDERS))]
     around = 0.4 * strength
-    amounts = [draws.uniform(max(1 - around, 0), 1 + around) for _ in range(3)]
+    amounts = [draws.uniform(1 - around, 1 + around) for _ in range(3)]
     amounts.append(draws.uniform(-0.1 * strength, 0.1 * strength))
     changes = list(zip((brightness, contrast, saturation, hue), amounts, strict=True))
     for now_B in order_B4.T:
