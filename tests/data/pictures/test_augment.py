@@ -81,7 +81,7 @@ def test_colours_are_drawn_as_torchvision_draws_them(monkeypatch: pytest.MonkeyP
         return x_BCHW
 
     monkeypatch.setattr(augment, "by_kind", note)
-    ours(augment.IMAGE["colour"], 2.0)
+    ours("colour", 2.0, DRAWS)
     with drawing_from(0):
         theirs = [against.TORCHVISION["colour"](2.0, 16).make_params([]) for _ in range(DRAWS)]
     for name, drawn_B in factors.items():
@@ -96,25 +96,33 @@ def test_colours_are_drawn_as_torchvision_draws_them(monkeypatch: pytest.MonkeyP
 def test_rectangles_are_drawn_as_torchvision_draws_them(monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     monkeypatch.setattr(augment, "erase", lambda x_BCHW, *place: found.extend(place[:4]))
-    ours(augment.IMAGE["erasing"], 1.5)
+    ours("erasing", 1.5, 5 * DRAWS, size=64)
     top, left, height, width = (each[found[2] > 0] for each in found)
-    assert abs(len(top) / DRAWS - 0.5) < 0.03
-    x_CHW = against.picture(16)
+    assert abs(len(top) / (5 * DRAWS) - 0.5) < 0.015
+    x_CHW, transform = against.picture(64), against.TORCHVISION["erasing"](1.5, 64)
     with drawing_from(0):
-        theirs = [against.TORCHVISION["erasing"](1.5, 16).make_params([x_CHW]) for _ in range(len(top))]
+        theirs = [transform.make_params([x_CHW]) for _ in range(len(top))]
     i, j, h, w = (np.array([params[name] for params in theirs]) for name in "ijhw")
-    for one, other in [(top, i), (left, j), (height, h), (width, w), (height * width, h * w)]:
+    for one, other in [(top, i), (left, j), (height, h), (width, w), (height * width, h * w), (height / width, h / w)]:
         assert ks_2samp(one, other).pvalue > 1e-4
-        assert one.min() == other.min()
+    assert top.min() == left.min() == 0
     for one, other in [(top + height, i + h), (left + width, j + w)]:
-        assert one.max() == other.max() == 16
-        assert abs((one == 16).mean() - (other == 16).mean()) < 0.04
+        assert one.max() == other.max() == 64
+        assert abs((one == 64).mean() - (other == 64).mean()) < 0.01
 
 
 DRAWS = 6000
 
 
-def ours(way: augment.Image, strength: float) -> None:
+def ours(name: str, strength: float, draws: int, size: int = 16) -> None:
     """Let an augmentation draw for many images."""
-    x_BCHW = against.picture(16).expand(DRAWS, -1, -1, -1)
-    way(x_BCHW, Draws(streams(0, 0, range(DRAWS), [0] * DRAWS)), strength, against.FILL)
+    x_BCHW = against.picture(size).expand(draws, -1, -1, -1)
+    IMAGE[name](x_BCHW, Draws(streams(0, 0, range(draws), [0] * draws)), strength, against.FILL)
+
+
+def test_strength_is_rand_augments_level(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = []
+    monkeypatch.setattr(augment, "rand_augment", lambda x_BCHW, draws, level, fill: levels.append(level))
+    for strength in STRENGTHS:
+        ours("rand_augment", strength, 1)
+    assert levels == [4, 9, 18]

@@ -125,12 +125,12 @@ def test_an_augmentation_named_twice_is_drawn_twice() -> None:
     assert 10 < back < 30
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 32])
-def test_flip_and_crop_are_what_they_say(size: int) -> None:
+@pytest.mark.parametrize(("size", "strength"), [(1, 1.0), (2, 1.0), (3, 1.0), (32, 1.0), (24, 1.5)])
+def test_flip_and_crop_are_what_they_say(size: int, strength: float) -> None:
     """Either way round, at every place in the image with its reflected border."""
-    seen = augmented("flip_crop", size=size)
+    seen = augmented("flip_crop", size=size, strength=strength)
     x_CHW = seen.pixels(paint(1, 0))
-    reach = min(max(size // 8, 1), size - 1)
+    reach = min(max(int(strength * size / 8), 1), size - 1)
     possible = set()
     for one in (x_CHW, x_CHW.flip(-1)):
         padded = torch.nn.functional.pad(one[None].float(), [reach] * 4, mode="reflect")[0].byte()
