@@ -68,7 +68,7 @@ def trivial_augment(x_BCHW: Tensor, draws: Draws, fill: list[float]) -> Tensor:
 def amounts_of(shear: float, right: float, down: float, degrees: float, enhance: float, lost: int) -> np.ndarray:
     """How much of each operation is done at each level, float64 `[14, 31]`; the arguments are the most of each."""
     most = {"ShearX": shear, "ShearY": shear, "TranslateX": right, "TranslateY": down, "Rotate": degrees}
-    most |= dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), enhance)
+    most |= dict.fromkeys(ENHANCED, enhance)
     # In float32 as torchvision has them: whole pixels, and whether a corner is right, depend on it.
     table = {name: torch.linspace(0.0, value, LEVELS) for name, value in most.items()}
     table["Posterize"] = (8 - torch.arange(LEVELS) / ((LEVELS - 1) / lost)).round()

@@ -15,7 +15,7 @@ from tlfw.data.pictures.draws import Draws, streams
 from tlfw.data.pictures.preprocessing import Preprocessing
 from tlfw.identity.names import named, seed_from
 
-PIXELS_TOGETHER = 2**18
+PIXELS_TOGETHER = 2**17
 """So many pixels of several images are augmented at once on the CPU; more leave its caches. Not keyed: equal pixels."""
 
 
