@@ -27,6 +27,7 @@ wheel: .venv/ready
 bench: .venv/ready
 	$(PY) -m benchmarks.plan_a_sweep
 	$(PY) -m benchmarks.report_a_sweep
+	$(PY) -m benchmarks.augment_a_batch
 
 lint: .venv/ready
 	$(PY) -m ruff check .

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from tlfw import CONF
 from tlfw.backbones.families import all_names
-from tlfw.data.pictures.augment import AUGMENTATIONS
+from tlfw.data.pictures.augmentation import AUGMENTATIONS
 from tlfw.runs.experiment import Experiment
 
 OPTIONS = sorted(p.relative_to(CONF) for p in CONF.rglob("*.yaml") if p.name not in ("config.yaml", "base.yaml"))

@@ -104,6 +104,14 @@ def test_each_image_of_a_pass_is_augmented_in_its_own_way() -> None:
     assert len({x.numpy().tobytes() for x in made}) > 6
 
 
+def test_a_batch_is_augmented_by_its_positions_and_passes() -> None:
+    moving = dataclasses.replace(VIEW, augmentation=("rand_augment",))
+    part = SETS["source"].part
+    x_BCHW = torch.stack([moving.pixels(part.images.open(int(part.indices[i]))) for i in (3, 0, 4)])
+    expected = moving.normalise(moving.augment(x_BCHW, 9, [3, 0, 4], [1, 5, 2]))
+    assert torch.equal(Pixels(part, moving).batch([3, 0, 4], [1, 5, 2], 9), expected)
+
+
 def test_augmentation_changes_from_pass_to_pass() -> None:
     moving = dataclasses.replace(VIEW, augmentation=("flip_crop",))
     pixels = Pixels(Tiny(count=3).divide().train, moving)

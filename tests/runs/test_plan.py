@@ -25,6 +25,7 @@ from tlfw.backbones.families import Block, Family
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Digits, Images
 from tlfw.errors import ConfigError
+from tlfw.identity.names import canonical
 from tlfw.methods import schedule
 from tlfw.methods.freeze import LastBlocks
 from tlfw.methods.mix import DataMix
@@ -88,6 +89,31 @@ def test_a_stages_key_changes_with_what_decides_it(tmp_path: Path, change: dict[
     base, other = plan(tmp_path, **BASE), plan(tmp_path, **{**BASE, **change})
     assert [a.name for a, b in zip(base.stages, other.stages, strict=True) if a.key != b.key] == stages
     assert (base.key == other.key) == (not stages)
+
+
+@pytest.mark.parametrize(
+    ("name", "augmentation", "stages"),
+    [
+        ("target", "none", []),
+        ("target", ["mixup", "cutmix"], []),  # whole batches are mixed as before
+        ("target", ["flip", "mixup"], ["adapt"]),
+        ("source", "erasing", ["pretrain", "adapt"]),
+    ],
+)
+def test_how_images_are_drawn_is_in_the_keys_of_what_is_augmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, augmentation: str | list[str], stages: list[str]
+) -> None:
+    """What was trained on images that were drawn otherwise is not taken for it, and nothing else is made again."""
+    change = {name: Tiny(classes=4, first=500, image_size=SIZE, augmentation=augmentation)}
+    made = experiment(tmp_path, **change)
+    before, basis = made.plan(), canonical(made.basis(Memo()))
+    for module in ("keys", "experiment"):
+        monkeypatch.setattr(f"tlfw.runs.{module}.REVISION", 10**6)
+    after = made.plan()
+    assert [a.name for a, b in zip(before.stages, after.stages, strict=True) if a.key != b.key] == stages
+    assert (before.key == after.key) == (not stages)
+    assert before.setting == after.setting  # the same distribution: runs of both repeat each other
+    assert (basis == canonical(made.basis(Memo()))) == (not stages)  # of a search's trials
 
 
 def test_batch_norms_mode_is_in_the_key_also_where_nothing_is_stored(tmp_path: Path) -> None:
@@ -487,10 +513,11 @@ STAY: dict[str, dict[str, Any]] = {
     "classes": {"backbone": TorchvisionBackbone(name="resnet18", head_classes=1000)},
     "digits": {"target": Digits(image_size=SIZE, train_per_class=5)},
     "augmented": {"target": Digits(image_size=SIZE, augmentation=["flip", "erasing"], strength=0.5)},
+    "mixed": {"target": Digits(image_size=SIZE, augmentation="mixup")},
     "balanced": {"target": Digits(image_size=SIZE, balance="loss", mean=[0.5] * 3, std=[0.25] * 3)},
     "matched": {"match_budget": "images", "adapt": Adapt(budget="72images", batch_size=8)},
 }
-"""Twenty experiments whose keys moving code does not change."""
+"""Experiments whose keys moving code does not change."""
 
 KEYS = {
     "base": "c7bbf280",
@@ -510,7 +537,8 @@ KEYS = {
     "resnet18": "d29338e8",
     "classes": "a0b60106",
     "digits": "46957d36",
-    "augmented": "76eb90d1",
+    "augmented": "17d8b241",
+    "mixed": "13d5c7d2",
     "balanced": "9be465c7",
     "matched": "84a2880c",
 }

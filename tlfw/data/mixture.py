@@ -109,8 +109,7 @@ class Pixels:
         else:
             x_BCHW = self.decode(positions)
         if passes is not None and self.view.augmentation:
-            seen = zip(x_BCHW, positions, passes, strict=True)
-            x_BCHW = torch.stack([self.view.augment(x, seed, k, p) for x, p, k in seen])
+            x_BCHW = self.view.augment(x_BCHW, seed, positions, passes)
         return self.view.normalise(x_BCHW)
 
     def mix(self, x: Tensor, y_B: Tensor, *key: object) -> tuple[Tensor, Tensor]:

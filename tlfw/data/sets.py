@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.data.division import Division, Draw, divide
 from tlfw.data.images import ImageArray, Images, Reading
-from tlfw.data.pictures.augment import STRONGEST, augmentations
+from tlfw.data.pictures.augmentation import STRONGEST, augmentations
 from tlfw.data.pictures.decoding import LARGEST_IMAGE
 from tlfw.data.pictures.picture import Range
 from tlfw.data.pictures.preprocessing import asked_range, check_by_type, colour

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from tlfw.backbones.backbone import Backbone
 from tlfw.data.copies import Copies
+from tlfw.data.pictures.augmentation import REVISION, varies
 from tlfw.data.sets import DataSet
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
@@ -283,11 +284,13 @@ class Experiment:
                 return None
             return [parts["train"], parts["val"]]
 
+        varied = varies([*self.source.augmentations, *self.target.augmentations])
         return [
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
             numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.shelf.root / "manifests")).tag,
+            *([REVISION] if varied else ()),
         ]
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tlfw.data.pictures.augmentation import REVISION, varies
 from tlfw.errors import at
 from tlfw.identity.names import digest
 from tlfw.records.record import Trains
@@ -125,6 +126,8 @@ def _unnamed(checked: Checked, looked: Looked, name: str, times: Counter[str]) -
         },
         "numerics": {**numerics.tag, "computed": computed},
     }
+    if any(varies(data.views[each].augmentation) for each in stage.names):
+        numbers["augmentation"] = REVISION
     setting = {
         **how,
         "stage": [name, [*stage.shares.items()], stage.batch_size, stage.loss_weights, str(length.asked)],

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from tlfw.backbones.network import linear_layer
 from tlfw.data.mixture import EvalBatches, Mixture, Served, TrainBatches
-from tlfw.data.pictures.augment import drawing_from
+from tlfw.data.pictures.draws import drawing_from
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from
 from tlfw.records.ledger import tell

@@ -15,8 +15,7 @@ from tests.conftest import paint
 from tlfw.backbones.families import all_names
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Digits, View
-from tlfw.data.pictures.augment import IMAGE, UNSCALED
-from tlfw.identity.names import seed_from
+from tlfw.data.pictures.augmentation import IMAGE, UNSCALED
 from tlfw.runs.experiment_data import view
 
 PLAIN = View(size=32, resize=32, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.1, 0.2, 0.3))
@@ -54,43 +53,99 @@ def global_states() -> list:
     return [torch.get_rng_state().tolist(), random.getstate(), [part.tolist() for part in np.random.get_state()[1:2]]]
 
 
-@pytest.mark.parametrize("names", [*[(name,) for name in IMAGE], ("flip_crop", "rand_augment", "colour", "erasing")])
-def test_augmentation_is_a_function_of_its_key(names: tuple[str, ...]) -> None:
-    seen = dataclasses.replace(PLAIN, augmentation=names)
+MIXTURE = ("flip_crop", "rand_augment", "colour", "erasing", "rand_augment")
+
+
+def augmented(*names: str, size: int = 32, **fields: float) -> View:
+    return dataclasses.replace(PLAIN, size=size, resize=size, augmentation=names, **fields)
+
+
+def passes(seen: View, x_CHW: torch.Tensor, count: int) -> torch.Tensor:
+    """One image as `count` passes see it, one after the other."""
+    return torch.cat([seen.augment(x_CHW[None], 0, [7], [k]) for k in range(count)])
+
+
+@pytest.mark.parametrize("names", [*[(name,) for name in IMAGE], MIXTURE])
+def test_augmentation_is_a_function_of_seed_position_and_pass(names: tuple[str, ...]) -> None:
+    seen = augmented(*names)
     x_CHW = seen.pixels(paint(1, 0))
     before, states = x_CHW.clone(), global_states()
-    variants = [seen.augment(x_CHW, 0, epoch, 7) for epoch in range(20)]
+    variants = passes(seen, x_CHW, 20)
     assert global_states() == states
     assert torch.equal(x_CHW, before)
     torch.manual_seed(1)
     again = dataclasses.replace(seen)  # nothing is remembered from image to image
-    assert all(torch.equal(variants[k], again.augment(x_CHW, 0, k, 7)) for k in reversed(range(20)))
+    assert all(torch.equal(variants[k], again.augment(x_CHW[None], 0, [7], [k])[0]) for k in reversed(range(20)))
     different = {v.numpy().tobytes() for v in variants}
-    assert len(different) == 2 if names == ("flip",) else len(different) > 8
-    assert {(v.shape, v.dtype) for v in variants} == {(x_CHW.shape, torch.uint8)}
-    assert torch.equal(PLAIN.augment(x_CHW, 0, 0, 0), x_CHW)
+    assert len(different) == 2 if names == ("flip",) else len(different) > 5  # nothing is erased from half of them
+    assert (variants.shape[1:], variants.dtype) == (x_CHW.shape, torch.uint8)
+    assert torch.equal(PLAIN.augment(x_CHW[None], 0, [0], [0])[0], x_CHW)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 32])
-def test_flip_and_crop_are_what_they_say(size: int) -> None:
-    """A coin, then a place in the image with its reflected border, drawn one after the other."""
-    seen = dataclasses.replace(PLAIN, size=size, resize=size, augmentation=("flip_crop",))
+@pytest.mark.parametrize("size", [1, 2, 5, 31, 32, 65])
+@pytest.mark.parametrize("names", [*[(name,) for name in IMAGE], MIXTURE])
+def test_an_image_alone_is_what_it_is_in_company(names: tuple[str, ...], size: int) -> None:
+    """Bit for bit, in any company, order and number."""
+    seen = augmented(*names, size=size)
+    x_BCHW = torch.stack([seen.pixels(paint(i % 3, i)) for i in range(40)])
+    positions, seen_before = list(range(100, 140)), [i % 4 for i in range(40)]
+    together = seen.augment(x_BCHW, 3, positions, seen_before)
+    for i in range(40):
+        assert torch.equal(seen.augment(x_BCHW[i : i + 1], 3, [100 + i], [i % 4])[0], together[i])
+    some = np.random.default_rng(0).permutation(40)[:17].tolist()
+    asked = [positions[i] for i in some], [seen_before[i] for i in some]
+    assert torch.equal(seen.augment(x_BCHW[some], 3, *asked), together[some])
+
+
+def test_how_many_are_augmented_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = augmented(*MIXTURE)
+    x_BCHW = torch.stack([seen.pixels(paint(i % 3, i)) for i in range(9)])
+    together = seen.augment(x_BCHW, 0, range(9), [0] * 9)
+    for pixels in (1, 4 * 32**2):
+        monkeypatch.setattr("tlfw.data.pictures.view.PIXELS_TOGETHER", pixels)
+        assert torch.equal(seen.augment(x_BCHW, 0, range(9), [0] * 9), together)
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    """As where workers make batches, which have one."""
+    seen = augmented(*MIXTURE)
+    x_BCHW = torch.stack([seen.pixels(paint(i % 3, i)) for i in range(100)])
+    made, threads = [], torch.get_num_threads()
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        made.append(seen.augment(x_BCHW, 0, range(100), [0] * 100))
+    torch.set_num_threads(threads)
+    assert torch.equal(*made)
+
+
+def test_an_augmentation_named_twice_is_drawn_twice() -> None:
+    x_CHW = PLAIN.pixels(paint(1, 0))
+    twice = passes(augmented("flip", "flip"), x_CHW, 40)
+    back = sum(torch.equal(variant, x_CHW) for variant in twice)
+    assert 10 < back < 30
+
+
+@pytest.mark.parametrize(("size", "strength"), [(1, 1.0), (2, 1.0), (3, 1.0), (32, 1.0), (24, 1.5)])
+def test_flip_and_crop_are_what_they_say(size: int, strength: float) -> None:
+    """Either way round, at every place in the image with its reflected border."""
+    seen = augmented("flip_crop", size=size, strength=strength)
     x_CHW = seen.pixels(paint(1, 0))
-    for k in range(20):
-        draws = torch.Generator().manual_seed(seed_from("augment", 0, k, 7))
-        expected = x_CHW.flip(-1) if torch.rand((), generator=draws) < 0.5 else x_CHW
-        if reach := min(max(size // 8, 1), size - 1):
-            top, left = torch.randint(0, 2 * reach + 1, (2,), generator=draws).tolist()
-            padded = torch.nn.functional.pad(expected[None].float(), [reach] * 4, mode="reflect")[0].byte()
-            expected = padded[:, top : top + size, left : left + size]
-        assert torch.equal(seen.augment(x_CHW, 0, k, 7), expected)
+    reach = min(max(int(strength * size / 8), 1), size - 1)
+    possible = set()
+    for one in (x_CHW, x_CHW.flip(-1)):
+        padded = torch.nn.functional.pad(one[None].float(), [reach] * 4, mode="reflect")[0].byte()
+        for top in range(2 * reach + 1):
+            for left in range(2 * reach + 1):
+                possible.add(padded[:, top : top + size, left : left + size].numpy().tobytes())
+    made = seen.augment(x_CHW.expand(2000, -1, -1, -1), 0, range(2000), [0] * 2000)
+    assert {variant.numpy().tobytes() for variant in made} == possible
 
 
 @pytest.mark.parametrize("name", IMAGE)
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_the_smallest_images_can_be_augmented(name: str, size: int) -> None:
-    seen = dataclasses.replace(PLAIN, size=size, resize=size, augmentation=(name,))
-    assert all(seen.augment(seen.pixels(paint(1, 0)), k).shape == (3, size, size) for k in range(30))
+    seen = augmented(name, size=size)
+    assert passes(seen, seen.pixels(paint(1, 0)), 30).shape == (30, 3, size, size)
 
 
 @pytest.mark.parametrize("name", [name for name in IMAGE if name not in UNSCALED])
@@ -98,16 +153,15 @@ def test_a_greater_strength_changes_an_image_more(name: str) -> None:
     x_CHW = PLAIN.pixels(paint(1, 0))
 
     def change(strength: float) -> float:
-        seen = dataclasses.replace(PLAIN, augmentation=(name,), strength=strength)
-        return sum((seen.augment(x_CHW, k).float() - x_CHW.float()).abs().mean().item() for k in range(60))
+        return (passes(augmented(name, strength=strength), x_CHW, 60).float() - x_CHW).abs().mean().item()
 
     assert change(0.1) < change(1.0) < change(2.0)
 
 
 def test_what_is_erased_becomes_zero() -> None:
-    seen = dataclasses.replace(PLAIN, augmentation=("erasing",))
+    seen = augmented("erasing")
     white = torch.full((3, 32, 32), 255, dtype=torch.uint8)
-    erased = [x for x in (seen.augment(white, k) for k in range(40)) if (x < 255).any()]
+    erased = [x for x in passes(seen, white, 40) if (x < 255).any()]
     assert 10 < len(erased) < 30
     for x_CHW in erased:
         values = seen.normalise(x_CHW[None])[0][:, (x_CHW < 255).all(0)]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from tlfw.data.pictures.augment import BATCH, drawing_from, of_batches, of_images
+from tlfw.data.pictures.augmentation import BATCH, IMAGE
+from tlfw.data.pictures.draws import Draws, drawing_from, streams
 from tlfw.data.pictures.preprocessing import Preprocessing
 from tlfw.identity.names import named, seed_from
 
-if TYPE_CHECKING:
-    import torchvision.transforms.v2 as T
+PIXELS_TOGETHER = 2**17
+"""So many pixels of several images are augmented at once on the CPU; more leave its caches. Not keyed: equal pixels."""
 
 
 @named("tlfw.View")
@@ -50,19 +52,29 @@ class View(Preprocessing):
         """Whether images of a batch are mixed with each other."""
         return any(name in BATCH for name in self.augmentation)
 
-    @cached_property
-    def _of_images(self) -> list[T.Transform]:
+    def augment(self, x_BCHW: Tensor, seed: int, positions: Sequence[int], passes: Sequence[int]) -> Tensor:
+        """A variant of each of some uint8 images.
+
+        It is a function of the image, the seed, the image's position and its pass, and of nothing else: neither of the
+        other images nor of a global state.
+        """
+        if not (names := [name for name in self.augmentation if name in IMAGE]):
+            return x_BCHW
+        from tlfw.data.pictures.augment import OF_IMAGES  # torchvision takes a second
+
+        ways = [OF_IMAGES[name] for name in names]
         # What is erased or moved in from outside has the mean colour, which becomes 0.
         fill = [float(round(255 * min(max(channel, 0), 1))) for channel in self.mean]
-        return [of_images()[name](self.strength, self.size, fill) for name in self.augmentation if name not in BATCH]
-
-    def augment(self, x_CHW: Tensor, *key: object) -> Tensor:
-        """A variant of the uint8 image `x_CHW` that is a function of `key`; draws from no global state."""
-        if self._of_images:
-            with drawing_from(seed_from("augment", *key)):
-                for transform in self._of_images:
-                    x_CHW = transform(x_CHW)
-        return x_CHW
+        streams_B = [streams(seed, place, positions, passes) for place in range(len(ways))]
+        together = max(PIXELS_TOGETHER // self.size**2, 1) if x_BCHW.device.type == "cpu" else len(x_BCHW)
+        parts = []
+        for start in range(0, len(x_BCHW), together):
+            part = slice(start, start + together)
+            x = x_BCHW[part]
+            for way, stream_B in zip(ways, streams_B, strict=True):
+                x = way(x, Draws(stream_B[part]), self.strength, fill)
+            parts.append(x)
+        return torch.cat(parts)
 
     def mix(self, x_BCHW: Tensor, y_B: Tensor, classes: int, *key: object) -> tuple[Tensor, Tensor]:
         """The normalised images of a batch mixed with each other, as a function of `key`.
@@ -73,8 +85,10 @@ class View(Preprocessing):
         """
         if not self.mixes:
             return x_BCHW, y_B
-        ways = [of_batches()[name](self.strength, classes) for name in self.augmentation if name in BATCH]
         import torchvision.transforms.v2 as T
 
+        from tlfw.data.pictures.augment import OF_BATCHES
+
+        ways = [OF_BATCHES[name](self.strength, classes) for name in self.augmentation if name in BATCH]
         with drawing_from(seed_from("mix", *key)):
             return T.RandomChoice(ways)(x_BCHW, y_B)
