@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tlfw.data import ImageArray, manifest
 from tlfw.data.images import ImageFiles, Reading
 from tlfw.data.pictures.decoding import content_of
 from tlfw.errors import ConfigError
+from tlfw.signals import Interrupted
 
 
 def files(root: Path, **images: Image.Image) -> ImageFiles:
@@ -220,3 +222,22 @@ def test_files_that_are_asked_for_in_turn_stay_known(tmp_path: Path, monkeypatch
     sums = [found.sums([i], tmp_path / "m")[0] for i in (2, 0, 3, 1)]
     monkeypatch.setattr("tlfw.data.manifest.content_of", lambda path: pytest.fail(f"opened {path}"))
     assert found.sums([2, 0, 3, 1], tmp_path / "m") == sums
+
+
+def test_what_was_found_before_a_signal_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = files(tmp_path / "x", **{f"{i}_png": paint(0, i) for i in range(5)})
+    opened: list[str] = []
+
+    def interrupted(path: Path) -> bytes:
+        if path.name == "3.png" and not opened.count("3.png"):
+            opened.append(path.name)
+            raise Interrupted(signal.SIGINT)
+        opened.append(path.name)
+        return path.read_bytes()
+
+    monkeypatch.setattr("tlfw.data.manifest.AT_ONCE", 1)
+    monkeypatch.setattr("tlfw.data.manifest.content_of", interrupted)
+    with pytest.raises(Interrupted):
+        found.sums(range(5), tmp_path / "m")
+    assert found.sums(range(5), tmp_path / "m") == found.sums(range(5), None)
+    assert [opened.count(f"{i}.png") for i in range(5)] == [2, 2, 2, 3, 2]  # the last time nothing is kept

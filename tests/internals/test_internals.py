@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lightning as L
+import omegaconf.base
 import pytest
 import torch
 import torchvision
@@ -14,7 +15,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from tlfw.internals.lightning import begin_validation_anew, started_elsewhere
-from tlfw.internals.omegaconf import child, written
+from tlfw.internals.omegaconf import child, parsing_once, written
 from tlfw.internals.torch import BatchNorm
 from tlfw.internals.torchvision import files_of_pcam, load_as_any_module, patches, renormalised
 
@@ -115,3 +116,18 @@ def test_an_interpolation_is_seen_as_it_was_written() -> None:
     for node, name in ((config, "x"), (config.d, "7"), (child(config, "c"), "a")):
         with pytest.raises(LookupError):
             child(node, name)
+
+
+def test_an_interpolation_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    own = omegaconf.base.parse
+    monkeypatch.setattr(omegaconf.base, "parse", lambda text, *more: parsed.append(text) or own(text, *more))
+    config = OmegaConf.create({"a": "${b.c}", "b": {"c": 1}})
+    with parsing_once():
+        found = []
+        for value in (1, 2, 3):
+            config.b.c = value
+            found.append(config.a)
+    assert (found, parsed) == ([1, 2, 3], ["${b.c}"])
+    assert config.a == 3
+    assert parsed == ["${b.c}"] * 2

@@ -1,8 +1,8 @@
 """Labelled images: data sets, their split into training, validation and test, and batches mixed from several sets.
 
 `sets` says what a data set is, and `folder`, `published` and `typeset` are some. `rows` is what each source of images
-fills in; `division` cuts them into parts; `overlap` and `near_copies` compare parts; `mixture` serves batches. It
-imports `data.pictures`, and nothing of networks. Begin with `sets`.
+fills in; `manifest` keeps what is known of files; `division` cuts images into parts; `overlap` and `near_copies`
+compare parts; `mixture` serves batches. It imports `data.pictures`, and nothing of networks. Begin with `sets`.
 """
 
 from tlfw import offering

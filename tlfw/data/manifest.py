@@ -176,38 +176,31 @@ class Manifest:
             Unread: one cannot be read.
         """
         states_N4 = _states(self.root, names)
-        if self.folder is None:
-            return self._joined(names, states_N4, NOTHING, np.full(len(names), -1))
-        book = self.folder / f"{digest(str(self.root.resolve()))}{self._suffix}"
-        there, known = _read(book)
+        book = self.folder / f"{digest(str(self.root.resolve()))}{self._suffix}" if self.folder else None
+        there, known = _read(book) if book else ([], NOTHING)
         place = {name: i for i, name in enumerate(there)}
         at_N = np.fromiter((place.get(name, -1) for name in names), np.int64, len(names))
-        if len(there):
+        if there:
             same_N = (known.rows_N["state"][at_N] == states_N4).all(axis=1) & known.holds(reader())[at_N]
             at_N[~same_N] = -1
-        if (at_N >= 0).all():
-            return Facts(known.rows_N[at_N], known.kinds)
-        found = self._joined(names, states_N4, known, at_N)
-        asked = set(names)
-        others = [i for i, name in enumerate(there) if name not in asked]
-        with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
-            self.folder.mkdir(parents=True, exist_ok=True)
-            kinds = found.kinds  # which begins with those of `known`
-            _write(
-                book, [*(there[i] for i in others), *names], np.concatenate([known.rows_N[others], found.rows_N]), kinds
-            )
-        return found
-
-    def _joined(self, names: Sequence[str], states_N4: np.ndarray, known: Facts, at_N: np.ndarray) -> Facts:
-        """What is known, and for the places at which `at_N` is -1 what is found now."""
-        kinds = {kind: i for i, kind in enumerate(known.kinds)}
-        rows_N = np.zeros(len(names), ROW)
+        rows_N, kinds = np.zeros(len(names), ROW), [*known.kinds]
+        rows_N["kind"] = -1  # not known
         rows_N[at_N >= 0] = known.rows_N[at_N[at_N >= 0]]
-        news = np.flatnonzero(at_N < 0)
-        rows_N["state"][news] = states_N4[news]
+        rows_N["state"] = states_N4
+        if (at_N < 0).any():
+            try:
+                self._find_out(names, rows_N, kinds)
+            finally:  # also where a signal ends it
+                if book:
+                    _keep(book, there, known.rows_N, names, rows_N, kinds)
+        return Facts(rows_N, kinds)
+
+    def _find_out(self, names: Sequence[str], rows_N: np.ndarray, kinds: list[Kind]) -> None:
+        """Look at the files that are not known, and fill in their rows, and the kinds that come with them."""
+        places = {kind: i for i, kind in enumerate(kinds)}
+        news = np.flatnonzero(rows_N["kind"] < 0).tolist()
         contents = _Contents(self.folder, self._suffix)
-        looked = self._look([names[i] for i in news.tolist()], contents.names)
-        for i, look in zip(news.tolist(), looked, strict=True):
+        for i, look in zip(news, self._look([names[i] for i in news], contents.names), strict=True):
             if look.failed:
                 raise Unread(names[i], look.failed)
             if look.kind is None:
@@ -219,8 +212,10 @@ class Manifest:
                 for name in ("content", "sum", "looks"):
                     rows_N[name][i] = np.frombuffer(getattr(look, name), np.uint8)
                 rows_N["low"][i], rows_N["high"][i] = look.low, look.high
-            rows_N["kind"][i] = kinds.setdefault(kind, len(kinds))
-        return Facts(rows_N, list(kinds))
+            if kind not in places:
+                places[kind] = len(kinds)
+                kinds.append(kind)
+            rows_N["kind"][i] = places[kind]
 
     def _look(self, names: Sequence[str], known: Set[bytes]) -> Iterator[Look]:
         """Look at files, by several processes if they are many."""
@@ -351,6 +346,29 @@ def _read(book: Path) -> tuple[list[str], Facts]:
         return names, facts
     except (OSError, ValueError, TypeError, KeyError, EOFError, IndexError, zipfile.BadZipFile):
         return [], NOTHING
+
+
+def _keep(
+    book: Path,
+    there: Sequence[str],
+    known_N: np.ndarray,
+    names: Sequence[str],
+    rows_N: np.ndarray,
+    kinds: Sequence[Kind],
+) -> None:
+    """Write down what was found out, beside what is known of other files of the folder.
+
+    Args:
+        there: of which files `known_N` is.
+        kinds: of both, first those of `known_N`.
+    """
+    found = np.flatnonzero(rows_N["kind"] >= 0)
+    new = [names[i] for i in found.tolist()]
+    replaced = set(new)
+    others = [i for i, name in enumerate(there) if name not in replaced]
+    with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
+        book.parent.mkdir(parents=True, exist_ok=True)
+        _write(book, [*(there[i] for i in others), *new], np.concatenate([known_N[others], rows_N[found]]), kinds)
 
 
 def _write(book: Path, names: Sequence[str], rows_N: np.ndarray, kinds: Sequence[Kind]) -> None:

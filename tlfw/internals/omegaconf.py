@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from typing import Any
 
+import omegaconf.base
 from omegaconf import OmegaConf
 
 
@@ -21,6 +25,17 @@ def child(node: Any, name: str) -> Any:
         return content[key]
     except TypeError as problem:
         raise LookupError(name) from problem
+
+
+@contextlib.contextmanager
+def parsing_once() -> Iterator[None]:
+    """Inside, each text of an interpolation is parsed once, which takes longer than to look up what it stands for."""
+    own = omegaconf.base.parse
+    omegaconf.base.parse = functools.cache(own)
+    try:
+        yield
+    finally:
+        omegaconf.base.parse = own
 
 
 def written(node: Any) -> str:

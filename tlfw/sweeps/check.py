@@ -20,6 +20,7 @@ from tlfw.command_line.messages import explain
 from tlfw.errors import ConfigError, Refused
 from tlfw.identity import fields
 from tlfw.identity.names import canonical
+from tlfw.internals.omegaconf import parsing_once
 from tlfw.records.comparison import check_compared
 from tlfw.records.plan_file import NAMES
 from tlfw.records.record import FINISHED, Record, Status, find_record
@@ -103,7 +104,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
     known: set[str] = set()
     judged: dict[str, Any] = {}
     untouched, make = _plugins(sweep), Instantiator()
-    with _imports_at_rest():
+    with _imports_at_rest(), parsing_once():
         for job in found:
             config = None
             try:
