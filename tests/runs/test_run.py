@@ -32,6 +32,7 @@ from tlfw.methods.freeze import LastBlocks
 from tlfw.methods.mix import DataMix
 from tlfw.records.metric import METRICS, Predictions
 from tlfw.records.record import Record
+from tlfw.runs import attempt
 from tlfw.runs import run as fold
 from tlfw.runs.job import Job
 from tlfw.signals import Interrupted
@@ -426,7 +427,7 @@ OPENED: list[int] = []
 def test_test_images_are_opened_once_after_all_is_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     OPENED.clear()
     watched = experiment(tmp_path, target=Watched(image_size=SIZE), select="best_val")
-    real = fold.examine
+    real = attempt.examine
 
     def examine(*arguments, **keywords):
         assert OPENED == []
@@ -564,7 +565,7 @@ def test_wherever_a_signal_arrives_the_same_run_goes_on_to_the_same_numbers(
     """What was made by then is kept: a publication that has begun is finished first."""
     expected, _ = fold.run(experiment(tmp_path / "whole"), JOB)
     place = {
-        "features": "tlfw.training.features.outputs",
+        "features": "tlfw.training.evaluate.outputs",
         "publication": "tlfw.store.seal",
         "test": "tlfw.runs.attempt.examine",
         "record": "tlfw.runs.attempt.leave",
