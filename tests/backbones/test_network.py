@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 import torch
 
 from tests.tiny import FAMILIES_AT_32, SIZE
-from tlfw.backbones.network import network_of
+from tlfw.backbones.network import Network, network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 
 
@@ -28,3 +31,8 @@ def test_an_image_size_that_leaves_single_pixels_is_said(name: str, size: int, s
         "get maps of 1 x 1 pixel"
     ]
     assert network_of(backbone, 32).remarks == network_of(backbone, 64).remarks == []
+
+
+def test_what_is_written_of_a_network_is_all_that_is_known() -> None:
+    found = network_of(TorchvisionBackbone(name="resnet18"), 32)
+    assert Network.of(json.loads(json.dumps(dataclasses.asdict(found)))) == found

@@ -565,7 +565,7 @@ def test_wherever_a_signal_arrives_the_same_run_goes_on_to_the_same_numbers(
     """What was made by then is kept: a publication that has begun is finished first."""
     expected, _ = fold.run(experiment(tmp_path / "whole"), JOB)
     place = {
-        "features": "tlfw.training.evaluate.outputs",
+        "features": "tlfw.runs.fold.stored",
         "publication": "tlfw.store.seal",
         "test": "tlfw.runs.attempt.examine",
         "record": "tlfw.runs.attempt.leave",
