@@ -25,6 +25,7 @@ wheel: .venv/ready
 	$(PY) -m hatchling build --target wheel
 
 bench: .venv/ready
+	$(PY) -m benchmarks.fixed_costs
 	$(PY) -m benchmarks.plan_a_sweep
 	$(PY) -m benchmarks.report_a_sweep
 	$(PY) -m benchmarks.augment_a_batch

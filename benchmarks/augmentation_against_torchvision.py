@@ -18,6 +18,7 @@ import torch
 import torchvision.transforms.v2 as T
 from torch import Tensor
 
+from tlfw.data.pictures.augment import OF_IMAGES
 from tlfw.data.pictures.draws import drawing_from
 from tlfw.data.pictures.view import View
 

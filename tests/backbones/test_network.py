@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import pytest
 import torch
 from torch import nn
 
 from tests.tiny import FAMILIES_AT_32, SIZE
-from tlfw.backbones.network import linear_layer, network_of
+from tlfw.backbones.network import Network, linear_layer, network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 
 
@@ -46,3 +49,8 @@ def test_what_a_network_knows_of_its_head() -> None:
     linear = {name: network_of(TorchvisionBackbone(name=name), 64).linear_head for name in ("resnet18", "mobilenet_v2")}
     assert linear == {"resnet18": True, "mobilenet_v2": True}
     assert not network_of(TorchvisionBackbone(name="squeezenet1_1"), 64).linear_head
+
+
+def test_what_is_written_of_a_network_is_all_that_is_known() -> None:
+    found = network_of(TorchvisionBackbone(name="resnet18"), 32)
+    assert Network.of(json.loads(json.dumps(dataclasses.asdict(found)))) == found

@@ -9,7 +9,6 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 
 from tlfw.devices import ranks
 from tlfw.devices.ranks import Ranks
-from tlfw.devices.settling import environment
 from tlfw.devices.strategy import alone, check_started, of_stage, plain, together
 from tlfw.errors import ConfigError, TrainingFailed
 
@@ -82,12 +81,3 @@ def test_what_a_rank_computes_alone_is_on_its_own_device() -> None:
     made = L.Trainer(**QUIET, **settings | {"devices": 1})
     assert type(made.strategy) is SingleDeviceStrategy
     assert made.world_size == 1
-
-
-def test_processes_are_not_told_who_started_the_one_that_starts_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "RANKED"):
-        monkeypatch.setenv(name, "7")
-    found = environment()
-    assert {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "TORCHELASTIC_RUN_ID"}.isdisjoint(found)
-    assert found["RANKED"] == "7"
-    assert int(found["OMP_NUM_THREADS"]) >= 1

@@ -27,7 +27,7 @@ from tests.tiny import experiment
 from tlfw.errors import TrainingFailed
 from tlfw.records import claim as claims
 from tlfw.records.record import Record
-from tlfw.runs import attempt
+from tlfw.runs import attempt, job
 from tlfw.runs import fold as stages
 from tlfw.runs import run as fold
 from tlfw.signals import Interrupted, asked
@@ -60,7 +60,7 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
     torch.set_num_threads(1)
     fcntl.flock = FLOCKS[flock]
     claims.BEAT_SECONDS, claims.STALE_SECONDS = 0.1, STALE
-    train, examine, claimed = stages.train, attempt.examine, fold.claimed
+    train, examine, claimed = stages.train, attempt.examine, job.claimed
 
     def noted(freezing, mixture, lesson, **settings):
         _log(place, lesson.title)
@@ -78,7 +78,7 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
         (place / f"{name} asks").touch()
         return claimed(*arguments, **settings)
 
-    stages.train, attempt.examine, fold.claimed = noted, tested, asking
+    stages.train, attempt.examine, job.claimed = noted, tested, asking
     record, there = fold.run(experiment(place, force=force), JOB)
     (place / name).write_text(f"{record.status} {there}")
 

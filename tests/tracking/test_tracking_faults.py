@@ -19,6 +19,7 @@ from tests.tiny import FULL, MIXES, experiment
 from tests.tracking.test_wandb_run import OFFLINE, read, records
 from tests.tracking.wandb_server import WandbServer
 from tlfw.records.record import Record
+from tlfw.runs import attempt
 from tlfw.runs import run as fold
 from tlfw.runs.job import Job
 from tlfw.tracking import tracked as tracking
@@ -88,7 +89,7 @@ def test_a_server_of_no_use_is_asked_once_and_runs_are_offline(
 def test_a_server_lost_in_mid_run_costs_little_and_the_record_says_so(
     server: WandbServer, tmp_path: Path, capsys, monkeypatch, behaviour
 ) -> None:
-    real = fold.examine
+    real = attempt.examine
 
     def examine(*arguments: Any) -> Any:
         server.behaviour = behaviour

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,12 +12,13 @@ import torch
 
 from tests.tiny import TRAINER
 from tlfw.errors import ConfigError
-from tlfw.identity.names import digest
+from tlfw.identity.names import canonical, digest
 from tlfw.runs.check import numerics_known
 from tlfw.runs.experiment_data import Memo
 from tlfw.store.facts import Facts
 from tlfw.training.hardware import Machine
 from tlfw.training.numerics import Numerics, numerics_of
+from tlfw.training.trainer import trainer
 
 Patch = pytest.MonkeyPatch
 
@@ -148,3 +150,27 @@ def test_how_processes_are_started_decides_nothing_and_how_many_does() -> None:
 def test_what_cannot_be_started_here_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         of({"accelerator": "cpu", **settings})
+
+
+def test_what_is_known_of_a_trainer_is_what_lightning_says(tmp_path: Path, monkeypatch: Patch) -> None:
+    facts, plain = Facts(tmp_path), partial(trainer, accelerator="cpu", devices=2, strategy="ddp", precision=32)
+    first, again = (numerics_of(plain, 1, facts=facts) for _ in range(2))
+    assert first == again == numerics_of(partial(L.Trainer, **plain.keywords), 1)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr("tlfw.training.lightning_facts.made", lambda *_: pytest.fail("asked again"))
+    assert numerics_of(plain, 1, facts=facts) == first
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "SLURM_NTASKS", "WORLD_SIZE", "PL_TRAINER_DEVICES"])
+def test_lightning_is_asked_again_where_it_may_see_something_else(
+    tmp_path: Path, monkeypatch: Patch, name: str
+) -> None:
+    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=Facts(tmp_path))
+    monkeypatch.setenv(name, "1")
+    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=Facts(tmp_path))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_trainer_has_one_name_by_whichever_door() -> None:
+    assert canonical(partial(trainer, devices=1)) == canonical(partial(L.Trainer, devices=1))
+    assert type(trainer(accelerator="cpu", logger=False, enable_checkpointing=False)) is L.Trainer

@@ -1,9 +1,9 @@
 """One run: a config, a plan, a fold of stages, one test, a record.
 
 An `experiment` is a whole config as objects. Planning is three passes: `check` what was asked, `look` at the data
-(`experiment_data`), and give `keys` to all that will be made. `fold` trains the stages in order, and `run` tests the
-last model and leaves the record. `trained_model` rebuilds it from the run's folder. It imports everything but sweeps
-and reports. Begin with `run`.
+(`experiment_data`), and give `keys` to all that will be made. `run` looks whether it is done, and makes an `attempt`
+otherwise: `fold` trains the stages in order, the last model is tested, and the record is left. `trained_model` rebuilds
+it from the run's folder. It imports everything but sweeps and reports. Begin with `run`.
 """
 
 from tlfw import offering

@@ -10,6 +10,7 @@ from scipy.stats import ks_2samp
 from benchmarks import augmentation_against_torchvision as against
 from tests.tiny import Tiny
 from tlfw.data.pictures import augment
+from tlfw.data.pictures.augment import OF_BATCHES, OF_IMAGES
 from tlfw.data.pictures.augmentation import AUGMENTATIONS, BATCH, IMAGE, UNSCALED, augmentations, varies
 from tlfw.data.pictures.draws import Draws, drawing_from, streams
 from tlfw.errors import ConfigError
@@ -118,7 +119,7 @@ DRAWS = 6000
 def ours(name: str, strength: float, draws: int, size: int = 16) -> None:
     """Let an augmentation draw for many images."""
     x_BCHW = against.picture(size).expand(draws, -1, -1, -1)
-    IMAGE[name](x_BCHW, Draws(streams(0, 0, range(draws), [0] * draws)), strength, against.FILL)
+    OF_IMAGES[name](x_BCHW, Draws(streams(0, 0, range(draws), [0] * draws)), strength, against.FILL)
 
 
 def test_strength_is_rand_augments_level(monkeypatch: pytest.MonkeyPatch) -> None:

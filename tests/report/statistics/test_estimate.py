@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
-from tlfw.report.statistics.estimate import Estimate, estimate
+from tlfw.report.statistics.estimate import INTERVAL, Estimate, estimate, wilson
 from tlfw.report.statistics.score_tables import Repetition
 
 
@@ -333,3 +334,9 @@ def test_a_cell_with_one_repetition_beside_others_varies_as_the_most_variable_of
     wide = estimate(cells, ["a"] * 3).means[0]
     assert found.high - found.low > 1.4 * (wide.high - wide.low)
     assert found.high - found.low > 3 * (alone_.high - alone_.low)
+
+
+@pytest.mark.parametrize(("share", "units"), [(0.0, 200), (0.3, 17.4), (0.5, 1), (0.995, 1e4), (1.0, 30)])
+def test_a_shares_interval_is_wilsons(share: float, units: float) -> None:
+    expected = proportion_confint(share * units, units, alpha=INTERVAL, method="wilson")
+    assert wilson(share, units) == pytest.approx(expected, abs=1e-14)
