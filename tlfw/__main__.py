@@ -49,6 +49,11 @@ def job(config: DictConfig) -> Any:
         try:
             with numbered(settings.job.num) if helping else contextlib.nullcontext():
                 sweep = Path(settings.sweep.dir)
+                if config.get("together"):
+                    from tlfw.sweeps.pack import make
+
+                    silence()
+                    return make(config, folder, sweep)
                 return made(sweep, config.get("planned"), lambda: run(config, folder, sweep=sweep.name))
         except Interrupted as problem:
             if helping:  # what is raised there makes joblib kill the other helpers, before they have saved
@@ -94,13 +99,7 @@ def run(config: DictConfig, folder: Path, sweep: str | None) -> tuple[Record, bo
     experiment: Experiment = hydra.utils.instantiate(config)
     if sweep is None:
         _check_single(experiment, config)
-    whole: Any = OmegaConf.to_container(config, resolve=True)
-    job = Job(
-        choices={group: str(option) for group, option in HydraConfig.get().runtime.choices.items()},
-        config=whole | {"planned": None},  # which says nothing of the run
-        folder=folder,
-        sweep=sweep,
-    )
+    job = Job.of(config, HydraConfig.get().runtime.choices, folder, sweep)
     if experiment.until is not None:
         return prepare(experiment, job)
     return fold(experiment, job)

@@ -13,9 +13,9 @@ from tests.sweeps.test_task_graph import stage
 from tlfw.cluster.executor import Phase
 from tlfw.errors import Diverged, LauncherFailed, Pruned
 from tlfw.records.ledger import Entry
-from tlfw.sweeps.launch import JobFailed, JobLost
+from tlfw.sweeps.launch import Given, JobFailed, JobLost
 from tlfw.sweeps.order import Order
-from tlfw.sweeps.queue import ANSWER_SECONDS, GRACE_SECONDS, TRIES, UNKNOWN_SECONDS, Result
+from tlfw.sweeps.queue import ANSWER_SECONDS, GRACE_SECONDS, TRIES, UNKNOWN_SECONDS
 
 __all__ = ["world"]
 
@@ -97,10 +97,10 @@ def test_a_result_that_is_no_success_is_returned(world: World, state: str, kind:
 
 
 def test_what_is_returned_and_what_is_raised() -> None:
-    assert isinstance(Result(Diverged("x")).return_value, Diverged)
-    assert isinstance(Result(Pruned("x")).return_value, Pruned)
+    assert isinstance(Given(Diverged("x")).return_value, Diverged)
+    assert isinstance(Given(Pruned("x")).return_value, Pruned)
     with pytest.raises(JobLost):
-        _ = Result(JobLost("x")).return_value
+        _ = Given(JobLost("x")).return_value
 
 
 def test_a_job_that_says_why_it_failed(world: World) -> None:

@@ -34,8 +34,11 @@ class Model(nn.Module):
         """
         if name not in self.heads:
             self.classes[name] = max(classes, self.backbone.head_classes or 0)
-            drawn = seed_from("head", self.seed if seed is None else seed, name)
-            self.heads[name] = self.backbone.head(self.classes[name], self.image_size, drawn)
+            self.heads[name] = self.fresh_head(name, self.classes[name], self.seed if seed is None else seed)
+
+    def fresh_head(self, name: str, logits: int, seed: int) -> nn.Module:
+        """A head that has learnt nothing, a function of (seed, name)."""
+        return self.backbone.head(logits, self.image_size, seed_from("head", seed, name))
 
     def forward(self, x: Tensor, head: str, start: int = 0) -> Tensor:
         """Logits `[B, classes]` of one head for inputs of block `start` (`x_BCHW` for the first)."""

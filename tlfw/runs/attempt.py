@@ -20,6 +20,7 @@ from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
 from tlfw.records.record import Record, Status, find_record, now, replacing
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
+from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.fold import Fold, finite, said_of, status_of
 from tlfw.runs.job import Job, claimed_run
@@ -41,7 +42,9 @@ class TakenOver(Exception):
 class Attempt:
     """One pass through the fold."""
 
-    def __init__(self, experiment: Experiment, plan: Plan, job: Job, attempt: int) -> None:
+    def __init__(
+        self, experiment: Experiment, plan: Plan, job: Job, attempt: int, company: Company | None = None
+    ) -> None:
         self.experiment, self.plan, self.runs, self.attempt = experiment, plan, experiment.runs, attempt
         self.job, self.masked_config = job, masked(job.config)
         kinds = [job.choices.get(kind, "custom") for kind in ("data_mix", "freeze_policy", "backbone")]
@@ -51,7 +54,7 @@ class Attempt:
         self.metrics: dict[str, float | None] = {}
         self.predictions: dict[str, Any] = {}
         self.evaluation_seconds = 0.0
-        self.fold = Fold(experiment, plan, kinds[0], self.open)
+        self.fold = Fold(experiment, plan, kinds[0], self.open, company)
 
     def start_ranks(self, node: Node) -> Any:
         """What this run's own program returns in rank 0 of its processes."""
@@ -147,13 +150,16 @@ class Attempt:
         test = self.plan.divisions["target"].test
         assert test is not None
         print(f"  test: {len(test)} images", flush=True)
+        known = self.fold.company.tested(self.fold) if self.fold.company else None
         measured, predictions = examine(
             self.experiment.trainer,
             self.fold.model,
             "target",
-            self.fold.pixels("target", "test", still=True),
+            test,
+            known or self.fold.pixels("target", "test", still=True),
             self.experiment.workers,
             "test",
+            len(self.fold.model.trunk.blocks) if known else 0,
         )
         self.metrics |= finite({recorded(TARGET_TEST, key): value for key, value in measured.items()})
         self.predictions = predictions

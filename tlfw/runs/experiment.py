@@ -129,6 +129,7 @@ class Experiment:
             whole run. So a sweep has done once what several runs share.
         trial: of which search this run is a part; null: of none.
         planned: the key under which a sweep planned what this job makes; null: no sweep did.
+        together: the overrides of further runs, which a sweep lets this job make too; null: there are none.
     """
 
     name: Annotated[str, unkeyed("for people")] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
@@ -179,6 +180,7 @@ class Experiment:
     until: Annotated[str | None, unkeyed("how far a run goes; what it makes on the way is the same")]
     trial: Annotated[Trial | None, unkeyed("for which search a run is made; a trial that ends early leaves no result")]
     planned: Annotated[str | None, unkeyed("what a job is compared with that a sweep sent")] = None
+    together: Annotated[list[list[str]] | None, unkeyed("which runs a job makes; each is what it is alone")] = None
     outputs: Annotated[str, PLACE] = Field(min_length=1)
     store: StoreSettings
     force: Annotated[bool, unkeyed("whether something is made again")]

@@ -8,6 +8,7 @@ import datetime
 import functools
 import json
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,16 +29,17 @@ from tlfw.records.metric import recorded
 from tlfw.records.record import FILE as RECORD
 from tlfw.records.record import Record, Status, replacing
 from tlfw.records.secret import masked
+from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.signals import Interrupted
 from tlfw.store import read_json
 from tlfw.tracking.tracked import Tracked, Weights
 from tlfw.training.decoded import kept_pixels
-from tlfw.training.evaluate import validate
+from tlfw.training.evaluate import outputs, validate
 from tlfw.training.features import Features, stored
 from tlfw.training.hardware import processor
-from tlfw.training.heads import Probe, TrainedHeads, train_probes
+from tlfw.training.heads import Probe, train_probes
 from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
 from tlfw.training.trainer import DELIVERED
 
@@ -61,7 +63,7 @@ class Fold:
     Args:
         data_mix: its name, for who looks through the store.
         open: begins a W&B run, as `Tracking.open` does, within the sweep's group.
-        company: stage key -> its heads, where they were trained with those of other runs; None: none were.
+        company: the runs with which its heads are trained; None: it has none.
 
     Attributes:
         stage_facts: of each stage that was learnt, in order, as they go into the record.
@@ -76,10 +78,10 @@ class Fold:
         plan: Plan,
         data_mix: str,
         open: Callable[..., Tracked],
-        company: Mapping[str, TrainedHeads] | None = None,
+        company: Company | None = None,
     ) -> None:
         self.experiment, self.plan, self.data_mix, self.open = experiment, plan, data_mix, open
-        self.company = company or {}
+        self.company = company
         self.store, self.runs = experiment.shelf, experiment.runs
         self.stage_facts: list[dict[str, Any]] = []
         self.certificate: dict[str, Any] | None = None
@@ -243,7 +245,7 @@ class Fold:
             Diverged: the loss became NaN or infinite.
         """
         before = sums_of(self.model)
-        known = self.company.get(planned.key)
+        known = self.company.heads.get(planned.key) if self.company else None
         if known is None:
             probe = self.probe(planned, mixture, dict(self.model.heads), self.store.scratch(STAGES, planned.key))
             known = train_probes({planned.key: probe}, self.plan.numerics["device"], self.every)[planned.key]
@@ -268,7 +270,9 @@ class Fold:
     ) -> Probe:
         """The heads of a stage, with all that decides what becomes of them."""
         settings = getattr(self.experiment.trainer, "keywords", {})
-        shapes = {name: list(tensor.shape) for name, tensor in self.model.heads.state_dict().items()}
+        shapes = {
+            f"{name}.{each}": [*tensor.shape] for name in heads for each, tensor in heads[name].named_parameters()
+        }
         around = self.around(planned, scratch)
         return Probe(
             heads=heads,
@@ -333,6 +337,10 @@ class Fold:
         """What the stage trains and validates on: images, or stored features of them."""
         train = {name: self.served(name, "train", planned) for name in planned.stage.names}
         val = {name: self.served(name, "val", planned) for name in self.model.heads}
+        return self.mixture_of(planned, train, val)
+
+    def mixture_of(self, planned: PlannedStage, train: Mapping[str, Any], val: Mapping[str, Any]) -> Mixture:
+        """The same of what is served already."""
         return Mixture(
             train=train,
             val=val,
@@ -366,6 +374,17 @@ class Fold:
             DELIVERED if part == "val" else None,
             (name, part),
         )
+
+    def test_features(self) -> Features:
+        """What the blocks say of the test images: of a model whose last stage trained heads alone. Nothing is stored.
+
+        Called when all selection is over.
+        """
+        test, blocks, began = self.pixels("target", "test", still=True), len(self.model.trunk.blocks), time.monotonic()
+        z_ND = outputs(
+            self.experiment.trainer, self.model, self.model.trunk, test, self.experiment.workers, DELIVERED, None
+        )
+        return Features(z_ND.numpy(), test.labels_N, time.monotonic() - began, f"the first {blocks} blocks, test")
 
     def pixels(self, name: str, part: str, *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from omegaconf import DictConfig, OmegaConf
+
 from tlfw.errors import ConfigError
 from tlfw.records.claim import Claim, claimed
 from tlfw.records.ledger import VARIABLE, read_entry
@@ -34,6 +36,17 @@ class Job:
     config: Mapping[str, Any]
     folder: Path | None
     sweep: str | None
+
+    @classmethod
+    def of(cls, config: DictConfig, choices: Mapping[str, Any], folder: Path, sweep: str | None) -> Job:
+        """The job of a config that holds nothing of Hydra's."""
+        whole: Any = OmegaConf.to_container(config, resolve=True)
+        return cls(
+            choices={group: str(option) for group, option in choices.items()},
+            config=whole | {"planned": None, "together": None},  # which say nothing of the run
+            folder=folder,
+            sweep=sweep,
+        )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tlfw.devices.settling import settle
 from tlfw.records.record import FINISHED, Record, Status, find_record
+from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.job import Job, check_planned, claimed_run
@@ -18,11 +19,19 @@ from tlfw.signals import heeded
 from tlfw.training.predictions import rename_predictions
 
 
-def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Record, bool] | None:
+def run(
+    experiment: Experiment,
+    job: Job,
+    key: str | None = None,
+    memo: Memo | None = None,
+    company: Company | None = None,
+) -> tuple[Record, bool] | None:
     """Train what is not in the store, evaluate, and leave a record.
 
     Args:
         key: that it must have, as it was planned elsewhere; None: whichever it has.
+        memo: what earlier runs of this process have found out.
+        company: the runs with which its heads are trained; None: it has none.
 
     Returns:
         The record, and whether it was there before and nothing was done; then it may be of a run that diverged. None
@@ -35,7 +44,7 @@ def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Recor
         Interrupted: SIGINT or SIGTERM asked for it; the record says `interrupted` and by which.
     """
     node = settle(experiment.trainer, experiment.threads)
-    memo = Memo()
+    memo = memo or Memo()
     plan = experiment.plan(memo)
     plan.check_key(key)
     check_planned(experiment, plan)
@@ -60,7 +69,7 @@ def run(experiment: Experiment, job: Job, key: str | None = None) -> tuple[Recor
                 if found and found[1].status in FINISHED and found[1].attempt >= attempt:
                     return found[1], True
                 with contextlib.suppress(TakenOver):
-                    return Attempt(experiment, plan, job, attempt).go(claim)
+                    return Attempt(experiment, plan, job, attempt, company).go(claim)
             print("  another process has taken this run over while this one was stopped", flush=True)
 
 

@@ -93,6 +93,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
         Refused: some of them cannot work.
         ConfigError: `compare` names what no job has.
     """
+    from tlfw.runs import company
     from tlfw.runs.run import follow
     from tlfw.runs.trained_model import LEFT
 
@@ -135,6 +136,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                         idle=frozenset(fields.idle(experiment, settings)),
                         setting=plan.setting,
                         numerics=plan.numerics,
+                        company=company.name_of(plan),
                     )
                 )
                 if experiment.compare:

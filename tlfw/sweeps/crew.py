@@ -20,9 +20,9 @@ from tlfw.records.record import FINISHED, Record, find_record
 from tlfw.runs.trained_model import LEFT
 from tlfw.signals import Interrupted, delegated
 from tlfw.sweeps.jobs import Compose
-from tlfw.sweeps.launch import Crew, JobFailed, JobLost, Returned, Waves
+from tlfw.sweeps.launch import Crew, Given, JobFailed, JobLost, Returned, Waves
 from tlfw.sweeps.order import Order
-from tlfw.sweeps.queue import Queue, Result, weights
+from tlfw.sweeps.queue import Queue, weights
 from tlfw.sweeps.task_graph import Agenda, Speeds
 from tlfw.sweeps.watch import Watch
 from tlfw.training.hardware import Machine
@@ -147,16 +147,18 @@ def _launched(sweep: Sweep, batch: Sequence[Sequence[str]], first: int) -> Seque
             ) from problem
 
 
-def _otherwise(sweep: Sweep, order: Order, why: str) -> Returned:
+def _otherwise(sweep: Sweep, order: Order, why: str) -> Given:
     """What became of a task whose results its launcher lost: what its entry says; else it is lost too."""
+    if order.others:
+        return Given([_otherwise(sweep, each, why).value for each in order.runs])
     entry = sweep.ledger.entry(order.key)
     if entry is not None and entry.state == "done":
         if order.until:
-            return Result(dict(entry.result or {}))
+            return Given(dict(entry.result or {}))
         if (record := sweep.record(order.key)) is not None:
-            return Result((record, entry.reused))
+            return Given((record, entry.reused))
     if entry is not None and entry.ended and entry.error:
-        return Result(JobFailed(entry.error))
+        return Given(JobFailed(entry.error))
     if entry is not None:
         sweep.ledger.write(entry.changed(state="failed", error=why))
-    return Result(JobLost(f"its job ended without a result (hydra/launcher={sweep.name})"))
+    return Given(JobLost(f"its job ended without a result (hydra/launcher={sweep.name})"))

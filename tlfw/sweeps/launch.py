@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tlfw.errors import Diverged, LauncherFailed
+from tlfw.errors import Diverged, LauncherFailed, Pruned
 from tlfw.escape import csv_text
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_VAL, Metric, metric_of
 from tlfw.records.record import Record, Status, replace_text
@@ -89,6 +89,32 @@ class Waves:
         return list(zip(orders, results, strict=True))
 
 
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What became of a run, as Hydra's launchers say it."""
+
+    value: Any
+
+    @property
+    def return_value(self) -> Any:
+        if isinstance(self.value, Exception) and not isinstance(self.value, Diverged | Pruned):
+            raise self.value
+        return self.value
+
+
+def each_of(order: Order, result: Returned) -> list[tuple[Order, Returned]]:
+    """What became of each run that a job made."""
+    if not order.others:
+        return [(order, result)]
+    try:
+        values = result.return_value
+    except Exception as problem:  # as `conduct` has it: of all of them
+        values = [problem] * len(order.runs)
+    if isinstance(values, Interrupted):
+        raise values
+    return [(own, Given(value)) for own, value in zip(order.runs, values, strict=True)]
+
+
 def conduct(
     agenda: Agenda,
     crew: Crew,
@@ -122,8 +148,9 @@ def conduct(
                 if task.step:
                     failed |= dict.fromkeys(task.step.keys, (status, why))
                 else:
-                    outcomes[task.candidate] = f"{status}: {why}"
-                leave(task, status, why)
+                    outcomes |= {each.candidate: f"{status}: {why}" for each in task.runs}
+                for each in task.runs:
+                    leave(each, status, why)
             elif task.needs <= made:
                 ready.append(order_of(agenda, task, whole))
             else:
@@ -134,8 +161,9 @@ def conduct(
             at_work += len(ready)
         if not at_work:  # what was waiting is blocked
             continue
-        for order, result in crew.ended():
-            at_work -= 1
+        ended = list(crew.ended())
+        at_work -= len(ended)
+        for order, result in (each for job in ended for each in each_of(*job)):
             task = order.task
             try:
                 value = result.return_value

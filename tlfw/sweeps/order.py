@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from tlfw.records.ledger import Entry, Ledger
 from tlfw.records.secret import masked
 from tlfw.sweeps.task_graph import Agenda, Task
@@ -21,12 +23,14 @@ class Order:
         overrides: of its job.
         key: under which it was planned, and the ledger has it.
         name: for people, and the job's in a scheduler's queue.
+        others: of further runs that the job makes; it is known by the first.
     """
 
     task: Task
     overrides: tuple[str, ...]
     key: str
     name: str
+    others: tuple[Order, ...] = ()
 
     @property
     def until(self) -> str | None:
@@ -36,7 +40,25 @@ class Order:
     @property
     def words(self) -> list[str]:
         """The overrides that its job is told, with the key that it has to come to."""
+        return [*self.own_words, *([f"together=[{','.join(map(_listed, self.others))}]"] if self.others else [])]
+
+    @property
+    def own_words(self) -> list[str]:
+        """The same without what the job makes besides."""
         return [*self.overrides, f"planned='{self.key}'"]
+
+    @property
+    def runs(self) -> tuple[Order, ...]:
+        """Each of its runs by itself."""
+        return tuple(
+            dataclasses.replace(each, task=task, others=())
+            for each, task in zip((self, *self.others), self.task.runs, strict=True)
+        )
+
+
+def _listed(order: Order) -> str:
+    """The words of a run as one value of an override."""
+    return f"[{','.join(QuotedString(word, Quote.single).with_quotes() for word in order.own_words)}]"
 
 
 def _until(words: Sequence[str]) -> str | None:
@@ -61,15 +83,16 @@ def order_of(agenda: Agenda, task: Task, whole: Whole | None = None) -> Order:
         name = "-".join([*names, seed])
     else:
         key, name = candidate.run_id, "-".join([*names, seed])
-    return Order(task, tuple(words), key, f"{name}-{key[:12]}".replace("/", "."))
+    others = tuple(order_of(agenda, other, whole) for other in task.runs[1:])
+    return Order(task, tuple(words), key, f"{name}-{key[:12]}".replace("/", "."), others)
 
 
 def enter(agenda: Agenda, ledger: Ledger) -> None:
     """Let each task of an agenda have its entry in the ledger, but for those that other drivers have submitted."""
     tasks = [task for wave in agenda.waves for task in wave]
-    orders = {task: order_of(agenda, task) for task in tasks}
-    makers = {key: orders[task].key for task in tasks if task.step for key in task.step.keys}
-    for task, order in orders.items():
+    orders = [(each.task, each) for task in tasks for each in order_of(agenda, task).runs]
+    makers = {key: order.key for task, order in orders if task.step for key in task.step.keys}
+    for task, order in orders:
         before = ledger.entry(order.key)
         if before is not None and not before.ended and before.state != "waiting":
             continue

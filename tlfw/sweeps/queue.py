@@ -17,7 +17,7 @@ from tlfw.records.ledger import SILENT_SECONDS, Entry, Ledger, State
 from tlfw.records.record import Record, Status, now
 from tlfw.records.secret import masked
 from tlfw.signals import deferred
-from tlfw.sweeps.launch import JobFailed, JobLost
+from tlfw.sweeps.launch import Given, JobFailed, JobLost
 from tlfw.sweeps.order import Order
 from tlfw.sweeps.task_graph import Agenda, Task
 
@@ -65,19 +65,6 @@ class _AtWork:
     waits_for: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What became of a task, as Hydra's launchers say it."""
-
-    value: Any
-
-    @property
-    def return_value(self) -> Any:
-        if isinstance(self.value, Exception) and not isinstance(self.value, Diverged | Pruned):
-            raise self.value
-        return self.value
-
-
 class Queue:
     """Makes tasks by the jobs of a scheduler.
 
@@ -106,14 +93,14 @@ class Queue:
         self.at_work: dict[str, _AtWork] = {}
         self.asked = 0.0
         self.silent: float | None = None
-        self.known: list[tuple[Order, Result]] = []
+        self.known: list[tuple[Order, Given]] = []
         self.since = now()
 
     def submit(self, orders: Sequence[Order]) -> None:
         self.waiting += orders
         self.waiting.sort(key=lambda order: -self.weight(order.task))
 
-    def ended(self) -> Sequence[tuple[Order, Result]]:
+    def ended(self) -> Sequence[tuple[Order, Given]]:
         while True:
             while self.waiting and len(self.at_work) < self.at_most:
                 self._begin(self.waiting.pop(0))
@@ -185,9 +172,9 @@ class Queue:
             key=order.key, name=order.name, until=order.until, overrides=masked(list(order.overrides))
         )
 
-    def _look(self) -> list[tuple[Order, Result]]:
+    def _look(self) -> list[tuple[Order, Given]]:
         """The tasks that have ended. The ledger is read each time, and the scheduler is asked now and then."""
-        found: list[tuple[Order, Result]] = []
+        found: list[tuple[Order, Given]] = []
         doubtful: list[_AtWork] = []
         for each in list(self.at_work.values()):
             entry = self._entry(each.order)
@@ -232,19 +219,22 @@ class Queue:
                 f"{seen.text} for {ANSWER_SECONDS / 60:.0f} minutes. Jobs go on; the same command waits for them."
             )
 
-    def _result(self, order: Order, entry: Entry) -> Result | None:
+    def _result(self, order: Order, entry: Entry) -> Given | None:
         """What an entry says of a task that has ended; None: its record cannot be read yet."""
+        if order.others:
+            found = [self._result(each, self._entry(each)) for each in order.runs]
+            return None if None in found else Given([each.value for each in found if each])
         why = entry.error or entry.state
         if entry.state == "done":
             if order.until:
-                return Result(dict(entry.result or {}))
+                return Given(dict(entry.result or {}))
             record = self.record(order.key)
-            return None if record is None else Result((record, entry.reused))
+            return None if record is None else Given((record, entry.reused))
         if entry.state in ("diverged", "pruned"):
-            return Result(Diverged(why) if entry.state == "diverged" else Pruned(why))
-        return Result(JobFailed(why, "interrupted" if entry.state == "interrupted" else "failed"))
+            return Given(Diverged(why) if entry.state == "diverged" else Pruned(why))
+        return Given(JobFailed(why, "interrupted" if entry.state == "interrupted" else "failed"))
 
-    def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Result | None:
+    def _judge(self, each: _AtWork, seen: Seen, moment: float) -> Given | None:
         """What to make of what the scheduler says of a task's job: nothing yet, another submission, or an end."""
         if seen.phase == "no answer":
             self._wait_for_an_answer(seen, moment)
@@ -282,7 +272,7 @@ class Queue:
         record = None if each.order.until else self.record(each.order.key)
         if record is not None and record.ended and record.ended > self.since:  # its entry was taken away
             self.ledger.write(entry.changed(state=record.status, error=record.error))
-            return Result((record, False))
+            return Given((record, False))
         if again and in_vain < TRIES:
             print(f"{each.order.name}: job {each.job} ended ({seen.text}); it is submitted again", flush=True)
             self._submit(each.order, last.number + 1 if last else 0, in_vain)
@@ -292,7 +282,7 @@ class Queue:
         why = f"its job {each.job} ended without a result ({seen.text}){limit * (seen.phase == 'timed out')}"
         self.ledger.write(entry.changed(state=state, error=why))
         status: Status = "interrupted" if state == "interrupted" else "failed"
-        return Result(JobLost(why, status))
+        return Given(JobLost(why, status))
 
 
 def weights(agenda: Agenda, cost: Callable[[Task], float]) -> Mapping[Task, float]:

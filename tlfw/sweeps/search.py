@@ -202,7 +202,7 @@ def search(
         study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(states=over)))
         asked = [study.ask() for _ in range(min(left, settings.at_a_time))]
         jobs = [[*fixed, *settings.draw(trial)] for trial in asked]
-        agenda = make_agenda([dataclasses.replace(c, done=False) for c in checked(jobs)], stored)
+        agenda = make_agenda([dataclasses.replace(c, done=False) for c in checked(jobs)], stored, together=False)
         outcomes = conduct(
             agenda, crew(agenda), said, lambda *_: None, whole=partial(_as_trial, agenda, asked, journal, name)
         )

@@ -51,6 +51,7 @@ class Candidate:
         idle: those of these fields that are no reason for another result.
         setting: what it repeats, as it is asked for here: see `tlfw.runs.plan.Plan`.
         numerics: what its keys hold of the machine that computes it.
+        company: equal for runs whose heads are trained together (`tlfw.runs.company`); None: it trains alone.
     """
 
     overrides: tuple[str, ...]
@@ -63,6 +64,7 @@ class Candidate:
     idle: frozenset[str] = frozenset()
     setting: str | None = None
     numerics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    company: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +87,18 @@ class Task:
     Attributes:
         candidate: its index.
         needs: what earlier waves bring it.
+        others: further runs that the job makes, whose heads are trained with this one's.
     """
 
     candidate: int
     step: Step | None
     needs: frozenset[Key]
+    others: tuple[int, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Task, ...]:
+        """Each of its runs by itself; itself where it is a part of one."""
+        return tuple(dataclasses.replace(self, candidate=each, others=()) for each in (self.candidate, *self.others))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,19 +149,17 @@ class Agenda:
     def cost(self, task: Task, speeds: Speeds | None) -> float:
         """Of a task by itself: seconds where earlier runs say how fast its kind is, else images."""
         candidate = self.candidates[task.candidate]
-        mine = (
-            [task.step]
-            if task.step
-            else [s for s in self.missing.get(task.candidate, ()) if task.needs.isdisjoint(s.keys)]
-        )
+        left = [step for each in task.runs for step in self.missing.get(each.candidate, ())]
+        mine = [task.step] if task.step else [step for step in left if task.needs.isdisjoint(step.keys)]
+        last = candidate.steps[-1].until
         if speeds is None or self.seconds(speeds) is None:
             return float(sum(step.images for step in mine))
         paces = (
-            step.images * speeds.stages[_stage_kind(candidate.settings, step.until, last=step is candidate.steps[-1])]
+            step.images * speeds.stages[_stage_kind(candidate.settings, step.until, last=step.until == last)]
             for step in mine
             if step.trains
         )
-        return sum(paces) + speeds.runs.get(_kind(candidate.settings), 0.0)
+        return sum(paces) + speeds.runs.get(_kind(candidate.settings), 0.0) * len(task.runs)
 
     def text(self, speeds: Speeds, made_of: str = "") -> str:
         """For people: what there is to do, and what sharing saves.
@@ -176,10 +183,12 @@ class Agenda:
             )
             for number, wave in enumerate(self.waves, 1):
                 steps = Counter(task.step.until for task in wave if task.step)
-                runs = sum(task.step is None for task in wave)
+                jobs = [task for task in wave if task.step is None]
+                runs = sum(len(task.runs) for task in jobs)
+                within = f" in {len(jobs)} job{'s' * (len(jobs) != 1)}" if len(jobs) < runs else ""
                 parts = [
                     *(f"{count} x {until}" for until, count in steps.items()),
-                    *([f"{runs} run{'s' * (runs != 1)}"] if runs else []),
+                    *([f"{runs} run{'s' * (runs != 1)}{within}"] if runs else []),
                 ]
                 lines.append(f"  wave {number}: {', '.join(parts)}")
         return "\n".join(lines)
@@ -210,7 +219,11 @@ class Agenda:
                 for job, candidate in enumerate(self.candidates)
             ],
             "waves": [
-                [{"run": task.candidate, "until": task.step.until if task.step else None} for task in wave]
+                [
+                    {"run": each.candidate, "until": each.step.until if each.step else None}
+                    for task in wave
+                    for each in task.runs
+                ]
                 for wave in self.waves
             ],
         }
@@ -234,13 +247,14 @@ def steps_of(plan: Plan) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def make_agenda(candidates: Sequence[Candidate], stored: Callable[[Key], bool]) -> Agenda:
+def make_agenda(candidates: Sequence[Candidate], stored: Callable[[Key], bool], *, together: bool = True) -> Agenda:
     """Put the jobs of a sweep in order.
 
     What several runs need is made once, as early as it can be: by one of them, which goes just so far.
 
     Args:
         stored: whether the store has it, whole.
+        together: whether runs in company are made by one job.
     """
     first: dict[str, int] = {}
     for job, candidate in enumerate(candidates):
@@ -274,8 +288,26 @@ def make_agenda(candidates: Sequence[Candidate], stored: Callable[[Key], bool]) 
         candidates=tuple(candidates),
         same_as={job: first[c.run_id] for job, c in enumerate(candidates) if first[c.run_id] != job},
         missing=missing,
-        waves=tuple(tuple(sorted(waves[wave], key=lambda task: task.candidate)) for wave in sorted(waves)),
+        waves=tuple(
+            tuple(sorted(_packed(tasks, candidates) if together else tasks, key=lambda task: task.candidate))
+            for _, tasks in sorted(waves.items())
+        ),
     )
+
+
+def _packed(wave: Sequence[Task], candidates: Sequence[Candidate]) -> list[Task]:
+    """The tasks of a wave, with one for all runs that are in company."""
+    found: list[Task] = []
+    packs: defaultdict[tuple[Any, ...], list[Task]] = defaultdict(list)
+    for task in wave:
+        company = candidates[task.candidate].company
+        if task.step or company is None or candidates[task.candidate].settings.get("force"):
+            found.append(task)
+        else:
+            packs[company, task.needs].append(task)
+    for first, *others in (sorted(each, key=lambda task: task.candidate) for each in packs.values()):
+        found.append(dataclasses.replace(first, others=tuple(task.candidate for task in others)))
+    return found
 
 
 def blocked(task: Task, failed: Iterable[Key]) -> bool:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.backbones.model import Model
-from tlfw.data.mixture import EvalBatches, Pixels, Served, image_loader
+from tlfw.data.division import Part
+from tlfw.data.mixture import EvalBatches, Served, image_loader
 from tlfw.devices.ranks import here
 from tlfw.devices.strategy import alone
 from tlfw.records.metric import Predictions, measured
@@ -207,13 +208,16 @@ def examine(
     trainer: TrainerFactory,
     model: Model,
     head: str,
-    served: Pixels,
+    part: Part,
+    served: Served,
     workers: int | None = None,
     called: str | None = None,
+    start: int = 0,
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Open the test images, once, and say how good the model is on them.
 
     Args:
+        served: its images, or what the first `start` blocks say of them.
         called: the part's name, for the other processes of the run; None: they take no share.
 
     Returns:
@@ -222,8 +226,7 @@ def examine(
         prediction's probability, float32 `[N]`), `name` (how a person finds the image, `[N]`), where it is known
         `group` (what the image belongs together with, text `[N]`), and the names of the `classes`.
     """
-    part = served.part
-    logits_NK = _logits(trainer, model, head, called, served, workers, 0)
+    logits_NK = _logits(trainer, model, head, called, served, workers, start)
     said = predictions_of(logits_NK, served.labels_N)
     predictions = {
         "index": np.asarray(part.indices, dtype=np.int64),

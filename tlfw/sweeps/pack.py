@@ -1,0 +1,102 @@
+"""A job that makes several runs of a sweep, whose heads are trained at once (`tlfw.runs.company`)."""
+
+from __future__ import annotations
+
+import functools
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from tlfw.command_line.messages import explain
+from tlfw.errors import Diverged, LauncherFailed
+from tlfw.records.record import replace_text
+from tlfw.records.secret import masked
+from tlfw.runs.company import Company
+from tlfw.runs.experiment_data import Memo
+from tlfw.runs.job import Job
+from tlfw.runs.run import run
+from tlfw.sweeps.composer import Composer, Instantiator
+from tlfw.sweeps.task import made
+
+
+def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
+    """Make the run of a config and those that it names: -> of each what it returned, or the exception that it raised.
+
+    The run of the config, by which the job is known, is at work from the beginning to the end.
+
+    Args:
+        folder: Hydra's for the job.
+        sweep: the sweep's.
+
+    Raises:
+        Interrupted: a signal asked for it.
+    """
+    configs = _configs(config)
+    instantiate, memo = Instantiator(), Memo()
+    runs = []
+    for each in configs:
+        place = folder if each is configs[0] else folder / each.planned[:12]
+        _written_down(each, place / ".hydra")
+        hydra = each.hydra
+        own = _without_hydra(each)
+        runs.append((instantiate(own), Job.of(own, hydra.runtime.choices, place, sweep.name)))
+    company = Company(memo)
+    first, *others = (functools.partial(run, *each, memo=memo, company=company) for each in runs)
+    found: list[Any] = []
+
+    def all_of_them() -> Any:
+        try:
+            company.train(runs)
+        except Exception as problem:  # of one or of all; each says it itself
+            why = explain(problem) or problem
+            print(f"heads cannot be trained together ({why}); each is trained alone", flush=True)
+        found.extend(
+            _tried(lambda each=each, work=work: made(sweep, each.planned, work), folder / each.planned[:12])  # type: ignore[misc]
+            for each, work in zip(configs[1:], others, strict=True)
+        )
+        return first()
+
+    return [_tried(lambda: made(sweep, config.planned, all_of_them), folder), *found]
+
+
+def _configs(config: DictConfig) -> list[DictConfig]:
+    """Of the run of a config, and of those that it names."""
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    with open_dict(config):
+        config.together = None
+    hydra = HydraConfig.get()
+    compose = Composer(GlobalHydra.instance().config_loader(), OmegaConf.create({"hydra": hydra}))
+    words = [word for word in hydra.overrides.task if not word.startswith("together=")]
+    return [compose(each) for each in (words, *plain["together"])]
+
+
+def _written_down(config: DictConfig, place: Path) -> None:
+    """What Hydra leaves of a job's config."""
+    place.mkdir(parents=True, exist_ok=True)
+    parts = {
+        "config.yaml": OmegaConf.to_yaml(_without_hydra(config)),
+        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": config.hydra})),
+        "overrides.yaml": OmegaConf.to_yaml(config.hydra.overrides.task),
+    }
+    for name, text in parts.items():
+        replace_text(place / name, masked(text))
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+
+
+def _tried(work: Callable[[], Any], folder: Path) -> Any:
+    """What a run returned, or why it did not: one that fails leaves the others alone."""
+    try:
+        return work()
+    except Diverged as problem:
+        return problem
+    except Exception as problem:
+        replace_text(folder / "traceback.txt", masked(traceback.format_exc()))
+        return LauncherFailed(explain(problem) or f"{type(problem).__name__}: {problem}")
