@@ -28,7 +28,7 @@ from tlfw.data.pictures.picture import Span
 from tlfw.identity.names import digest
 from tlfw.limits import cores
 from tlfw.records.record import replacing
-from tlfw.signals import heeded_by_loader
+from tlfw.signals import Interrupted, asked, heeded_by_loader
 
 VERSION = "pixels 3"
 """Raised whenever something else comes to be found out about a file."""
@@ -190,6 +190,10 @@ class Manifest:
         if (at_N < 0).any():
             try:
                 self._find_out(names, rows_N, kinds)
+            except RuntimeError as problem:  # PyTorch's, wherever it learns that a signal ended one of its processes
+                if (signum := asked()) is None:
+                    raise
+                raise Interrupted(signum) from problem
             finally:  # also where a signal ends it
                 if book:
                     _keep(book, there, known.rows_N, names, rows_N, kinds)
