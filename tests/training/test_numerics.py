@@ -155,19 +155,22 @@ def test_what_cannot_be_started_here_is_refused(settings: dict[str, Any], said: 
 def test_what_is_known_of_a_trainer_is_what_lightning_says(tmp_path: Path, monkeypatch: Patch) -> None:
     facts, plain = Facts(tmp_path), partial(trainer, accelerator="cpu", devices=2, strategy="ddp", precision=32)
     first, again = (numerics_of(plain, 1, facts=facts) for _ in range(2))
+    facts.keep()
     assert first == again == numerics_of(partial(L.Trainer, **plain.keywords), 1)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr("tlfw.training.lightning_facts.made", lambda *_: pytest.fail("asked again"))
-    assert numerics_of(plain, 1, facts=facts) == first
+    assert numerics_of(plain, 1, facts=Facts(tmp_path)) == first
 
 
 @pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "SLURM_NTASKS", "WORLD_SIZE", "PL_TRAINER_DEVICES"])
 def test_lightning_is_asked_again_where_it_may_see_something_else(
     tmp_path: Path, monkeypatch: Patch, name: str
 ) -> None:
-    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=Facts(tmp_path))
+    facts = Facts(tmp_path)
+    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=facts)
     monkeypatch.setenv(name, "1")
-    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=Facts(tmp_path))
+    numerics_of(partial(trainer, accelerator="cpu"), 1, facts=facts)
+    facts.keep()
     assert len(list(tmp_path.iterdir())) == 2
 
 

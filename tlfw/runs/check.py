@@ -76,12 +76,13 @@ class Checked:
         return int(self.numerics.tag["world_size"])
 
 
-def check(asked: Request, memo: Memo) -> Checked:
+def check(asked: Request, memo: Memo, facts: Facts) -> Checked:
     """See that what was asked can be named, that the backbone takes it, and that the trainer can be made.
 
     Raises:
         ConfigError: something cannot work; its field is the full one.
     """
+    _check_optimizer(asked.optimizer, asked.schedule, memo, facts)
     with at("data_mix"):
         stages = asked.data_mix.trained(published=asked.backbone.weights is not None)
     needed = {name: asked.data_sets[name] for stage in stages.values() for name in stage.names}
@@ -89,9 +90,6 @@ def check(asked: Request, memo: Memo) -> Checked:
     beside = {name: asked.data_sets[name] for stage in counted for name in stage.names if name not in needed}
     parts = ("optimizer", "schedule", "trainer", "freeze_policy", "data_mix")
     _check_named({name: getattr(asked, name) for name in parts} | {"backbone": asked.backbone.plain, **asked.data_sets})
-    facts = Facts(asked.manifests)
-    trial = ("optimizer", asked.optimizer, asked.schedule, str(torch.__version__))
-    memo.get(lambda: facts.get(lambda: _try_optimizer(asked.optimizer, asked.schedule), *trial), *trial)
     network = _check_backbone(asked.backbone, asked.freeze_policy, needed, memo, facts)
     numerics = numerics_known(asked.trainer, asked.threads, asked.exact, memo, facts)
     if asked.select == "best_val" and numerics.keyed.get("limit_val_batches") == 0:
@@ -109,6 +107,17 @@ def check(asked: Request, memo: Memo) -> Checked:
         frozen={name: frozen_first(network.blocks, blocks) for name, blocks in trained.items()},
         numerics=numerics,
     )
+
+
+def _check_optimizer(optimizer: Any, schedule: Any, memo: Memo, facts: Facts) -> None:
+    """Try them, once for all who have the same."""
+    what = ("optimizer", optimizer, schedule, str(torch.__version__))
+    try:
+        canonical([optimizer, schedule])
+    except TypeError:  # which is refused when all is named, if the trial finds nothing more to say
+        _try_optimizer(optimizer, schedule)
+    else:
+        memo.get(lambda: facts.get(lambda: _try_optimizer(optimizer, schedule), *what), *what)
 
 
 TRIAL_STEPS = 20

@@ -261,12 +261,14 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        checked = check(self.request, memo)
+        facts = Facts(self.shelf.root / "manifests")
+        checked = check(self.request, memo, facts)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
         # A store that can only be read will do where nothing has to be put into it.
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut
+        facts.keep()
         return plan
 
     def basis(self, memo: Memo) -> list[Any]:

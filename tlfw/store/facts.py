@@ -22,6 +22,7 @@ class Facts:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        self._news: dict[str, str] = {}
 
     def get(self, make: Callable[[], Any], *what: object) -> Any:
         """What `make` returns, of plain JSON types: lists for tuples, whether it was there or is made now.
@@ -31,12 +32,23 @@ class Facts:
         """
         if self.folder is None:
             return json.loads(json.dumps(make()))
-        file = self.folder / f"fact-{digest([own_revision(), *what])}.json"
+        name = f"fact-{digest([own_revision(), *what])}.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8"))["found"]
+            text = self._news[name] if name in self._news else (self.folder / name).read_text(encoding="utf-8")
+            return json.loads(text)["found"]
         except (OSError, ValueError, KeyError, TypeError):
-            text = json.dumps({"found": make()})
-        with contextlib.suppress(OSError):  # a store that can only be read; it is found out again then
+            self._news[name] = json.dumps({"found": make()})
+        return json.loads(self._news[name])["found"]
+
+    def keep(self) -> None:
+        """Write down what was found out: where it turned out that nothing is wrong, for what is refused leaves nothing.
+
+        In a store that can only be read it is found out again.
+        """
+        if self.folder is None or not self._news:
+            return
+        with contextlib.suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
-            replace_text(file, text)
-        return json.loads(text)["found"]
+            for name, text in self._news.items():
+                replace_text(self.folder / name, text)
+        self._news.clear()
