@@ -50,7 +50,7 @@ def job(config: DictConfig) -> Any:
             with numbered(settings.job.num) if helping else contextlib.nullcontext():
                 sweep = Path(settings.sweep.dir)
                 if config.get("together"):
-                    from tlfw.sweeps.pack import make
+                    from tlfw.pack import make
 
                     silence()
                     return make(config, folder, sweep)

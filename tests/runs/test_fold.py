@@ -106,13 +106,13 @@ def test_a_later_stage_mixes_otherwise(tmp_path: Path) -> None:
 def test_a_later_stage_drops_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What decides dropout is no other in another mix, unless other data sets were trained on, or more often."""
     seeds: list[int] = []
-    train = fold_room.train
+    train = fold_room.Fold.train
 
-    def noted(freezing: Any, mixture: Any, lesson: Any, **given: Any) -> Any:
-        seeds.append(lesson.seed)
-        return train(freezing, mixture, lesson, **given)
+    def noted(self: Any, planned: Any, *given: Any) -> Any:
+        seeds.append(self.lesson(planned).seed)
+        return train(self, planned, *given)
 
-    monkeypatch.setattr("tlfw.runs.fold.train", noted)
+    monkeypatch.setattr(fold_room.Fold, "train", noted)
     for mix in ("pretrain_joint", "joint", "target_only"):
         fold.run(experiment(tmp_path, data_mix=MIXES[mix]), JOB)
     assert len(set(seeds)) == 4

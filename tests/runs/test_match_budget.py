@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic.dataclasses import dataclass
+from torch.utils import flop_counter
 
 from tests.runs.test_run import JOB
 from tests.tiny import FULL, LAST_LAYER, LAST_LAYERS, MIXES, SIZE, TRAINER, Tiny, experiment, stage
@@ -175,8 +176,8 @@ def test_the_trainers_limit_holds(tmp_path: Path) -> None:
 def test_operations_are_counted_once_for_each_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cost, "_counted", remembered(cost._counted.__wrapped__))  # which knows none yet
     counted = []
-    counter = cost.FlopCounterMode
-    monkeypatch.setattr(cost, "FlopCounterMode", lambda **given: counted.append(1) or counter(**given))
+    counter = flop_counter.FlopCounterMode
+    monkeypatch.setattr(flop_counter, "FlopCounterMode", lambda **given: counted.append(1) or counter(**given))
     for seed in range(3):
         for mix, policy in GRID:
             plan(tmp_path, mix, policy, match_budget="flops", seed=seed)

@@ -60,15 +60,23 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
     torch.set_num_threads(1)
     fcntl.flock = FLOCKS[flock]
     claims.BEAT_SECONDS, claims.STALE_SECONDS = 0.1, STALE
-    train, examine, claimed = stages.train, attempt.examine, job.claimed
+    train, train_probes, examine, claimed = stages.train, stages.train_probes, attempt.examine, job.claimed
 
-    def noted(freezing, mixture, lesson, **settings):
-        _log(place, lesson.title)
-        if lesson.title == waits:
+    def begins(title):
+        _log(place, title)
+        if title == waits:
             (place / "waits").touch()
             while not (place / "go").exists() and asked() is None:
                 time.sleep(0.02)
+
+    def noted(freezing, mixture, lesson, **settings):
+        begins(lesson.title)
         return train(freezing, mixture, lesson, **settings)
+
+    def noted_heads(probes, *given):
+        (probe,) = probes.values()
+        begins(probe.lesson.title)
+        return train_probes(probes, *given)
 
     def tested(*arguments, **settings):
         _log(place, "test")
@@ -78,7 +86,7 @@ def _make(place: Path, name: str, flock: str, waits: str, force: bool) -> None:
         (place / f"{name} asks").touch()
         return claimed(*arguments, **settings)
 
-    stages.train, attempt.examine, job.claimed = noted, tested, asking
+    stages.train, stages.train_probes, attempt.examine, job.claimed = noted, noted_heads, tested, asking
     record, there = fold.run(experiment(place, force=force), JOB)
     (place / name).write_text(f"{record.status} {there}")
 

@@ -16,12 +16,12 @@ from tlfw.backbones.network import network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Pixels, View
 from tlfw.methods.freeze import FreezePolicy, LastBlocks, frozen_first
+from tlfw.numerics.trainer import DELIVERED
 from tlfw.runs import run as fold
 from tlfw.runs.job import Job
 from tlfw.store import Store
 from tlfw.training.evaluate import validate
 from tlfw.training.features import stored, stored_blocks
-from tlfw.training.trainer import DELIVERED
 
 JOB = Job(choices={}, config={}, folder=None, sweep=None)
 SMALL = TorchvisionBackbone(name="shufflenet_v2_x0_5")

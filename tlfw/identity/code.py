@@ -37,7 +37,7 @@ UNVERSIONED = {
 """Installed packages whose versions are no part of a name, and why."""
 
 HERE = Path(__file__).resolve().parents[1]
-"""tlfw itself, whose revisions are numbered (`tlfw.training.numerics.REVISION`)."""
+"""tlfw itself, whose revisions are numbered (`tlfw.numerics.tag.REVISION`)."""
 
 OUTSIDE = ("site-packages", "dist-packages")
 """Folders below the standard library's own that are not of it."""

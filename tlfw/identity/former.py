@@ -12,7 +12,7 @@ NAMES = {"tlfw.zoo.TorchvisionBackbone": "tlfw.Torchvision"}
 public name."""
 
 MOVED = {
-    "lightning.Trainer": "tlfw.training.trainer.trainer",
+    "lightning.Trainer": "tlfw.numerics.trainer.trainer",
     "tlfw.experiment.": "tlfw.runs.experiment.",
     "tlfw.freeze.": "tlfw.methods.freeze.",
     "tlfw.mix.": "tlfw.methods.mix.",
@@ -32,6 +32,7 @@ UNNAMED = (
         "until",
         "trial",
         "planned",
+        "together",
         "workers",
         "tracking.",
         "backbone.runs",

@@ -15,22 +15,23 @@ from tlfw.backbones.weights import CHECKPOINT
 from tlfw.devices.launch import RanksFailed, in_ranks
 from tlfw.devices.nodes import Node
 from tlfw.identity.fields import unnamed
+from tlfw.numerics.environment import environment
+from tlfw.numerics.trainer import DELIVERED
 from tlfw.records.claim import Claim
 from tlfw.records.metric import METRICS, SOURCE_VAL, TARGET_TEST, recorded
 from tlfw.records.record import Record, Status, find_record, now, replacing
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
-from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
-from tlfw.runs.fold import Fold, finite, said_of, status_of
+from tlfw.runs.fold import Company, Fold, finite, said_of, status_of
 from tlfw.runs.job import Job, claimed_run
 from tlfw.runs.plan import Plan
 from tlfw.runs.trained_model import LEFT, NEAR_COPIES, leave
 from tlfw.signals import deferred
 from tlfw.tracking.tracked import Tracked, axes
 from tlfw.training.cost import peak_memory_bytes, start_measuring_memory
-from tlfw.training.environment import environment
-from tlfw.training.evaluate import examine
+from tlfw.training.evaluate import examine, outputs
+from tlfw.training.features import Features
 from tlfw.training.predictions import save_predictions
 from tlfw.training.train import weights_of
 
@@ -150,7 +151,7 @@ class Attempt:
         test = self.plan.divisions["target"].test
         assert test is not None
         print(f"  test: {len(test)} images", flush=True)
-        known = self.fold.company.tested(self.fold) if self.fold.company else None
+        known = self.tested()
         measured, predictions = examine(
             self.experiment.trainer,
             self.fold.model,
@@ -164,6 +165,21 @@ class Attempt:
         self.metrics |= finite({recorded(TARGET_TEST, key): value for key, value in measured.items()})
         self.predictions = predictions
         self.evaluation_seconds = time.monotonic() - began
+
+    def tested(self) -> Features | None:
+        """What the frozen blocks say of the test images, of a run in company; None: it is alone.
+
+        Asked for when all selection is over. This process keeps it for the others, and not the store.
+        """
+        company, fold = self.fold.company, self.fold
+        if company is None or self.plan.stages[-1].key not in company.heads:
+            return None
+        if company.tested is None:
+            began, images = time.monotonic(), fold.pixels("target", "test", still=True)
+            trainer, workers = self.experiment.trainer, self.experiment.workers
+            z_ND = outputs(trainer, fold.model, fold.model.trunk, images, workers, DELIVERED)
+            company.tested = Features(z_ND.numpy(), images.labels_N, time.monotonic() - began, key="test")
+        return company.tested
 
     def open(self, **kwargs: Any) -> Tracked:
         return self.experiment.tracking.open(

@@ -18,12 +18,12 @@ from tlfw.errors import ConfigError, at
 from tlfw.identity.names import AT_THE_TOP, Nameless, canonical
 from tlfw.methods.freeze import FreezePolicy, frozen_first
 from tlfw.methods.mix import DataMix, Stage
+from tlfw.numerics.tag import Numerics, numerics_of
+from tlfw.numerics.trainer import TrainerFactory
 from tlfw.records.metric import Metric
 from tlfw.runs.experiment_data import Memo, size_for
 from tlfw.runs.match_budget import Match
 from tlfw.store.facts import Facts
-from tlfw.training.numerics import Numerics, numerics_of
-from tlfw.training.trainer import TrainerFactory
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from tlfw.identity.fields import Each, by_effect, keyed, unkeyed
 from tlfw.limits import cores, most_threads, most_workers
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import BatchSize, BudgetText, DataMix, Seed, Set, Stage
+from tlfw.numerics.tag import TRAINER
 from tlfw.records.comparison import share
 from tlfw.records.folder import fault
 from tlfw.records.metric import Metric, metric_of
@@ -34,7 +35,6 @@ from tlfw.store import Store
 from tlfw.store.facts import Facts
 from tlfw.strictness import STRICT, at_most
 from tlfw.tracking.wandb_run import Tracking
-from tlfw.training.numerics import TRAINER
 
 MOST_VALIDATIONS = 1000
 """Of a stage; each is a point of the curve in its record."""
@@ -268,7 +268,7 @@ class Experiment:
         # A store that can only be read will do where nothing has to be put into it.
         if shut and not all(self.shelf.has("stages", stage.key) for stage in plan.stages):
             raise shut
-        facts.keep()
+        memo.settle(facts)
         return plan
 
     def basis(self, memo: Memo) -> list[Any]:

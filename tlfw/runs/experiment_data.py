@@ -24,7 +24,8 @@ from tlfw.data.rows import Stock
 from tlfw.data.sets import Balance, DataSet
 from tlfw.errors import ConfigError, at
 from tlfw.identity.names import digest, is_of_tlfw
-from tlfw.training.hardware import Machine
+from tlfw.numerics.hardware import Machine
+from tlfw.store.facts import Facts
 
 UNEQUAL = 3
 """How many times the images of the smallest class the largest may have before it is said."""
@@ -40,11 +41,25 @@ class Memo:
 
     Args:
         machine: what the jobs are computed on; None: what this process is on.
+        waits: whether what the store is to keep waits until all jobs are known to work.
     """
 
-    def __init__(self, machine: Machine | None = None) -> None:
-        self.machine = machine
+    def __init__(self, machine: Machine | None = None, *, waits: bool = False) -> None:
+        self.machine, self._waits = machine, waits
         self._found: dict[str, Any] = {}
+        self._facts: list[Facts] = []
+
+    def settle(self, facts: Facts) -> None:
+        """A job can work: what was found out for it may be kept."""
+        self._facts.append(facts)
+        if not self._waits:
+            self.keep()
+
+    def keep(self) -> None:
+        """Let the store keep what was found out."""
+        for each in self._facts:
+            each.keep()
+        self._facts.clear()
 
     def get(self, make: Callable[[], T], *what: object) -> T:
         """What `make` returned when it was first asked for `what`."""

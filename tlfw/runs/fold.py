@@ -8,7 +8,6 @@ import datetime
 import functools
 import json
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,24 +23,23 @@ from tlfw.devices.ranks import here
 from tlfw.errors import Diverged
 from tlfw.identity.names import seed_from
 from tlfw.methods.freeze import Freezing
+from tlfw.numerics.hardware import processor
+from tlfw.numerics.trainer import DELIVERED
 from tlfw.records.ledger import tell
 from tlfw.records.metric import recorded
 from tlfw.records.record import FILE as RECORD
 from tlfw.records.record import Record, Status, replacing
 from tlfw.records.secret import masked
-from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.signals import Interrupted
 from tlfw.store import read_json
 from tlfw.tracking.tracked import Tracked, Weights
 from tlfw.training.decoded import kept_pixels
-from tlfw.training.evaluate import outputs, validate
+from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
-from tlfw.training.hardware import processor
-from tlfw.training.heads import Probe, train_probes
+from tlfw.training.heads import Probe, TrainedHeads, train_probes
 from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
-from tlfw.training.trainer import DELIVERED
 
 STAGES = "stages"
 PROBE_IMAGES = 8
@@ -55,6 +53,19 @@ class Taught:
 
     stage: str
     scratch: Path
+
+
+@dataclasses.dataclass
+class Company:
+    """What runs have in common that are made in one process, and whose heads are trained at once.
+
+    Attributes:
+        heads: stage key -> the heads of a run, trained.
+        tested: what the frozen blocks say of the test images; None: nobody has asked yet.
+    """
+
+    heads: Mapping[str, TrainedHeads] = dataclasses.field(default_factory=dict)
+    tested: Features | None = None
 
 
 class Fold:
@@ -374,17 +385,6 @@ class Fold:
             DELIVERED if part == "val" else None,
             (name, part),
         )
-
-    def test_features(self) -> Features:
-        """What the blocks say of the test images: of a model whose last stage trained heads alone. Nothing is stored.
-
-        Called when all selection is over.
-        """
-        test, blocks, began = self.pixels("target", "test", still=True), len(self.model.trunk.blocks), time.monotonic()
-        z_ND = outputs(
-            self.experiment.trainer, self.model, self.model.trunk, test, self.experiment.workers, DELIVERED, None
-        )
-        return Features(z_ND.numpy(), test.labels_N, time.monotonic() - began, f"the first {blocks} blocks, test")
 
     def pixels(self, name: str, part: str, *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]

@@ -10,12 +10,12 @@ from typing import Any
 from tlfw.data.pictures.augmentation import REVISION, varies
 from tlfw.errors import at
 from tlfw.identity.names import digest
+from tlfw.numerics.trainer import DELIVERED
 from tlfw.records.record import Trains
 from tlfw.runs.check import Checked
 from tlfw.runs.look import Looked
 from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.training.features import HEADS_REVISION
-from tlfw.training.trainer import DELIVERED
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from tlfw.data.division import Division
 from tlfw.data.pictures.view import View
 from tlfw.data.sets import Balance
 from tlfw.errors import ConfigError, TrainingFailed
+from tlfw.identity.names import digest
 from tlfw.methods.freeze import FreezePolicy
 from tlfw.methods.mix import Stage
 from tlfw.records.record import Trains
@@ -91,6 +92,19 @@ class Plan:
     @property
     def balance(self) -> Mapping[str, Balance]:
         return self.data.balance
+
+    @property
+    def company(self) -> str | None:
+        """Equal for runs whose last stages train heads on the same features, at once if they like; None: for no other.
+
+        Such heads are to the last bit what they would be alone, so that a run may have any company or none.
+        """
+        last = self.stages[-1]
+        if not last.alone:
+            return None
+        classes = {name: len(self.divisions[name].classes) for name in last.stage.names}
+        features = [[*place, key] for place, key in last.features.items()]
+        return digest([features, classes, [*last.per_batch.items()], last.steps, self.data.tested_on])
 
     @property
     def image_size(self) -> int:

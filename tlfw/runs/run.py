@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlfw.devices.settling import settle
 from tlfw.records.record import FINISHED, Record, Status, find_record
-from tlfw.runs.company import Company
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
 from tlfw.runs.job import Job, check_planned, claimed_run
@@ -17,6 +17,9 @@ from tlfw.runs.plan import Plan
 from tlfw.runs.trained_model import LEFT, NEAR_COPIES
 from tlfw.signals import heeded
 from tlfw.training.predictions import rename_predictions
+
+if TYPE_CHECKING:
+    from tlfw.runs.fold import Company
 
 
 def run(

@@ -93,7 +93,6 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
         Refused: some of them cannot work.
         ConfigError: `compare` names what no job has.
     """
-    from tlfw.runs import company
     from tlfw.runs.run import follow
     from tlfw.runs.trained_model import LEFT
 
@@ -136,7 +135,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                         idle=frozenset(fields.idle(experiment, settings)),
                         setting=plan.setting,
                         numerics=plan.numerics,
-                        company=company.name_of(plan),
+                        company=plan.company,
                     )
                 )
                 if experiment.compare:

@@ -15,6 +15,7 @@ from tlfw.cluster.executor import EXECUTORS
 from tlfw.cluster.job import Job
 from tlfw.cluster.launcher import gpus, resources
 from tlfw.errors import LauncherFailed, first_three
+from tlfw.numerics.hardware import Machine
 from tlfw.records.ledger import Ledger
 from tlfw.records.record import FINISHED, Record, find_record
 from tlfw.runs.trained_model import LEFT
@@ -25,7 +26,6 @@ from tlfw.sweeps.order import Order
 from tlfw.sweeps.queue import Queue, weights
 from tlfw.sweeps.task_graph import Agenda, Speeds
 from tlfw.sweeps.watch import Watch
-from tlfw.training.hardware import Machine
 
 
 @dataclasses.dataclass(frozen=True)

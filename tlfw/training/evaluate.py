@@ -20,9 +20,9 @@ from tlfw.data.division import Part
 from tlfw.data.mixture import EvalBatches, Served, image_loader
 from tlfw.devices.ranks import here
 from tlfw.devices.strategy import alone
+from tlfw.numerics.trainer import DELIVERED, TrainerFactory
 from tlfw.records.metric import Predictions, measured
 from tlfw.signals import Interrupted, asked, deferred
-from tlfw.training.trainer import DELIVERED, TrainerFactory
 
 BATCH = 64
 """Images in a batch wherever nothing is trained. One number, since results may depend on it in the last bit."""

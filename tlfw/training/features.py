@@ -23,10 +23,10 @@ from tlfw.backbones.model import Model
 from tlfw.backbones.network import Network
 from tlfw.data.pictures.view import View
 from tlfw.methods.freeze import FreezePolicy
+from tlfw.numerics.tag import Numerics
+from tlfw.numerics.trainer import DELIVERED, TrainerFactory
 from tlfw.records.ledger import tell
 from tlfw.store import Store, read_json
-from tlfw.training.numerics import Numerics
-from tlfw.training.trainer import DELIVERED, TrainerFactory
 
 if TYPE_CHECKING:
     from tlfw.data.mixture import Pixels

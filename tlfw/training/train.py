@@ -26,14 +26,14 @@ from tlfw.devices.strategy import check_started, of_stage
 from tlfw.errors import TrainingFailed
 from tlfw.identity.code import own_revision
 from tlfw.methods.freeze import Freezing
+from tlfw.numerics.hardware import processor
+from tlfw.numerics.trainer import TrainerFactory
 from tlfw.records.metric import Metric
 from tlfw.signals import Interrupted, deferred
 from tlfw.training.checkpoint import LAST, Best, Checkpoints, latest_best, unfinished
 from tlfw.training.cost import stage_flops
-from tlfw.training.hardware import processor
 from tlfw.training.learner import Learner, OptimizerFactory, ScheduleFactory
 from tlfw.training.progress import StageProgress
-from tlfw.training.trainer import TrainerFactory
 
 Select = Literal["last", "best_val"]
 

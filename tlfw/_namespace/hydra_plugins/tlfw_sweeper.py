@@ -78,7 +78,7 @@ class TlfwSweeper(Sweeper):
         store = Store(Path(self.config.store.dir).expanduser())
         folder = Path(self.config.hydra.sweep.dir)
         runs = Path(self.config.outputs).expanduser() / "runs"
-        memo, note = Memo(machine_of(self._launcher_name, settings)), None
+        memo, note = Memo(machine_of(self._launcher_name, settings), waits=True), None
         if self.search is not None:
             space = check.search_settings(OmegaConf.to_container(self.config.hydra.sweeper.search, resolve=True), found)
             if (best := self._search(space, overrides[0], folder, runs, store, memo)) is None:
@@ -100,6 +100,7 @@ class TlfwSweeper(Sweeper):
             )
         if self.dry_run:
             return None
+        memo.keep()
         times = found.times or plan_file.repetitions(candidate.settings for candidate in checked.candidates)
         facts = agenda.facts(folder.name, speeds) | {"records": os.path.relpath(runs, folder)}
         grown = plan_file.add(folder, facts, plan_file.Ask(repetitions=times, note=note, **checked.judged), outdated)

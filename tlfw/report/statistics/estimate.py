@@ -348,4 +348,4 @@ def wilson(share: float, units: float) -> tuple[float, float]:
     scale = 1 + z**2 / units
     centre = (share + z**2 / (2 * units)) / scale
     half = z * float(np.sqrt(share * (1 - share) / units + z**2 / (4 * units**2))) / scale
-    return centre - half, centre + half
+    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
-import lightning as L
 import PIL
 import pytest
 import torch
@@ -16,9 +16,10 @@ from PIL import features
 
 from tests.tiny import TRAINER
 from tlfw.identity.names import digest
-from tlfw.training import hardware
-from tlfw.training.environment import environment
-from tlfw.training.numerics import Numerics, numerics_of
+from tlfw.numerics import hardware
+from tlfw.numerics import tag as tag_room
+from tlfw.numerics.environment import environment
+from tlfw.numerics.tag import Numerics, numerics_of
 
 Patch = pytest.MonkeyPatch
 
@@ -45,7 +46,9 @@ ONLY_EXACT: dict[str, Any] = {
     "the processor": lambda patch: patch.setattr(hardware, "_cpu", lambda: "another"),
     "its instructions": lambda patch: patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "another"),
     "a variable of them": lambda patch: patch.setenv("MKL_CBWR", "COMPATIBLE"),
-    "Lightning": lambda patch: patch.setattr(L, "__version__", "99.0"),
+    "Lightning": lambda patch: patch.setattr(
+        tag_room, "version", lambda name, known=version: "99.0" if name == "lightning" else known(name)
+    ),
     "torch's build": lambda patch: patch.setattr(torch, "__version__", f"{torch.__version__}.post1"),
 }
 
@@ -85,7 +88,7 @@ def test_however_the_precision_of_products_is_set(asked: str, seen: Sequence[str
     """In a process of its own: torch refuses to be asked in old and new words alike."""
     code = f"""if True:
         import torch
-        from tlfw.training.hardware import products
+        from tlfw.numerics.hardware import products
         before = products({device!r})
         {asked}
         print(before != products({device!r}))

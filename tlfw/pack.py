@@ -1,10 +1,11 @@
-"""A job that makes several runs of a sweep, whose heads are trained at once (`tlfw.runs.company`)."""
+"""A job that makes several runs of a sweep, whose heads are trained at once (`Plan.company`)."""
 
 from __future__ import annotations
 
+import copy
 import functools
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from tlfw.command_line.messages import explain
 from tlfw.errors import Diverged, LauncherFailed
-from tlfw.records.record import replace_text
+from tlfw.records.record import FINISHED, find_record, replace_text
 from tlfw.records.secret import masked
-from tlfw.runs.company import Company
+from tlfw.runs.attempt import Attempt
+from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
+from tlfw.runs.fold import STAGES, Company
 from tlfw.runs.job import Job
 from tlfw.runs.run import run
+from tlfw.runs.trained_model import LEFT
 from tlfw.sweeps.composer import Composer, Instantiator
 from tlfw.sweeps.task import made
+from tlfw.training.heads import TrainedHeads, train_probes
 
 
 def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
@@ -45,13 +50,13 @@ def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
         hydra = each.hydra
         own = _without_hydra(each)
         runs.append((instantiate(own), Job.of(own, hydra.runtime.choices, place, sweep.name)))
-    company = Company(memo)
+    company = Company()
     first, *others = (functools.partial(run, *each, memo=memo, company=company) for each in runs)
     found: list[Any] = []
 
     def all_of_them() -> Any:
         try:
-            company.train(runs)
+            company.heads = _heads(runs, memo)
         except Exception as problem:  # of one or of all; each says it itself
             why = explain(problem) or problem
             print(f"heads cannot be trained together ({why}); each is trained alone", flush=True)
@@ -62,6 +67,38 @@ def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
         return first()
 
     return [_tried(lambda: made(sweep, config.planned, all_of_them), folder), *found]
+
+
+def _heads(runs: Sequence[tuple[Experiment, Job]], memo: Memo) -> dict[str, TrainedHeads]:
+    """Train the heads of all runs that have no record and whose last stage is not in the store: -> by that stage's key.
+
+    Raises:
+        Interrupted: a signal asked for it.
+        TrainingFailed, Diverged: a stage before failed, which all of them need.
+    """
+    waiting = []
+    for experiment, job in runs:
+        plan = experiment.plan(memo)
+        found = find_record(experiment.runs, plan.key, LEFT)
+        done = found is not None and found[1].status in FINISHED
+        if not done and not experiment.shelf.has(STAGES, plan.stages[-1].key):
+            waiting.append((plan.stages[-1], Attempt(experiment, plan, job, 0).fold))
+    if len(waiting) < 2:
+        return {}
+    last, first = waiting[0]
+    for stage in first.plan.stages[:-1]:
+        first.learn(stage, None)
+    known = set(first.model.heads)
+    first.add_heads(last)
+    mixture = first.mixture(last)
+    probes = {}
+    for stage, fold in waiting:
+        heads = {name: copy.deepcopy(head) for name, head in first.model.heads.items()}
+        for name in set(heads) - known:
+            heads[name] = first.model.fresh_head(name, first.model.classes[name], stage.seed)
+        scratch = fold.store.scratch(STAGES, stage.key)
+        probes[stage.key] = fold.probe(stage, fold.mixture_of(stage, mixture.train, mixture.val), heads, scratch)
+    return train_probes(probes, first.plan.numerics["device"], first.every)
 
 
 def _configs(config: DictConfig) -> list[DictConfig]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import tlfw
-from tlfw.training.hardware import decoders, processor
+from tlfw.numerics.hardware import decoders, processor
 
 PACKAGES = ("torch", "torchvision", "lightning", "torchmetrics", "numpy", "pillow", "safetensors")
 """Distributions whose versions a record has."""

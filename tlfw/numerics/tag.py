@@ -16,9 +16,9 @@ from tlfw.devices.ranks import here
 from tlfw.errors import ConfigError
 from tlfw.identity.fields import KEYED, Decides, by_effect, unkeyed
 from tlfw.identity.names import public_name
+from tlfw.numerics.hardware import Machine, decoders, processor, products
+from tlfw.numerics.trainer import LIGHTNINGS, TrainerFactory
 from tlfw.store.facts import Facts
-from tlfw.training.hardware import Machine, decoders, processor, products
-from tlfw.training.trainer import LIGHTNINGS, TrainerFactory
 
 REVISION = 3
 """Raised whenever the same settings come to give other numbers, so that old results are not taken for new."""
@@ -190,7 +190,7 @@ def _made(trainer: TrainerFactory, there: Mapping[str, Any], facts: Facts) -> Ma
     """
 
     def make() -> Mapping[str, Any]:
-        from tlfw.training.lightning_facts import made  # Lightning takes seconds
+        from tlfw.numerics.lightning_facts import made  # Lightning takes seconds
 
         return made(trainer, there)
 
@@ -217,7 +217,7 @@ def _surroundings() -> dict[str, Any]:
 
 def _device_here() -> str:
     """The type of device that Lightning would choose in this process."""
-    from tlfw.training.lightning_facts import device_here
+    from tlfw.numerics.lightning_facts import device_here
 
     return device_here()
 

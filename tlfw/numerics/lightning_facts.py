@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from tlfw.devices.strategy import alone, check_strategy, together
 from tlfw.errors import ConfigError
 from tlfw.identity.names import canonical
-from tlfw.training.trainer import TrainerFactory
+from tlfw.numerics.trainer import TrainerFactory
 
 
 def made(trainer: TrainerFactory, there: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import torch
 from tests.tiny import TRAINER
 from tlfw.errors import ConfigError
 from tlfw.identity.names import canonical, digest
+from tlfw.numerics.hardware import Machine
+from tlfw.numerics.tag import Numerics, numerics_of
+from tlfw.numerics.trainer import trainer
 from tlfw.runs.check import numerics_known
 from tlfw.runs.experiment_data import Memo
 from tlfw.store.facts import Facts
-from tlfw.training.hardware import Machine
-from tlfw.training.numerics import Numerics, numerics_of
-from tlfw.training.trainer import trainer
 
 Patch = pytest.MonkeyPatch
 
@@ -158,7 +158,7 @@ def test_what_is_known_of_a_trainer_is_what_lightning_says(tmp_path: Path, monke
     facts.keep()
     assert first == again == numerics_of(partial(L.Trainer, **plain.keywords), 1)
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr("tlfw.training.lightning_facts.made", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("tlfw.numerics.lightning_facts.made", lambda *_: pytest.fail("asked again"))
     assert numerics_of(plain, 1, facts=Facts(tmp_path)) == first
 
 
