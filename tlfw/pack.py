@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import shutil
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
     runs = []
     for each in configs:
         place = folder if each is configs[0] else folder / each.planned[:12]
-        _written_down(each, place / ".hydra")
+        _written_down(each, folder / ".hydra", place / ".hydra")
         hydra = each.hydra
         own = _without_hydra(each)
         runs.append((instantiate(own), Job.of(own, hydra.runtime.choices, place, sweep.name)))
@@ -112,12 +113,13 @@ def _configs(config: DictConfig) -> list[DictConfig]:
     return [compose(each) for each in (words, *plain["together"])]
 
 
-def _written_down(config: DictConfig, place: Path) -> None:
-    """What Hydra leaves of a job's config."""
+def _written_down(config: DictConfig, job: Path, place: Path) -> None:
+    """Leave what Hydra leaves of a job's config; what it says of itself is that of the whole job."""
     place.mkdir(parents=True, exist_ok=True)
+    if job != place:
+        shutil.copyfile(job / "hydra.yaml", place / "hydra.yaml")
     parts = {
         "config.yaml": OmegaConf.to_yaml(_without_hydra(config)),
-        "hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": config.hydra})),
         "overrides.yaml": OmegaConf.to_yaml(config.hydra.overrides.task),
     }
     for name, text in parts.items():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import json
 import operator
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,9 @@ from tlfw.identity import former
 from tlfw.identity.fields import by_effect, unkeyed
 from tlfw.identity.names import canonical, named, public_name, remembered, seed_from
 from tlfw.strictness import STRICT
+
+HEADS_KEPT = 64
+"""Fresh heads that a backbone remembers."""
 
 LARGEST = 1024
 """The search for a legal image size goes no further, in pixels."""
@@ -220,7 +225,20 @@ class Backbone:
 
     def head(self, classes: int, image_size: int, seed: int) -> nn.Module:
         """A fresh head, of the classifier's own structure and initialisation: features -> logits `[B, classes]`."""
-        return self.family.head_of(self.build(classes, image_size, seed))
+        key = classes, image_size, seed
+        if (known := self._heads.get(key)) is None:
+            known = self.family.head_of(self.build(*key))
+            if any(each.is_meta for each in known.parameters()):
+                return known
+            if len(self._heads) >= HEADS_KEPT:
+                self._heads.clear()
+            self._heads[key] = known
+        return copy.deepcopy(known)
+
+    @functools.cached_property
+    def _heads(self) -> dict[tuple[int, int, int], nn.Module]:
+        """Fresh heads, for which a whole classifier has to be built; runs in company ask for the same ones."""
+        return {}
 
     def block_names(self) -> tuple[str, ...]:
         """The blocks' names, stem first. Builds no weights."""

@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from tlfw.backbones.model import Model
@@ -182,10 +182,24 @@ def measures(logits_NK: Tensor, labels_N: Tensor) -> dict[str, float]:
     }
 
 
+def _head_alone(trainer: TrainerFactory, model: Model, head: str, start: int) -> Callable[[Tensor], Tensor] | None:
+    """The head, where it is all that is passed, on the CPU; None: it is not, and Lightning knows the device."""
+    asked = getattr(trainer, "keywords", {}).get("accelerator", "auto")
+    elsewhere = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if start < len(model.trunk.blocks) or here() or not (asked == "cpu" or (asked == "auto" and not elsewhere)):
+        return None
+    found: nn.Module = model.heads[head]
+    return found.eval()
+
+
 def _logits(
     trainer: TrainerFactory, model: Model, head: str, part: str | None, served: Served, workers: int | None, start: int
 ) -> Tensor:
     """Of all images of a part of the data set of that head, or of what the first `start` blocks say of them."""
+    if alone := _head_alone(trainer, model, head, start):
+        batches = EvalBatches(served, BATCH)
+        with torch.inference_mode():
+            return torch.cat([alone(batches[i][0]) for i in range(len(batches))]).float()
     question = None
     if part is not None and not start:
         question = Question(data_set=head, part=part, heads=tuple(model.heads), head=head, precision=DELIVERED)

@@ -92,7 +92,7 @@ def test_a_run_in_company_is_the_run_alone(cli, tmp_path: Path, monkeypatch: pyt
     ],
     ids=["joblib", "slurm_local"],
 )
-def test_one_that_diverges_or_fails_leaves_the_others_alone(tmp_path: Path, launcher: tuple[str, ...]) -> None:
+def test_one_that_diverges_leaves_the_others_alone(tmp_path: Path, launcher: tuple[str, ...]) -> None:
     """In another process too, where the runs' settings come as text."""
     pytest.importorskip("submitit" if "slurm_local" in launcher[0] else "hydra_plugins.hydra_joblib_launcher")
     rates = "freeze_policy.lr_head=0.01,3e38,0.1"
@@ -100,7 +100,7 @@ def test_one_that_diverges_or_fails_leaves_the_others_alone(tmp_path: Path, laun
     told = subprocess.run(
         [sys.executable, "-m", "tlfw", "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 1
+    assert told.returncode == 0  # that it diverges is a result
     assert "2 done (2 trained now, 0 were there), 0 failed, 1 diverged" in told.stdout, told.stdout + told.stderr
     by_rate = {
         record["settings"]["freeze_policy"]["lr_head"]: record["status"]
