@@ -25,9 +25,10 @@ wheel: .venv/ready
 	$(PY) -m hatchling build --target wheel
 
 bench: .venv/ready
-	$(PY) -m benchmarks.fixed_costs
+	$(PY) -m benchmarks
 	$(PY) -m benchmarks.plan_a_sweep
 	$(PY) -m benchmarks.report_a_sweep
+	$(PY) -m benchmarks.look_at_files
 	$(PY) -m benchmarks.augment_a_batch
 
 lint: .venv/ready
