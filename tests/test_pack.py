@@ -53,6 +53,7 @@ def test_a_run_in_company_is_the_run_alone(cli, tmp_path: Path, monkeypatch: pyt
     assert "wave 3: 4 runs in 1 job" in out
     assert "4 done (4 trained now, 0 were there), 0 failed" in out
     assert out.count("a share of those of 4 runs together") == 4
+    assert out.count("test images of 10 classes") == 1  # what they have in common is said once
     together = records(tmp_path)
     assert len(together) == 4
     folder = tmp_path / "alone"

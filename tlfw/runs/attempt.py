@@ -97,16 +97,12 @@ class Attempt:
         began = time.monotonic()
         start_measuring_memory()
         print(f"{self.name}", flush=True)
-        for name, division in self.plan.divisions.items():
-            print(f"  {name}: {division.described}\n    {division.held}", flush=True)
-        for remark in self.plan.remarks:
-            print(f"  note: {remark}", flush=True)
+        company = self.fold.company or Company()
+        if (described := self.described()) != company.described:  # what runs in company have in common is said once
+            print("\n".join(described), flush=True)
+        company.described = described
         if near := self.plan.data.near:
             near.write(Path(self.experiment.outputs).expanduser() / NEAR_COPIES)
-        backbone = self.experiment.backbone
-        if fit := backbone.fit(self.plan.image_size):
-            known = f"; learnt at {backbone.input_spec}" if backbone.input_spec else ""
-            print(f"  weights: {fit}{known}", flush=True)
         tracked: Tracked | None = None
         try:
             *before, last = self.plan.stages
@@ -143,6 +139,18 @@ class Attempt:
         record = dataclasses.replace(record, wandb=tracked.facts())  # whether all was sent is known now
         standing = self.publish(record)
         return standing, standing is not record
+
+    def described(self) -> list[str]:
+        """The images and the first weights, in lines for people."""
+        found = []
+        for name, division in self.plan.divisions.items():
+            found += [f"  {name}: {division.described}", f"    {division.held}"]
+        found += [f"  note: {remark}" for remark in self.plan.remarks]
+        backbone = self.experiment.backbone
+        if fit := backbone.fit(self.plan.image_size):
+            known = f"; learnt at {backbone.input_spec}" if backbone.input_spec else ""
+            found.append(f"  weights: {fit}{known}")
+        return found
 
     def evaluate(self) -> None:
         """All selection is over: measure on validation, then open the target's test images."""

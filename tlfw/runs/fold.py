@@ -62,10 +62,12 @@ class Company:
     Attributes:
         heads: stage key -> the heads of a run, trained.
         tested: what the frozen blocks say of the test images; None: nobody has asked yet.
+        described: what was said of the images and the first weights of the run before.
     """
 
     heads: Mapping[str, TrainedHeads] = dataclasses.field(default_factory=dict)
     tested: Features | None = None
+    described: Sequence[str] = ()
 
 
 class Fold:
