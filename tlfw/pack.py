@@ -27,7 +27,8 @@ from tlfw.runs.run import run
 from tlfw.runs.trained_model import LEFT
 from tlfw.sweeps.composer import Composer, Instantiator
 from tlfw.sweeps.task import made
-from tlfw.training.heads import TrainedHeads, train_probes
+from tlfw.training.heads import train_probes
+from tlfw.training.probe import TrainedHeads
 
 
 def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:

@@ -21,7 +21,8 @@ from tlfw.records.metric import METRICS
 from tlfw.signals import Interrupted
 from tlfw.training import heads
 from tlfw.training.features import Features
-from tlfw.training.heads import Learnt, Probe, train_heads
+from tlfw.training.heads import train_heads
+from tlfw.training.probe import Learnt, Probe
 from tlfw.training.train import Lesson
 
 STEPS, ROUNDS = 12, 3

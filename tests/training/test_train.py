@@ -28,9 +28,10 @@ from tlfw.methods.freeze import FreezePolicy, Freezing, LastBlocks
 from tlfw.records.metric import METRICS, Metric
 from tlfw.signals import Interrupted, heeded
 from tlfw.strictness import STRICT
+from tlfw.training.callbacks import Clock
 from tlfw.training.evaluate import measures
 from tlfw.training.learner import Learner
-from tlfw.training.train import Clock, Lesson, certify, train, train_eval_gap, weights_of
+from tlfw.training.train import Lesson, certify, train, train_eval_gap, weights_of
 
 VIEW = View(size=SIZE, resize=SIZE, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 DIVISION = Tiny().divide()

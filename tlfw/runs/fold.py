@@ -38,7 +38,8 @@ from tlfw.tracking.tracked import Tracked, Weights
 from tlfw.training.decoded import kept_pixels
 from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
-from tlfw.training.heads import Probe, TrainedHeads, train_probes
+from tlfw.training.heads import train_probes
+from tlfw.training.probe import Probe, TrainedHeads
 from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
 
 STAGES = "stages"

@@ -8,21 +8,18 @@ schedule (torch's own), its best weights, its curve. So DINOv2's evaluation trai
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlfw.backbones.network import linear_layer
-from tlfw.data.mixture import EvalBatches, Mixture, Served, TrainBatches
+from tlfw.data.mixture import EvalBatches, TrainBatches
 from tlfw.data.pictures.draws import drawing_from
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from
@@ -32,89 +29,13 @@ from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked
 from tlfw.training.checkpoint import LAST, MADE_BY, unfinished
 from tlfw.training.evaluate import predictions_of
-from tlfw.training.features import Features
-from tlfw.training.train import Lesson
+from tlfw.training.probe import Learnt, Probe, TrainedHeads, features_of, layer_of
 
 ALIGNED = 16
 """Images of a batch, and classes, are filled up to a multiple."""
 
 STEPS_AHEAD = 256
 """Steps whose images are looked up at a time."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Probe:
-    """The heads of one run, with all that decides what becomes of them.
-
-    Attributes:
-        heads: data set -> its head, all that are validated; those that the mixture trains on are linear, and are
-            trained in place.
-        mixture: what they are trained and validated on: `Features` that are vectors, `z_ND`.
-        lr: the peak learning rate.
-        clip: of their gradient, the largest norm, or with `by_value` the largest number; None: it is not clipped.
-        log_every: steps between two lines of the log.
-        scratch: a folder of this stage's own, for checkpoints.
-        made_by: what has to be equal where a checkpoint is read again.
-        told: called after each validation with what was said, the step and the number of steps; an exception of it
-            ends all.
-    """
-
-    heads: Mapping[str, nn.Module]
-    mixture: Mixture
-    lesson: Lesson
-    lr: float
-    scratch: Path
-    made_by: Mapping[str, Any]
-    clip: float | None = None
-    by_value: bool = False
-    log_every: int = 50
-    told: Callable[[Mapping[str, float], int, int], None] | None = None
-
-    @property
-    def shape(self) -> tuple[Any, ...]:
-        """Equal for heads that one product can train."""
-        mixture = self.mixture
-        served = [
-            (name, _features(each).key, layer_of(self.heads[name]).out_features) for name, each in mixture.train.items()
-        ]
-        return (*served, *mixture.per_batch.items(), mixture.steps, mixture.rounds)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Learnt:
-    """How a run's heads were trained.
-
-    Attributes:
-        seconds: of training and validation; of heads that were trained together an equal share.
-        curve: as `Outcome` has it.
-        log: (step, what is logged then).
-    """
-
-    seconds: float
-    curve: list[dict[str, float]]
-    log: list[tuple[int, dict[str, float]]]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainedHeads:
-    """The heads of one run, trained.
-
-    Attributes:
-        learnt: how, or why they cannot be.
-        weights: the tensors of all of them, by name.
-        others: how many runs they were trained with.
-    """
-
-    learnt: Learnt | Diverged
-    weights: Mapping[str, Tensor]
-    others: int
-
-    def told(self, title: str, mixture: Mixture) -> str:
-        """How it went, for people."""
-        assert isinstance(self.learnt, Learnt)
-        company = f", a share of those of {self.others + 1} runs together" if self.others else ""
-        rate = mixture.steps * mixture.batch_size / max(self.learnt.seconds, 1e-9)
-        return f"{title}: {mixture.steps} steps in {self.learnt.seconds:.1f} s{company}, {rate:.0f} images/s"
 
 
 def train_probes(
@@ -310,7 +231,7 @@ class _Stack:
         self.bias_RK = torch.zeros(runs, filled, device=device, requires_grad=True)
         self.gradients = [torch.zeros_like(self.weight_RKD), torch.zeros_like(self.bias_RK)]
         served = mixture.train[name]
-        self.z_ND = torch.from_numpy(_features(served).z_N).to(device)
+        self.z_ND = torch.from_numpy(features_of(served).z_N).to(device)
         self.labels_N = served.labels_N.to(device)
         self.x_RBD = torch.zeros(runs, _aligned(self.count), layer.in_features, device=device)
         of_class = [each.probe.lesson.class_weight.get(name) for each in learners]
@@ -417,19 +338,3 @@ class _Company:
 
 def _aligned(count: int) -> int:
     return -(-count // ALIGNED) * ALIGNED
-
-
-def _features(served: Served) -> Features:
-    assert isinstance(served, Features)
-    return served
-
-
-def layer_of(head: nn.Module) -> nn.Linear:
-    """The layer of a linear head.
-
-    Raises:
-        TypeError: it is another one.
-    """
-    if (found := linear_layer(head)) is None:
-        raise TypeError(f"{head} is no linear head")
-    return found
