@@ -21,14 +21,14 @@ from tlfw.records.secret import masked
 from tlfw.runs.attempt import Attempt
 from tlfw.runs.experiment import Experiment
 from tlfw.runs.experiment_data import Memo
-from tlfw.runs.fold import STAGES, Company
+from tlfw.runs.fold import STAGES
 from tlfw.runs.job import Job
 from tlfw.runs.run import run
 from tlfw.runs.trained_model import LEFT
 from tlfw.sweeps.composer import Composer, Instantiator
 from tlfw.sweeps.task import made
 from tlfw.training.heads import train_probes
-from tlfw.training.probe import TrainedHeads
+from tlfw.training.probe import Company, TrainedHeads
 
 
 def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:

@@ -23,7 +23,7 @@ from tlfw.records.record import Record, Status, find_record, now, replacing
 from tlfw.records.secret import masked
 from tlfw.records.settings import flat
 from tlfw.runs.experiment import Experiment
-from tlfw.runs.fold import Company, Fold, finite, said_of, status_of
+from tlfw.runs.fold import Fold, finite, said_of, status_of
 from tlfw.runs.job import Job, claimed_run
 from tlfw.runs.plan import Plan
 from tlfw.runs.trained_model import LEFT, NEAR_COPIES, leave
@@ -33,6 +33,7 @@ from tlfw.training.cost import peak_memory_bytes, start_measuring_memory
 from tlfw.training.evaluate import examine, outputs
 from tlfw.training.features import Features
 from tlfw.training.predictions import save_predictions
+from tlfw.training.probe import Company
 from tlfw.training.train import weights_of
 
 

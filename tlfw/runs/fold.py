@@ -39,7 +39,7 @@ from tlfw.training.decoded import kept_pixels
 from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
 from tlfw.training.heads import train_probes
-from tlfw.training.probe import Probe, TrainedHeads
+from tlfw.training.probe import Company, Probe
 from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
 
 STAGES = "stages"
@@ -54,21 +54,6 @@ class Taught:
 
     stage: str
     scratch: Path
-
-
-@dataclasses.dataclass
-class Company:
-    """What runs have in common that are made in one process, and whose heads are trained at once.
-
-    Attributes:
-        heads: stage key -> the heads of a run, trained.
-        tested: what the frozen blocks say of the test images; None: nobody has asked yet.
-        described: what was said of the images and the first weights of the run before.
-    """
-
-    heads: Mapping[str, TrainedHeads] = dataclasses.field(default_factory=dict)
-    tested: Features | None = None
-    described: Sequence[str] = ()
 
 
 class Fold:

@@ -19,7 +19,7 @@ from tlfw.signals import heeded
 from tlfw.training.predictions import rename_predictions
 
 if TYPE_CHECKING:
-    from tlfw.runs.fold import Company
+    from tlfw.training.probe import Company
 
 
 def run(

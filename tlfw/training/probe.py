@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,21 @@ class TrainedHeads:
         company = f", a share of those of {self.others + 1} runs together" if self.others else ""
         rate = mixture.steps * mixture.batch_size / max(self.learnt.seconds, 1e-9)
         return f"{title}: {mixture.steps} steps in {self.learnt.seconds:.1f} s{company}, {rate:.0f} images/s"
+
+
+@dataclasses.dataclass
+class Company:
+    """What runs have in common that are made in one process, and whose heads are trained at once.
+
+    Attributes:
+        heads: stage key -> the heads of a run, trained.
+        tested: what the frozen blocks say of the test images; None: nobody has asked yet.
+        described: what was said of the images and the first weights of the run before.
+    """
+
+    heads: Mapping[str, TrainedHeads] = dataclasses.field(default_factory=dict)
+    tested: Features | None = None
+    described: Sequence[str] = ()
 
 
 def features_of(served: Served) -> Features:
