@@ -114,7 +114,7 @@ def test_one_that_diverges_leaves_the_others_alone(tmp_path: Path, launcher: tup
 
 @pytest.mark.slow
 def test_what_is_interrupted_goes_on_to_the_same_numbers(cli, tmp_path: Path) -> None:
-    words = [*SMALL, *SWEPT, "adapt.budget=320000images", "checkpoint_seconds=0.2", "tracking=disabled"]
+    words = [*SMALL, *SWEPT, "adapt.budget=96000images", "checkpoint_seconds=0.2", "tracking=disabled"]
     assert cli("-m", *words, f"outputs={tmp_path / 'whole' / 'outputs'}")[0] == 0
     folder = tmp_path / "broken"
     folder.mkdir()

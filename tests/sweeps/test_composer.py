@@ -110,7 +110,7 @@ def test_each_override_alone(loader_and_sweep: tuple[Any, DictConfig]) -> None:
     assert not differing(*loader_and_sweep, [[word] for word in (*CHANGES, *CHOICES, *OF_HYDRA)])
 
 
-@pytest.mark.parametrize("count", [17, pytest.param(350, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [17, pytest.param(100, marks=pytest.mark.slow)])
 def test_random_lists(loader_and_sweep: tuple[Any, DictConfig], count: int) -> None:
     rng = random.Random(count)
     assert not differing(*loader_and_sweep, [drawn(rng) for _ in range(count)])

@@ -74,7 +74,7 @@ def test_a_signal_ends_it_between_two_batches(monkeypatch: pytest.MonkeyPatch) -
 
 def test_predictions_can_be_compared_pairwise() -> None:
     part = Tiny().divide().test
-    measured, predictions = examine(TRAINER, model(), "target", Pixels(part, VIEW))
+    measured, predictions = examine(TRAINER, model(), "target", part, Pixels(part, VIEW))
     classes = predictions.pop("classes")
     assert classes.tolist() == list(part.images.classes)
     assert {name: array.shape for name, array in predictions.items()} == dict.fromkeys(
