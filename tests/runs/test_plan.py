@@ -551,3 +551,37 @@ def test_keys_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("tlfw.runs.check.numerics_known", lambda *_: anywhere)
     memo = Memo()
     assert {name: experiment(tmp_path, **how).plan(memo).key[:8] for name, how in STAY.items()} == KEYS
+
+
+def test_who_is_in_company(tmp_path: Path) -> None:
+    """Runs that differ in what belongs to their heads alone."""
+    memo = Memo()
+
+    def company(**changes: Any) -> str | None:
+        mix = fixed("pretrain_finetune", 7)
+        return experiment(tmp_path, **{"data_mix": mix, **changes}).plan(memo).company
+
+    base = company()
+    assert base is not None
+    for same in (
+        {"seed": 1},
+        {"freeze_policy": LastBlocks(n=0, lr_head=0.7)},
+        {"target": Tiny(image_size=SIZE, balance="loss")},
+    ):
+        assert company(**same) == base
+    one_stage = company(data_mix=MIXES["target_only"])
+    for same in (
+        {"optimizer": partial(torch.optim.AdamW)},
+        {"select": "best_val"},
+        {"schedule": partial(schedule.constant, warmup=0.0)},
+    ):
+        assert company(**same) != base  # the pretraining is another
+        assert company(data_mix=MIXES["target_only"], **same) == one_stage
+    for other in (
+        {"target": Tiny(image_size=SIZE, count=11)},
+        {"backbone": TorchvisionBackbone(name="resnet18")},
+        {"data_mix": MIXES["joint"]},
+    ):
+        assert company(**other) not in (base, None)
+    assert company(freeze_policy=FULL) is None
+    assert company(freeze_policy=LAST_LAYERS) is None

@@ -16,12 +16,13 @@ from tlfw.backbones.network import network_of
 from tlfw.backbones.zoo import TorchvisionBackbone
 from tlfw.data import Pixels, View
 from tlfw.methods.freeze import FreezePolicy, LastBlocks, frozen_first
+from tlfw.numerics.tag import Numerics
 from tlfw.numerics.trainer import DELIVERED
 from tlfw.runs import run as fold
 from tlfw.runs.job import Job
 from tlfw.store import Store
 from tlfw.training.evaluate import validate
-from tlfw.training.features import stored, stored_blocks
+from tlfw.training.features import heads_alone, stored, stored_blocks
 
 JOB = Job(choices={}, config={}, folder=None, sweep=None)
 SMALL = TorchvisionBackbone(name="shufflenet_v2_x0_5")
@@ -47,6 +48,29 @@ def test_legal_only_where_features_are_functions_of_unchanging_images() -> None:
 def test_only_features_that_take_little_are_stored() -> None:
     assert blocks(LAST_LAYERS, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 0
     assert blocks(LAST_LAYER, TorchvisionBackbone(name="resnet18"), 224, [VIEW]) == 5
+
+
+TAG = {"world_size": 1, "precision": "32-true"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "tag", "trainer", "alone"),
+    [
+        ("shufflenet_v2_x0_5", 5, {}, {}, True),
+        ("mobilenet_v2", None, {}, {"deterministic": "warn", "gradient_clip_val": 1.0}, True),
+        ("shufflenet_v2_x0_5", 4, {}, {}, False),
+        ("shufflenet_v2_x0_5", 0, {}, {}, False),
+        ("squeezenet1_1", None, {}, {}, False),
+        ("shufflenet_v2_x0_5", 5, {"world_size": 2}, {}, False),
+        ("shufflenet_v2_x0_5", 5, {"precision": "bf16-mixed"}, {}, False),
+        ("shufflenet_v2_x0_5", 5, {}, {"limit_val_batches": 2}, False),
+        ("shufflenet_v2_x0_5", 5, {}, {"made_by": "a person"}, False),
+    ],
+)
+def test_where_heads_are_trained_alone(name: str, stored: int | None, tag: dict, trainer: dict, alone: bool) -> None:
+    network = network_of(TorchvisionBackbone(name=name), 64)
+    blocks = len(network.blocks) if stored is None else stored
+    assert heads_alone(network, blocks, Numerics({**TAG, **tag}, trainer, 1)) == alone
 
 
 @pytest.mark.parametrize("name", FAMILIES_AT_32)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 from torch import nn
 
 from tlfw.data import Mixture
-from tlfw.errors import Diverged
+from tlfw.errors import Diverged, TrainingFailed
 from tlfw.methods import schedule
 from tlfw.records.metric import METRICS
 from tlfw.signals import Interrupted
@@ -187,10 +189,29 @@ def test_one_that_diverges_leaves_the_others_alone(tmp_path: Path) -> None:
     wild, calm = probe(tmp_path, given, "wild", lr=1e30), probe(tmp_path, given, "calm")
     lost, found = train_heads([wild, calm])
     assert isinstance(lost, Diverged)
-    assert "try a lower learning rate" in str(lost)
+    assert re.fullmatch(
+        r"the loss became \w+ at step [12]: try a lower learning rate", str(lost)
+    )  # before a validation
     (alone,) = train_heads([other := probe(tmp_path, given, "other")])
     assert found.curve == alone.curve
     assert same(weights(calm), weights(other))
+
+
+def down(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    """A rate that ends at nothing."""
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < steps // 2))
+
+
+def never(optimizer: torch.optim.Optimizer, steps: int) -> Any:
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.0)
+
+
+def test_a_rate_may_end_at_nothing_but_not_be_nothing(tmp_path: Path) -> None:
+    made = probe(tmp_path, sets(64, target=3), "a")
+    (found,) = train_heads([dataclasses.replace(made, lesson=dataclasses.replace(made.lesson, schedule=down))])
+    assert isinstance(found, Learnt)
+    with pytest.raises(TrainingFailed, match="never above 0"):
+        train_heads([dataclasses.replace(made, lesson=dataclasses.replace(made.lesson, schedule=never))])
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAMW], ids=["SGD", "AdamW"])
