@@ -16,11 +16,11 @@ from torchvision.transforms import v2
 
 from benchmarks.row import Row, clocked
 from tlfw.data.folder import ImageFolder
-from tlfw.data.mixture import EvalBatches
+from tlfw.data.mixture import EvalBatches, Pixels
 from tlfw.data.pictures.view import View
 from tlfw.limits import cores
 from tlfw.store import Store
-from tlfw.training.decoded import kept_pixels
+from tlfw.training.decoded import Kept
 
 COUNT, SIDE, SIZE, BATCH = 2000, 256, 224, 64
 MEAN = STD = (0.5, 0.5, 0.5)
@@ -46,7 +46,8 @@ def rows(place: Path) -> list[Row]:
     tries = itertools.count()
 
     def batches(store: Path) -> Any:
-        made = EvalBatches(kept_pixels(Store(store), part, VIEW, "content", NUMERICS, "photographs"), BATCH)
+        kept = Kept(Store(store), part, VIEW, "content", NUMERICS, "photographs")
+        made = EvalBatches(Pixels(part, VIEW, kept), BATCH)
         return [made[i] for i in range(len(made))]
 
     def first() -> Any:

@@ -17,7 +17,7 @@ from tlfw.data import ImageArray, Pixels, View
 from tlfw.data.division import Part
 from tlfw.store import Store
 from tlfw.training import decoded
-from tlfw.training.decoded import CHUNK, KIND, Kept, kept_pixels
+from tlfw.training.decoded import CHUNK, KIND, Kept
 
 NUMERICS = {"torch": "2", "torchvision": "0", "decoders": {"pillow": "12"}, "threads": 3}
 COUNT = 2 * CHUNK + 7
@@ -39,7 +39,7 @@ def part(count: int = COUNT, first: int = 0) -> Part:
 
 
 def kept(folder: Path, own: Part, content: str = "c", view: View = VIEW, most: int | None = None) -> Pixels:
-    return kept_pixels(Store(folder), own, view, content, NUMERICS, "target train", most)
+    return Pixels(own, view, Kept(Store(folder), own, view, content, NUMERICS, "target train", most))
 
 
 def direct(own: Part, view: View = VIEW) -> torch.Tensor:

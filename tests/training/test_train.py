@@ -425,10 +425,10 @@ def test_a_resumed_tail_at_rate_zero_ends_as_well_as_an_undisturbed_one(tmp_path
 
 def test_a_stage_knows_what_it_was_computed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on what before it was killed."""
-    monkeypatch.setattr("tlfw.training.train.processor", lambda device: f"an old {device}")
+    monkeypatch.setattr("tlfw.training.callbacks.processor", lambda device: f"an old {device}")
     with pytest.raises(RuntimeError, match="killed"):
         learn(model(), LAST_LAYER, tmp_path, callbacks=[Stop(5, "training")], checkpoint_every=ALWAYS)
-    monkeypatch.setattr("tlfw.training.train.processor", lambda device: f"a new {device}")
+    monkeypatch.setattr("tlfw.training.callbacks.processor", lambda device: f"a new {device}")
     assert learn(model(), LAST_LAYER, tmp_path).hardware == ["an old cpu", "a new cpu"]
     assert learn(model(), LAST_LAYER, tmp_path / "other").hardware == ["a new cpu"]
 

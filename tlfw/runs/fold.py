@@ -35,7 +35,7 @@ from tlfw.runs.plan import Plan, PlannedStage
 from tlfw.signals import Interrupted
 from tlfw.store import read_json
 from tlfw.tracking.tracked import Tracked, Weights
-from tlfw.training.decoded import kept_pixels
+from tlfw.training.decoded import Kept
 from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
 from tlfw.training.heads import train_probes
@@ -377,7 +377,7 @@ class Fold:
     def pixels(self, name: str, part: str, *, still: bool) -> Pixels:
         view = self.plan.still_view(name) if still else self.plan.views[name]
         chosen: Part = getattr(self.plan.divisions[name], part)
-        return kept_pixels(
+        kept = Kept(
             self.experiment.pixel_shelf,
             chosen,
             view,
@@ -386,6 +386,7 @@ class Fold:
             f"{getattr(self.experiment, name).title} {part}",
             self.experiment.store.max_bytes,
         )
+        return Pixels(chosen, view, kept)
 
     def validated(self, planned: PlannedStage, val: Mapping[str, Served]) -> dict[str, float]:
         """`NAME/val/KEY` of every data set with a head and every metric, by the model as a stage left it.

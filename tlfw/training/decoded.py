@@ -112,19 +112,6 @@ class Kept:
         return {"images": self.title, "size": self.view.size}
 
 
-def kept_pixels(
-    store: Store,
-    part: Part,
-    view: View,
-    content: str,
-    numerics: Mapping[str, Any],
-    title: str,
-    most_bytes: int | None = None,
-) -> Pixels:
-    """The images of a part as a model sees them; the arguments are those of `Kept`."""
-    return Pixels(part, view, Kept(store, part, view, content, numerics, title, most_bytes))
-
-
 def _read(folder: Path) -> np.ndarray:
     return np.load(folder / "pixels.npy", mmap_mode="r", allow_pickle=False)
 
