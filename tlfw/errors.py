@@ -52,6 +52,11 @@ class TrainingFailed(RuntimeError):
 class Diverged(TrainingFailed):
     """A loss became NaN or infinite: a result, which another try would repeat."""
 
+    @classmethod
+    def became(cls, what: str, value: float, step: int) -> Diverged:
+        """Which loss it was, what it became, and when."""
+        return cls(f"the {what} became {value} at step {step}: try a lower learning rate")
+
 
 class Pruned(TrainingFailed):
     """A trial of a search that is not worth going on with."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from tlfw.command_line.messages import explain
 from tlfw.errors import Diverged, LauncherFailed
@@ -25,6 +25,7 @@ from tlfw.runs.fold import STAGES
 from tlfw.runs.job import Job
 from tlfw.runs.run import run
 from tlfw.runs.trained_model import LEFT
+from tlfw.sweeps.check import without_hydra
 from tlfw.sweeps.composer import Composer, Instantiator
 from tlfw.sweeps.task import made
 from tlfw.training.heads import train_probes
@@ -48,9 +49,9 @@ def make(config: DictConfig, folder: Path, sweep: Path) -> list[Any]:
     runs = []
     for each in configs:
         place = folder if each is configs[0] else folder / each.planned[:12]
-        _written_down(each, folder / ".hydra", place / ".hydra")
         hydra = each.hydra
-        own = _without_hydra(each)
+        own = without_hydra(each)
+        _written_down(own, hydra.overrides.task, folder / ".hydra", place / ".hydra")
         runs.append((instantiate(own), Job.of(own, hydra.runtime.choices, place, sweep.name)))
     company = Company()
     first, *others = (functools.partial(run, *each, memo=memo, company=company) for each in runs)
@@ -105,30 +106,28 @@ def _heads(runs: Sequence[tuple[Experiment, Job]], memo: Memo) -> dict[str, Trai
 
 def _configs(config: DictConfig) -> list[DictConfig]:
     """Of the run of a config, and of those that it names."""
-    plain: Any = OmegaConf.to_container(config, resolve=False)
-    with open_dict(config):
-        config.together = None
+    others: Any = OmegaConf.to_container(config.together, resolve=False)
     hydra = HydraConfig.get()
     compose = Composer(GlobalHydra.instance().config_loader(), OmegaConf.create({"hydra": hydra}))
     words = [word for word in hydra.overrides.task if not word.startswith("together=")]
-    return [compose(each) for each in (words, *plain["together"])]
+    return [compose(each) for each in (words, *others)]
 
 
-def _written_down(config: DictConfig, job: Path, place: Path) -> None:
-    """Leave what Hydra leaves of a job's config; what it says of itself is that of the whole job."""
+def _written_down(config: DictConfig, words: Sequence[str], job: Path, place: Path) -> None:
+    """Leave what Hydra leaves of a job's config; what it says of itself is that of the whole job.
+
+    Args:
+        words: the overrides that made it.
+    """
     place.mkdir(parents=True, exist_ok=True)
     if job != place:
         shutil.copyfile(job / "hydra.yaml", place / "hydra.yaml")
     parts = {
-        "config.yaml": OmegaConf.to_yaml(_without_hydra(config)),
-        "overrides.yaml": OmegaConf.to_yaml(config.hydra.overrides.task),
+        "config.yaml": OmegaConf.to_yaml(config),
+        "overrides.yaml": OmegaConf.to_yaml(words),
     }
     for name, text in parts.items():
         replace_text(place / name, masked(text))
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
 
 
 def _tried(work: Callable[[], Any], folder: Path) -> Any:

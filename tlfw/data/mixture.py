@@ -303,12 +303,16 @@ class Mixture(L.LightningDataModule):
         """Images in a batch, over all data sets and processes: the effective batch."""
         return sum(self.per_batch.values())
 
+    def end(self, rounds: int) -> int:
+        """The step after which so many rounds are over."""
+        return self.steps * rounds // self.rounds
+
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> MixtureLoader:
         i = self.trainer.current_epoch if self.trainer else 0
-        first, last = (self.steps * j // self.rounds for j in (i, i + 1))
+        first, last = self.end(i), self.end(i + 1)
         batches = TrainBatches(self.train, self.per_batch, self.seed, *self._place(), self.balanced, self.earlier)
         return MixtureLoader(batches, first, last, self.workers)
 

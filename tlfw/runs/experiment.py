@@ -190,6 +190,11 @@ class Experiment:
         """The store."""
         return Store(Path(self.store.dir).expanduser())
 
+    @property
+    def manifests(self) -> Path:
+        """Where small facts are kept: of files of images, of networks and of trainers."""
+        return self.shelf.root / "manifests"
+
     @functools.cached_property
     def pixel_shelf(self) -> Store:
         """Where decoded images are kept."""
@@ -232,7 +237,7 @@ class Experiment:
             seed=self.seed,
             threads=self.threads,
             exact=self.exact,
-            manifests=self.shelf.root / "manifests",
+            manifests=self.manifests,
         )
 
     def plan(self, memo: Memo | None = None) -> Plan:
@@ -261,7 +266,7 @@ class Experiment:
             if self.force or not (self.shelf.root / "stages").is_dir():
                 raise
             shut = problem
-        facts = Facts(self.shelf.root / "manifests")
+        facts = Facts(self.manifests)
         checked = check(self.request, memo, facts)
         looked = look_at_data(checked, memo)
         plan = name_all(checked, looked)
@@ -282,7 +287,7 @@ class Experiment:
 
         def content(name: str, data_set: DataSet) -> Any:
             try:
-                found = look(self.backbone, {name: data_set}, self.copies, self.shelf.root / "manifests", memo)
+                found = look(self.backbone, {name: data_set}, self.copies, self.manifests, memo)
                 parts = found.content[name]
             except ConfigError:
                 return None
@@ -293,7 +298,7 @@ class Experiment:
             self.backbone.identity(),
             *(self.data_mix, self.freeze_policy, self.optimizer, self.schedule, self.trainer),
             *((type(each), content(name, each)) for name, each in (("source", self.source), ("target", self.target))),
-            numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.shelf.root / "manifests")).tag,
+            numerics_known(self.trainer, self.threads, self.exact, memo, Facts(self.manifests)).tag,
             *([REVISION] if varied else ()),
         ]
 

@@ -40,6 +40,7 @@ from tlfw.training.evaluate import validate
 from tlfw.training.features import Features, stored
 from tlfw.training.heads import train_probes
 from tlfw.training.probe import Company, Probe
+from tlfw.training.pruning import Pruning
 from tlfw.training.train import Lesson, Outcome, made_by_this, outcome_of, sums_of, train, train_along, weights_of
 
 STAGES = "stages"
@@ -272,7 +273,7 @@ class Fold:
         shapes = {
             f"{name}.{each}": [*tensor.shape] for name in heads for each, tensor in heads[name].named_parameters()
         }
-        around = self.around(planned, scratch)
+        told = self.told(planned)
         return Probe(
             heads=heads,
             mixture=mixture,
@@ -283,7 +284,7 @@ class Fold:
             clip=settings.get("gradient_clip_val"),
             by_value=settings.get("gradient_clip_algorithm") == "value",
             log_every=settings.get("log_every_n_steps") or LOG_EVERY,
-            told=around["callbacks"][0].say if around["callbacks"] else None,
+            told=told.say if told else None,
         )
 
     def follow(self, planned: PlannedStage, scratch: Path) -> None:
@@ -315,17 +316,20 @@ class Fold:
 
     def around(self, planned: PlannedStage, scratch: Path) -> dict[str, Any]:
         """What a stage is trained with and that decides no number."""
-        experiment = self.experiment
-        last = planned is self.plan.stages[-1]
-        told = (
-            experiment.trial.callback(experiment.metric, planned.stage.monitor) if experiment.trial and last else None
-        )
+        told = self.told(planned)
         return {
-            "trainer": experiment.trainer,
+            "trainer": self.experiment.trainer,
             "scratch": scratch,
             "callbacks": [told] if told else [],
             "checkpoint_every": self.every,
         }
+
+    def told(self, planned: PlannedStage) -> Pruning | None:
+        """Who hears how well the run validates, as one trial of a search; None: nobody."""
+        experiment = self.experiment
+        if experiment.trial is None or planned is not self.plan.stages[-1]:
+            return None
+        return experiment.trial.callback(experiment.metric, planned.stage.monitor)
 
     @property
     def every(self) -> datetime.timedelta:

@@ -12,7 +12,7 @@ from tlfw.records.metric import Metric
 from tlfw.strictness import STRICT
 
 if TYPE_CHECKING:
-    from lightning import Callback
+    from tlfw.training.pruning import Pruning
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -29,7 +29,7 @@ class Trial:
     study: str = Field(min_length=1)
     id: int = Field(ge=0)
 
-    def callback(self, metric: Metric, monitor: str) -> Callback:
+    def callback(self, metric: Metric, monitor: str) -> Pruning:
         """Reports the `metric` of `monitor` after each validation of a stage."""
         from tlfw.training.pruning import Pruning  # Lightning takes seconds
 

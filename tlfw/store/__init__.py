@@ -165,9 +165,13 @@ class Store:
         folder = self.root / kind
         return sorted(p.name for p in folder.glob("*") if (p / DONE).exists()) if folder.exists() else []
 
-    def entries(self) -> list[Entry]:
-        """All entries, damaged ones too. What is not named like one is not the store's and never listed."""
-        return [Entry.at(path) for path in sorted(self.root.glob("*/*")) if KEY.fullmatch(path.name)]
+    def entries(self, kind: str = "*") -> list[Entry]:
+        """All entries, damaged ones too. What is not named like one is not the store's and never listed.
+
+        Args:
+            kind: of which kind; all by default.
+        """
+        return [Entry.at(path) for path in sorted(self.root.glob(f"{kind}/*")) if KEY.fullmatch(path.name)]
 
     def free_bytes(self) -> int:
         """What is free on the store's disk."""
@@ -184,7 +188,7 @@ class Store:
         Returns:
             What was taken away; None: there is no room, and nothing was.
         """
-        there = sorted((e for e in self.entries() if e.kind == kind), key=lambda entry: entry.used)
+        there = sorted(self.entries(kind), key=lambda entry: entry.used)
         taken = sum(entry.bytes for entry in there)
         most += taken if grows else 0
         gone: list[Entry] = []

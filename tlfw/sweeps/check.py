@@ -112,7 +112,7 @@ def checked(found: Sequence[Sequence[str]], compose: Compose, sweep: DictConfig,
                 _check_untouched(config, untouched)
                 check_agreed(config, first := first or config)
                 names = _names(config)
-                given = flat(OmegaConf.to_container(_own(config)))
+                given = flat(OmegaConf.to_container(without_hydra(config)))
                 OmegaConf.resolve(config)  # which takes longer than all else, so once for all that follows
                 experiment = make(config)
                 plan = experiment.plan(memo)
@@ -266,7 +266,7 @@ def deciding(found: Iterable[Sequence[str]], compose: Compose, memo: Memo) -> li
     with _imports_at_rest():
         for job in found:
             try:
-                config = _own(compose(job))
+                config = without_hydra(compose(job))
                 values = flat(OmegaConf.to_container(config, resolve=True))
                 experiment = instantiate(config)
                 basis.append(canonical(experiment.basis(memo)))
@@ -278,8 +278,8 @@ def deciding(found: Iterable[Sequence[str]], compose: Compose, memo: Memo) -> li
     return [settings, basis]
 
 
-def _own(config: DictConfig) -> DictConfig:
-    """The config without Hydra's."""
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The config, from which Hydra's part is taken."""
     with open_dict(config):
         del config["hydra"]
     return config
@@ -343,6 +343,6 @@ def leave(config: DictConfig, sweep: str, status: Status, why: str, memo: Memo) 
     from tlfw.runs.run import leave_unmade
 
     choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
-    settings: Any = OmegaConf.to_container(_own(config), resolve=True)
+    settings: Any = OmegaConf.to_container(without_hydra(config), resolve=True)
     job = Job(choices=choices, config=settings, folder=None, sweep=sweep)
     leave_unmade(instantiate(config), job, status, why, memo)

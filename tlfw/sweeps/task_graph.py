@@ -51,7 +51,7 @@ class Candidate:
         idle: those of these fields that are no reason for another result.
         setting: what it repeats, as it is asked for here: see `tlfw.runs.plan.Plan`.
         numerics: what its keys hold of the machine that computes it.
-        company: equal for runs whose heads are trained together (`tlfw.runs.company`); None: it trains alone.
+        company: equal for runs whose heads are trained together (`tlfw.runs.plan.Plan.company`); None: it trains alone.
     """
 
     overrides: tuple[str, ...]

@@ -192,14 +192,19 @@ def _head_alone(trainer: TrainerFactory, model: Model, head: str, start: int) ->
     return found.eval()
 
 
+def logits_of(head: Callable[[Tensor], Tensor], served: Served, batch_size: int) -> Tensor:
+    """What a head in evaluation mode says of all that it takes, on the CPU: float32 `[N, K]`."""
+    batches = EvalBatches(served, batch_size)
+    with torch.inference_mode():
+        return torch.cat([head(batches[i][0]) for i in range(len(batches))]).float()
+
+
 def _logits(
     trainer: TrainerFactory, model: Model, head: str, part: str | None, served: Served, workers: int | None, start: int
 ) -> Tensor:
     """Of all images of a part of the data set of that head, or of what the first `start` blocks say of them."""
     if alone := _head_alone(trainer, model, head, start):
-        batches = EvalBatches(served, BATCH)
-        with torch.inference_mode():
-            return torch.cat([alone(batches[i][0]) for i in range(len(batches))]).float()
+        return logits_of(alone, served, BATCH)
     question = None
     if part is not None and not start:
         question = Question(data_set=head, part=part, heads=tuple(model.heads), head=head, precision=DELIVERED)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tlfw.data.mixture import EvalBatches, TrainBatches
+from tlfw.data.mixture import TrainBatches
 from tlfw.data.pictures.draws import drawing_from
 from tlfw.errors import Diverged, TrainingFailed
 from tlfw.identity.names import seed_from
@@ -28,8 +28,9 @@ from tlfw.records.metric import METRICS, measured, recorded
 from tlfw.records.record import replacing
 from tlfw.signals import Interrupted, asked
 from tlfw.training.checkpoint import LAST, MADE_BY, unfinished
-from tlfw.training.evaluate import predictions_of
+from tlfw.training.evaluate import logits_of, predictions_of
 from tlfw.training.probe import Learnt, Probe, TrainedHeads, features_of, layer_of
+from tlfw.training.train import CHECKPOINT_EVERY
 
 ALIGNED = 16
 """Images of a batch, and classes, are filled up to a multiple."""
@@ -62,7 +63,7 @@ def train_probes(
 
 
 def train_heads(
-    probes: Sequence[Probe], device: str = "cpu", checkpoint_every: datetime.timedelta = datetime.timedelta(minutes=1)
+    probes: Sequence[Probe], device: str = "cpu", checkpoint_every: datetime.timedelta = CHECKPOINT_EVERY
 ) -> list[Learnt | Diverged]:
     """Train heads that have one `shape`, each from where its `scratch` says that an earlier try was killed.
 
@@ -74,7 +75,7 @@ def train_heads(
     """
     if len({probe.shape for probe in probes}) > 1:
         raise ValueError("heads of several shapes cannot be trained together")
-    learners = [_Learner(probe, device) for probe in probes]
+    learners = [_Learner(probe) for probe in probes]
     for _, together in itertools.groupby(sorted(learners, key=lambda each: each.step), key=lambda each: each.step):
         _Company(list(together), device, checkpoint_every.total_seconds()).train()
     return [each.problem or Learnt(seconds=each.seconds, curve=each.curve, log=each.log) for each in learners]
@@ -83,8 +84,8 @@ def train_heads(
 class _Learner:
     """One run's heads, and what is known of them on the way."""
 
-    def __init__(self, probe: Probe, device: str) -> None:
-        self.probe, self.device = probe, device
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
         mixture = probe.mixture
         self.names = list(mixture.train)
         self.batches = TrainBatches(
@@ -140,7 +141,7 @@ class _Learner:
             loss: their sum, as it is weighted.
         """
         if not math.isfinite(loss):
-            self.problem = Diverged(f"the loss became {loss} at step {self.step}: try a lower learning rate")
+            self.problem = Diverged.became("loss", loss, self.step)
             return
         rate = self.optimizer.param_groups[0]["lr"]
         self.peak = max(self.peak, rate)
@@ -167,14 +168,10 @@ class _Learner:
         self.hand_over(self.parameters)
         said: dict[str, float] = {}
         for name, served in self.probe.mixture.val.items():
-            head = self.probe.heads[name].eval()
-            batches = EvalBatches(served, self.probe.mixture.batch_size)
-            with torch.no_grad():
-                logits_NK = torch.cat([head(batches[i][0]) for i in range(len(batches))])
+            logits_NK = logits_of(self.probe.heads[name].eval(), served, self.probe.mixture.batch_size)
             found = measured(predictions_of(logits_NK, served.labels_N))
             if not math.isfinite(loss := found[METRICS["log_loss"].key]):
-                what = f"the {name} validation loss became {loss}"
-                self.problem = Diverged(f"{what} at step {self.step}: try a lower learning rate")
+                self.problem = Diverged.became(f"{name} validation loss", loss, self.step)
                 return
             said |= {recorded(f"{name}/val", key): value for key, value in found.items()}
         mean = {"train/loss": self.loss_sum / self.loss_steps} if self.loss_steps else {}
@@ -271,7 +268,7 @@ class _Company:
     """Heads that take their steps together."""
 
     def __init__(self, learners: list[_Learner], device: str, every: float) -> None:
-        self.learners, self.device, self.every = learners, device, every
+        self.learners, self.every = learners, every
         self.stacks = [_Stack(learners, name, device) for name in learners[0].names]
         for run, each in enumerate(learners):
             weights = [place for stack in self.stacks for place in stack.places(run)]
@@ -279,7 +276,7 @@ class _Company:
 
     def train(self) -> None:
         mixture, lesson = self.learners[0].probe.mixture, self.learners[0].probe.lesson
-        ends = {mixture.steps * j // mixture.rounds for j in range(1, mixture.rounds + 1)}
+        ends = {mixture.end(j) for j in range(1, mixture.rounds + 1)}
         began = saved = time.monotonic()
         first = self.learners[0].step
 

@@ -144,7 +144,7 @@ class Learner(L.LightningModule):
 
     def _check_finite(self, loss: Tensor, what: str) -> None:
         if not torch.isfinite(loss):
-            raise Diverged(f"the {what} became {loss.item()} at step {self.global_step}: try a lower learning rate")
+            raise Diverged.became(what, loss.item(), self.global_step)
 
     def on_validation_epoch_end(self) -> None:
         for name in self.val_names:

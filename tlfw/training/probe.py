@@ -39,9 +39,9 @@ class Probe:
     lr: float
     scratch: Path
     made_by: Mapping[str, Any]
+    log_every: int
     clip: float | None = None
     by_value: bool = False
-    log_every: int = 50
     told: Callable[[Mapping[str, float], int, int], None] | None = None
 
     @property
